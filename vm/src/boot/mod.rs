@@ -1,0 +1,1 @@
+//! Loading a kernel without firmware, as `-kernel` does.

@@ -1,0 +1,43 @@
+//! What a machine is made of.
+
+use serde::{Deserialize, Serialize};
+
+/// Smallest and largest RAM, in bytes.
+pub const RAM_MIN: u64 = 1 << 20;
+/// Largest RAM, in bytes (below the PCI hole of the i440FX).
+pub const RAM_MAX: u64 = 3 << 30;
+
+/// The hardware, fixed for the whole life of a machine. Firmware and kernels are contents of its memory, not of this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineConfig {
+    /// RAM in bytes: a multiple of 1 MiB, [`RAM_MIN`] to [`RAM_MAX`].
+    pub ram_bytes: u64,
+    /// Which processor CPUID describes.
+    pub cpu: CpuModel,
+    /// What the real-time clock says at power-on, in seconds since 1970-01-01T00:00:00 as the guest reads it.
+    pub rtc_start: i64,
+    /// System ROM image, mapped below 4 GiB and (its last 128 KiB) below 1 MiB. Empty: no firmware.
+    pub bios: Vec<u8>,
+    /// I/O port of isa-debug-exit, if there is one (QEMU's default is 0x501, its users' 0xf4).
+    pub debug_exit_port: Option<u16>,
+    /// End the run where the guest resets itself instead of rebooting (QEMU's `-no-reboot`).
+    pub no_reboot: bool,
+}
+
+/// A processor by QEMU's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CpuModel {
+    /// `qemu64`: a 64-bit processor with SSE3.
+    #[default]
+    Qemu64,
+    /// `qemu32`: a 32-bit processor with SSE2.
+    Qemu32,
+    /// `pentium3`
+    Pentium3,
+    /// `pentium`
+    Pentium,
+    /// `486`
+    I486,
+    /// `max`: everything the engine executes.
+    Max,
+}

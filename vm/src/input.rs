@@ -1,0 +1,43 @@
+//! What enters the machine from outside, and what it sends out.
+
+use serde::{Deserialize, Serialize};
+
+/// Anything from outside. Enters at one place, [`crate::Machine::inject`], at a recorded position and time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// Bytes that arrive on the line of serial port `port` (0 = COM1), in order.
+    Serial {
+        /// 0 to 3 for COM1 to COM4.
+        port: u8,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// A key of a PC keyboard pressed or released, as its scan code set 1 sequence (as `[0xe0, 0x48]`).
+    Key {
+        /// Set 1 make or break code with its prefix.
+        scancode: Vec<u8>,
+    },
+    /// The reset button.
+    Reset,
+    /// The power button.
+    PowerButton,
+}
+
+/// What the guest sends out. Not machine state: replaying regenerates it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Output {
+    /// A byte sent by serial port `port` (0 = COM1).
+    Serial {
+        /// 0 to 3 for COM1 to COM4.
+        port: u8,
+        /// The byte.
+        byte: u8,
+    },
+    /// A byte written to a debug console (port 0xe9 or 0x402).
+    Debugcon {
+        /// The I/O port it was written to.
+        port: u16,
+        /// The byte.
+        byte: u8,
+    },
+}

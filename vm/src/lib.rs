@@ -1,0 +1,21 @@
+//! A deterministic x86 PC.
+//!
+//! [`Machine`] is a CPU (the Unicorn engine behind one door, [`cpu`]), a [`board::Board`] of chips, and
+//! [`memory::Memory`]. Its whole future is a function of its state and of the [`Input`]s that are injected at stated
+//! positions; the crate knows no file, socket, debugger, thread or host clock.
+
+pub mod board;
+pub mod boot;
+pub mod config;
+pub mod cpu;
+pub mod input;
+pub mod machine;
+pub mod memory;
+pub mod units;
+
+pub use config::{CpuModel, MachineConfig};
+pub use cpu::state::CpuState;
+pub use input::{Input, Output};
+pub use machine::{Exit, InterruptTaken, Machine, MachineState, RunLimit, VmError};
+pub use memory::{PAGE_SIZE, PhysMemory};
+pub use units::{Icount, LinAddr, PhysAddr, Vector, VmTime};
