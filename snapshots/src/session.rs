@@ -1,0 +1,4 @@
+//! A session: one machine that follows a recording.
+
+/// One machine at one position of a recording.
+pub struct Session {}
