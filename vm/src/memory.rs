@@ -225,6 +225,22 @@ impl Memory {
         self.watch_hit.take()
     }
 
+    /// Whether [`Memory::take_watch_hit`] would give something.
+    #[inline]
+    pub fn has_watch_hit(&self) -> bool {
+        self.watch_hit.is_some()
+    }
+
+    /// Replaces a whole page of RAM: a restore, which is no store of the machine.
+    pub fn replace_page(&mut self, page: usize, bytes: &[u8; PAGE_SIZE]) {
+        let at = page * PAGE_SIZE;
+        self.mark_dirty(page);
+        if self.is_code(page) {
+            self.stale_code.push((at as u64, PAGE_SIZE as u64));
+        }
+        self.ram[at..at + PAGE_SIZE].copy_from_slice(bytes);
+    }
+
     /// Ranges of code that were overwritten here and that the engine must forget.
     pub fn take_stale_code(&mut self) -> Vec<(u64, u64)> {
         std::mem::take(&mut self.stale_code)

@@ -16,8 +16,10 @@ pub const MAX_INSN: usize = 15;
 /// What is known of a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Block {
-    addr: u64,
-    size: u32,
+    /// Linear address.
+    pub addr: u64,
+    /// Bytes.
+    pub size: u32,
     /// Instructions.
     pub insns: u16,
     /// A breakpoint may lie in it: take the slow path.

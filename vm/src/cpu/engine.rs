@@ -54,6 +54,9 @@ pub struct Fill {
     pub exec: bool,
 }
 
+/// The engine's error for a fetch from the MMIO window.
+pub const FETCH_FROM_DEVICE: uc_error = uc_error::FETCH_PROT;
+
 /// What the engine calls back for.
 pub trait Hooks: Sized {
     /// A block of `size` bytes at linear address `addr` is about to run.
@@ -262,9 +265,8 @@ impl Engine {
     /// Calls [`Hooks::watched_store`] for stores to engine-physical `[begin, end]` from now on; the TLB must be flushed
     /// afterwards. Returns a handle for [`Engine::unwatch`].
     ///
-    /// # Safety
-    /// As for [`Engine::install`].
-    pub unsafe fn watch<H: Hooks>(&self, begin: u64, end: u64, hooks: NonNull<H>) -> Result<usize, VmError> {
+    /// `hooks` must be the object given to [`Engine::install`].
+    pub fn watch<H: Hooks>(&self, begin: u64, end: u64, hooks: NonNull<H>) -> Result<usize, VmError> {
         let mut handle = 0;
         // SAFETY: as in `install`.
         let err = unsafe {

@@ -1,7 +1,7 @@
 //! The CPU: the one door to the engine ([`engine`]), and what makes the engine the CPU of a PC: its registers
 //! ([`state`]), paging, delivery of interrupts and exceptions, system calls, CPUID.
 
-mod count;
+pub(crate) mod count;
 pub(crate) mod cpuid;
 pub(crate) mod delivery;
 pub(crate) mod engine;
@@ -9,17 +9,18 @@ pub(crate) mod mmu;
 pub(crate) mod regs;
 pub mod state;
 mod syscall;
-mod tlb;
+pub(crate) mod tlb;
 
 use crate::machine::VmError;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
 use crate::units::{LinAddr, PhysAddr};
 use count::{BlockTable, Lookup, MAX_INSN};
-use engine::{Access, Engine, Env, off};
+use engine::{Access, Engine, Env, Hooks, off};
 use iced_x86::{Instruction, Register, UsedMemory};
 use mmu::Paging;
 use state::CpuState;
 use std::collections::BTreeSet;
+use std::ptr::NonNull;
 
 /// The block that runs now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -109,7 +110,7 @@ impl Cpu {
             Lookup::Known(n) => self.table.cache(addr, size, n, breakpoint),
             Lookup::Decode => {
                 let n = self.count_insns(addr, end);
-                count::Block { insns: n, breakpoint, ..count::Block::default() }
+                count::Block { addr, size, insns: n, breakpoint }
             }
         }
     }
@@ -268,6 +269,26 @@ impl Cpu {
             self.breakpoints = new;
             self.table.forget_front();
         }
+    }
+
+    /// Replaces the watched physical ranges. `hooks` is the object that the engine's callbacks work on.
+    pub fn set_watchpoints<H: Hooks>(&mut self, ranges: &[(PhysAddr, u64)], hooks: NonNull<H>) {
+        if ranges.is_empty() && self.watches.is_empty() {
+            return;
+        }
+        for handle in self.watches.drain(..) {
+            self.engine.unwatch(handle);
+        }
+        self.mem.set_watched(ranges);
+        for &(addr, len) in ranges {
+            let begin = addr.0 & !(PAGE_SIZE as u64 - 1);
+            let end = addr.0.saturating_add(len.max(1) - 1) | (PAGE_SIZE as u64 - 1);
+            // A range beyond the engine's address space can never be written.
+            if let Ok(handle) = self.engine.watch(tlb::ENGINE_RAM + begin, tlb::ENGINE_RAM + end, hooks) {
+                self.watches.push(handle);
+            }
+        }
+        self.flush_tlb();
     }
 
     /// Reads memory by linear address, without side effects; stops at the first byte that is not mapped.
