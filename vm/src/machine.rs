@@ -550,6 +550,7 @@ impl Hooks for Core {
     }
 
     fn mmio_read(&mut self, addr: u64, size: u8) -> u64 {
+        self.cpu.engine.sync_rip();
         let pos = self.cpu.position_here();
         let now = self.time_at(pos);
         let value = self.on_board(pos, now, |board, bus| board.mmio_read(PhysAddr(addr), size, bus));
@@ -558,7 +559,13 @@ impl Hooks for Core {
     }
 
     fn mmio_write(&mut self, addr: u64, size: u8, value: u64) {
+        self.cpu.engine.sync_rip();
         let pos = self.cpu.position_here();
+        if addr >= tlb::WATCHED {
+            self.cpu.mem.store(addr - tlb::WATCHED, &value.to_le_bytes()[..usize::from(size.min(8))]);
+            self.cpu.drop_stale_code();
+            return self.note_watch(pos);
+        }
         let now = self.time_at(pos);
         self.digest(pos, addr << 8 | u64::from(size) | 0xc0, value);
         self.on_board(pos, now, |board, bus| board.mmio_write(PhysAddr(addr), size, value, bus));
@@ -585,14 +592,6 @@ impl Hooks for Core {
         self.note_watch(step);
         self.cpu.drop_stale_code();
         self.cpu.env.set_rip(self.cpu.env.rip().wrapping_sub(len));
-    }
-
-    fn watched_store(&mut self, addr: u64, size: u64) {
-        self.cpu.mem.note_store(addr, size);
-        if self.cpu.mem.has_watch_hit() {
-            let pos = self.cpu.position_here();
-            self.note_watch(pos);
-        }
     }
 }
 
@@ -854,8 +853,7 @@ impl Machine {
 
     /// Replaces the set of write watchpoints (physical ranges: address and length in bytes).
     pub fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]) {
-        let core = self.core;
-        self.core_mut().cpu.set_watchpoints(ranges, core);
+        self.core_mut().cpu.set_watchpoints(ranges);
     }
 
     /// A hash of the whole machine: CPU, chips, RAM. Equal states have equal hashes.

@@ -205,14 +205,23 @@ impl Memory {
         self.fast_store.fill(0);
     }
 
-    /// Replaces the watched physical ranges (address, length).
-    pub fn set_watched(&mut self, ranges: &[(PhysAddr, u64)]) {
-        self.watched = ranges.iter().map(|&(a, len)| (a.0, a.0.saturating_add(len))).collect();
+    /// Replaces the watched physical ranges (address, length); true if they changed: cached translations must be flushed.
+    pub fn set_watched(&mut self, ranges: &[(PhysAddr, u64)]) -> bool {
+        let new: Vec<_> = ranges.iter().map(|&(a, len)| (a.0, a.0.saturating_add(len))).collect();
         self.watch_hit = None;
+        let changed = new != self.watched;
+        self.watched = new;
+        changed
+    }
+
+    /// Whether a watched range touches the page at this address.
+    #[inline]
+    pub fn is_watched(&self, page: u64) -> bool {
+        self.watched.iter().any(|&(a, b)| a < page + PAGE_SIZE as u64 && page < b)
     }
 
     /// A store was made to `[addr, addr + len)`: remembers the first hit of a watched range.
-    pub fn note_store(&mut self, addr: u64, len: u64) {
+    fn note_store(&mut self, addr: u64, len: u64) {
         if self.watch_hit.is_some() {
             return;
         }

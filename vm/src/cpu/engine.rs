@@ -3,11 +3,11 @@
 //! Everything `unsafe` about the engine is here. The rest of the program implements [`Hooks`] and reads and writes
 //! registers through [`Env`].
 //!
-//! Four fields of the engine's private structures are used because the public interface has no way to do the same
+//! Some fields of the engine's private structures are used because the public interface has no way to do the same
 //! without flushing translated code or a callback per instruction:
 //! `cpu` and `env_ptr` (the register file, read and written in place), `cflags_next_tb` (the next block ends after N
 //! instructions: exact stops and single steps without EFLAGS.TF) and `no_exit_request` (no exit check after each
-//! memory access). The crate is pinned to one version and [`Engine::new`] checks each of them before use.
+//! memory access), `mem_io_pc` (where an MMIO access came from). The crate is pinned to one version and [`Engine::new`] checks each of them before use.
 
 #![allow(unsafe_code)] // the engine's C interface; each block says why it is sound
 
@@ -25,9 +25,16 @@ mod layout {
     pub const UC_NO_EXIT_REQUEST: usize = 2034;
     pub const CPU_CFLAGS_NEXT_TB: usize = 24;
     pub const CPU_ENV_PTR: usize = 296;
+    pub const CPU_MEM_IO_PC: usize = 33144;
     pub const TCG_TB_PHYS_INVALIDATE_COUNT: usize = 216;
     /// Size of CPUX86State: nothing is read or written beyond it.
     pub const ENV_SIZE: usize = 7008;
+}
+
+unsafe extern "C" {
+    /// The engine's own, not part of its public interface: finds the guest instruction behind a return address into
+    /// translated code and writes RIP and cc_op.
+    fn cpu_restore_state_x86_64(cpu: *mut c_void, host_pc: usize, will_exit: bool) -> bool;
 }
 
 /// How the engine wants to use a page.
@@ -71,7 +78,7 @@ pub trait Hooks: Sized {
     fn port_in(&mut self, port: u16, size: u8) -> u32;
     /// OUT.
     fn port_out(&mut self, port: u16, size: u8, value: u32);
-    /// A load from the MMIO window, at its offset (the guest-physical address).
+    /// A load from the MMIO window, at its offset. RIP is at the block's start: see [`Engine::sync_rip`].
     fn mmio_read(&mut self, addr: u64, size: u8) -> u64;
     /// A store to the MMIO window.
     fn mmio_write(&mut self, addr: u64, size: u8, value: u64);
@@ -81,8 +88,6 @@ pub trait Hooks: Sized {
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> [u32; 4];
     /// SYSCALL or SYSENTER. RIP is at the instruction; on return the engine adds `instruction length` to it.
     fn syscall(&mut self, sysenter: bool);
-    /// A store of `size` bytes to engine-physical `addr` in a watched page.
-    fn watched_store(&mut self, addr: u64, size: u64);
 }
 
 /// Why [`Engine::start`] came back other than by a stop.
@@ -225,68 +230,35 @@ impl Engine {
         check(unsafe { sys::uc_mem_map_ptr(self.uc.as_ptr(), addr, len, all, host.cast()) }, "map memory")
     }
 
-    /// Maps the MMIO window: accesses at `addr + n` call the hooks with `n`. A memory hook on the same range makes the
-    /// engine bring RIP up to date first, so that the access has an exact position.
+    /// Maps the MMIO window: accesses at `addr + n` call the hooks with `n`.
     ///
     /// # Safety
     /// As for [`Engine::install`].
     pub unsafe fn map_mmio<H: Hooks>(&self, addr: u64, len: u64, hooks: NonNull<H>) -> Result<(), VmError> {
         let user = hooks.as_ptr().cast::<c_void>();
         // SAFETY: callbacks of the stated types; `user` lives as long as the engine.
-        unsafe {
-            check(
-                sys::uc_mmio_map(
-                    self.uc.as_ptr(),
-                    addr,
-                    len,
-                    Some(on_mmio_read::<H>),
-                    user,
-                    Some(on_mmio_write::<H>),
-                    user,
-                ),
-                "map MMIO",
-            )?;
-            let mut handle = 0;
-            check(
-                sys::uc_hook_add(
-                    self.uc.as_ptr(),
-                    &mut handle,
-                    (HookType::MEM_READ | HookType::MEM_WRITE).0 as c_int,
-                    on_nothing as *mut c_void,
-                    std::ptr::null_mut(),
-                    addr,
-                    addr + len - 1,
-                ),
-                "MMIO hook",
-            )
-        }
-    }
-
-    /// Calls [`Hooks::watched_store`] for stores to engine-physical `[begin, end]` from now on; the TLB must be flushed
-    /// afterwards. Returns a handle for [`Engine::unwatch`].
-    ///
-    /// `hooks` must be the object given to [`Engine::install`].
-    pub fn watch<H: Hooks>(&self, begin: u64, end: u64, hooks: NonNull<H>) -> Result<usize, VmError> {
-        let mut handle = 0;
-        // SAFETY: as in `install`.
         let err = unsafe {
-            sys::uc_hook_add(
+            sys::uc_mmio_map(
                 self.uc.as_ptr(),
-                &mut handle,
-                HookType::MEM_WRITE.0 as c_int,
-                on_store::<H> as *mut c_void,
-                hooks.as_ptr().cast(),
-                begin,
-                end,
+                addr,
+                len,
+                Some(on_mmio_read::<H>),
+                user,
+                Some(on_mmio_write::<H>),
+                user,
             )
         };
-        check(err, "watch").map(|()| handle)
+        check(err, "map MMIO")
     }
 
-    /// Ends [`Engine::watch`].
-    pub fn unwatch(&self, handle: usize) {
-        // SAFETY: a handle that `watch` gave.
-        unsafe { sys::uc_hook_del(self.uc.as_ptr(), handle) };
+    /// Brings RIP up to date from inside an MMIO callback, where the engine does not do it by itself.
+    pub fn sync_rip(&self) {
+        // SAFETY: `mem_io_pc` is the return address into translated code that the engine stored just before it called
+        // back; its own function finds the instruction behind it.
+        unsafe {
+            let pc = self.cpu.as_ptr().add(layout::CPU_MEM_IO_PC).cast::<usize>().read();
+            cpu_restore_state_x86_64(self.cpu.as_ptr().cast(), pc, false);
+        }
     }
 
     /// Runs from RIP until [`Engine::stop`], HLT or an error. With `limit` the first block ends after that many
@@ -555,27 +527,6 @@ extern "C" fn on_mmio_write<H: Hooks>(
     user: *mut c_void,
 ) {
     unsafe { hooks::<H>(user) }.mmio_write(offset, size as u8, value);
-}
-
-extern "C" fn on_nothing(
-    _uc: *mut sys::uc_engine,
-    _kind: MemType,
-    _addr: u64,
-    _size: c_int,
-    _value: i64,
-    _user: *mut c_void,
-) {
-}
-
-extern "C" fn on_store<H: Hooks>(
-    _uc: *mut sys::uc_engine,
-    _kind: MemType,
-    addr: u64,
-    size: c_int,
-    _value: i64,
-    user: *mut c_void,
-) {
-    unsafe { hooks::<H>(user) }.watched_store(addr, size as u64);
 }
 
 fn set_reg(uc: *mut sys::uc_engine, reg: sys::RegisterX86, value: u64) {

@@ -15,12 +15,11 @@ use crate::machine::VmError;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
 use crate::units::{LinAddr, PhysAddr};
 use count::{BlockTable, Lookup, MAX_INSN};
-use engine::{Access, Engine, Env, Hooks, off};
+use engine::{Access, Engine, Env, off};
 use iced_x86::{Instruction, Register, UsedMemory};
 use mmu::Paging;
 use state::CpuState;
 use std::collections::BTreeSet;
-use std::ptr::NonNull;
 
 /// The block that runs now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +54,6 @@ pub struct Cpu {
     pub page_fault: Option<tlb::Miss>,
     table: BlockTable,
     breakpoints: BTreeSet<u64>,
-    watches: Vec<usize>,
     seen_invalidations: u64,
 }
 
@@ -75,7 +73,6 @@ impl Cpu {
             page_fault: None,
             table: BlockTable::new(),
             breakpoints: BTreeSet::new(),
-            watches: Vec::new(),
             seen_invalidations: 0,
         })
     }
@@ -271,24 +268,11 @@ impl Cpu {
         }
     }
 
-    /// Replaces the watched physical ranges. `hooks` is the object that the engine's callbacks work on.
-    pub fn set_watchpoints<H: Hooks>(&mut self, ranges: &[(PhysAddr, u64)], hooks: NonNull<H>) {
-        if ranges.is_empty() && self.watches.is_empty() {
-            return;
+    /// Replaces the watched physical ranges.
+    pub fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]) {
+        if self.mem.set_watched(ranges) {
+            self.flush_tlb();
         }
-        for handle in self.watches.drain(..) {
-            self.engine.unwatch(handle);
-        }
-        self.mem.set_watched(ranges);
-        for &(addr, len) in ranges {
-            let begin = addr.0 & !(PAGE_SIZE as u64 - 1);
-            let end = addr.0.saturating_add(len.max(1) - 1) | (PAGE_SIZE as u64 - 1);
-            // A range beyond the engine's address space can never be written.
-            if let Ok(handle) = self.engine.watch(tlb::ENGINE_RAM + begin, tlb::ENGINE_RAM + end, hooks) {
-                self.watches.push(handle);
-            }
-        }
-        self.flush_tlb();
     }
 
     /// Reads memory by linear address, without side effects; stops at the first byte that is not mapped.

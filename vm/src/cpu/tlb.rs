@@ -17,8 +17,11 @@ pub const ENGINE_RAM: u64 = 0;
 pub const ENGINE_ROM: u64 = 1 << 40;
 /// Engine-physical address of the window whose accesses call back with their offset as the guest-physical address.
 pub const ENGINE_MMIO: u64 = 1 << 41;
-/// Size of that window: 40 physical address bits.
-pub const MMIO_LEN: u64 = 1 << 40;
+/// Size of that window: 40 physical address bits, twice.
+pub const MMIO_LEN: u64 = 2 * DEVICE_LEN;
+const DEVICE_LEN: u64 = 1 << 40;
+/// The window's second half takes the stores to watched pages of RAM, by RAM offset.
+pub const WATCHED: u64 = DEVICE_LEN;
 /// Linear addresses with this bit, which no guest can have (they are not canonical), mean RAM by physical address: by them
 /// the engine is told of code to forget.
 pub const PHYSICAL_ALIAS: u64 = 1 << 62;
@@ -71,9 +74,12 @@ impl Cpu {
 
     fn answer(&mut self, walk: &Walk, access: Access) -> Fill {
         let bus = self.mem.bus_address(walk.phys & PAGE_MASK);
-        let device = |write: bool| Fill { page: ENGINE_MMIO + (bus & (MMIO_LEN - 1)), read: !write, write, exec: !write };
+        let device = |write: bool| Fill { page: ENGINE_MMIO + (bus & (DEVICE_LEN - 1)), read: !write, write, exec: !write };
         if access == Access::Write {
             return match self.mem.place(bus, true) {
+                Place::Ram(at) if self.mem.is_watched(at) => {
+                    Fill { page: ENGINE_MMIO + WATCHED + at, read: false, write: true, exec: false }
+                }
                 Place::Ram(at) => {
                     self.mem.mark_dirty(at as usize / PAGE_SIZE);
                     let readable = self.mem.place(bus, false) == Place::Ram(at);
@@ -105,8 +111,8 @@ impl Cpu {
             self.mem.set_code(page, false);
         }
         let code = self.mem.is_code(page);
-        let store = access == Access::Write
-            || (symmetric && walk.writable && walk.dirty() && self.mem.is_dirty(page) && (!code || shared));
+        let free = walk.writable && walk.dirty() && self.mem.is_dirty(page) && !self.mem.is_watched(at);
+        let store = access == Access::Write || (symmetric && free && (!code || shared));
         let exec = code && walk.executable && (symmetric || access == Access::Fetch);
         if store && !exec {
             self.mem.note_fast_store(page);
