@@ -1,5 +1,16 @@
 //! The board: the chips of an i440FX PC as fields of one struct, and the ports and lines that join them.
 
+pub mod clock;
+mod cmos;
+pub mod pic;
+pub mod pit;
+mod pit_counter;
+pub mod port61;
+pub mod rtc;
+mod rtc_calendar;
+#[cfg(test)]
+mod test_support;
+
 use crate::config::MachineConfig;
 use crate::input::{Input, Output};
 use crate::memory::PhysMemory;
