@@ -1,15 +1,12 @@
 //! The board: the chips of an i440FX PC as fields of one struct, and the ports and lines that join them.
 
-pub mod clock;
-mod cmos;
-pub mod pic;
-pub mod pit;
-mod pit_counter;
-pub mod port61;
-pub mod rtc;
-mod rtc_calendar;
-#[cfg(test)]
-mod test_support;
+pub mod debug;
+pub mod fw_cfg;
+pub mod i8042;
+pub mod pci;
+pub mod pm;
+pub mod sysctl;
+pub mod uart;
 
 use crate::config::MachineConfig;
 use crate::input::{Input, Output};
