@@ -63,13 +63,6 @@ pub fn build_guest(name: &str) -> PathBuf {
     finished
 }
 
-/// The kernel of `examples/NAME`, which is kept built in the repository.
-pub fn build_example(name: &str) -> PathBuf {
-    let dir = workspace_root().join("examples").join(name);
-    run(Command::new("make").arg("-s").arg("-C").arg(&dir), BUILD_HINT);
-    dir.join(format!("{name}.elf"))
-}
-
 fn assemble(source: &Path, format: &str, output: &Path) {
     let mut nasm = Command::new("nasm");
     nasm.current_dir(workspace_root()).args(["-Werror", "-f", format, "-I", "tests/guests/"]);

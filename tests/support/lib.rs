@@ -10,7 +10,7 @@ pub mod qemu;
 mod tools;
 
 pub use debian::{debian_kernel, seabios};
-pub use guests::{build_example, build_guest};
+pub use guests::build_guest;
 pub use initrd::{GUEST_READY, busybox_initrd};
 
 use std::path::{Path, PathBuf};
