@@ -161,8 +161,9 @@ impl<M: Replayer> Session<M> {
             return Ok(());
         }
         let body = self.recording.read_checkpoint(checkpoint)?;
-        let (expected, actual) = difference(&body.state, &self.machine.save())
-            .unwrap_or_else(|| (format!("machine hash {expected:#018x}"), format!("{actual:#018x} (RAM differs)")));
+        let (expected, actual) = difference(&body.state, &self.machine.save()).unwrap_or_else(|| {
+            (format!("machine hash {expected:#018x}"), format!("{actual:#018x} (RAM differs)"))
+        });
         Err(self.diverged(expected, actual))
     }
 
@@ -195,7 +196,8 @@ impl<M: Replayer> Session<M> {
         let actual = self.hash()?;
         match hash {
             Some(expected) if expected != actual => {
-                Err(self.diverged(format!("machine hash {expected:#018x} at the end"), format!("{actual:#018x}")))
+                Err(self
+                    .diverged(format!("machine hash {expected:#018x} at the end"), format!("{actual:#018x}")))
             }
             _ => Ok(()),
         }
@@ -290,17 +292,20 @@ impl<M: Replayer> Session<M> {
     /// How far the machine may run before something must be injected.
     fn limit(&self, target: Icount) -> RunLimit {
         let here = self.position();
-        let forever = VmTime(u64::MAX);
+        // No halt lasts longer than the recording.
+        let forever = self.recording.end_time();
         match self.recording.inputs().get(self.next_input) {
             // The CPU is halted here, and the input comes later at this same position.
-            Some((p, t, _)) if *p == here => RunLimit { position: Icount(here.0.saturating_add(1)), time: *t },
+            Some((p, t, _)) if *p == here => {
+                RunLimit { position: Icount(here.0.saturating_add(1)), time: *t }
+            }
             Some((p, _, _)) => RunLimit { position: target.min(*p), time: forever },
             None => RunLimit { position: target, time: forever },
         }
     }
 
     /// The hash of the machine as it is.
-    fn hash(&mut self) -> Result<u64, Error> {
+    pub(crate) fn hash(&mut self) -> Result<u64, Error> {
         self.changed();
         let state = encode_state(&self.machine.save());
         let state = state.map_err(|e| Error::Unrecordable {
