@@ -264,6 +264,7 @@ impl Replayer for Toy {
         if *input == Input::Reset {
             self.cpu.halted = false;
         }
+        self.cpu.gpr[PENDING] = 1;
         self.cpu.gpr[R] ^= format!("{input:?}").len() as u64;
         self.cpu.gpr[3] = self.cpu.gpr[3].wrapping_mul(31).wrapping_add(self.time());
     }

@@ -42,7 +42,7 @@ impl<M: Replayer> Timeline<M> {
     ) -> Result<Search, Error> {
         let mut high = high;
         while high > low {
-            let from = self.checkpoints.before(Icount(high.0 - 1)).unwrap_or(low).max(low);
+            let from = self.checkpoints.before(Icount(high.0 - 1)).max(low);
             match self.last_in(from, high, interrupted)? {
                 Search::Nothing => high = from,
                 other => return Ok(other),
