@@ -175,3 +175,90 @@ fn equal_pages_are_stored_once_and_zeros_not_at_all() {
     assert_eq!(ids(&mut writer, &[&a, &zero, &b, &a]), [Some(0), None, Some(1), Some(0)]);
     assert_eq!(ids(&mut writer, &[&b, &zero]), [Some(1), None]);
 }
+
+/// Chunks of a file as offset and payload length.
+fn chunks(bytes: &[u8]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut at = format::FILE_HEADER_BYTES;
+    while let Some(header) = bytes.get(at..).and_then(|b| b.first_chunk()) {
+        let length = format::ChunkHeader::parse(header).unwrap().length as usize;
+        found.push((at, length));
+        at += format::CHUNK_HEADER_BYTES + length;
+    }
+    found
+}
+
+/// Makes the checksums of the chunk at `at` right again.
+fn seal(bytes: &mut [u8], at: usize, length: usize) {
+    let payload = at + format::CHUNK_HEADER_BYTES;
+    let crc = crc32fast::hash(&bytes[payload..payload + length]);
+    bytes[at + 12..at + 16].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[at..at + 16]);
+    bytes[at + 16..at + 20].copy_from_slice(&crc.to_le_bytes());
+}
+
+#[test]
+fn forged_contents_under_right_checksums_are_read_or_refused_without_a_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = std::fs::read(whole(dir.path())).unwrap();
+    let path = dir.path().join("forged");
+    let mut random = crate::fake::Random(11);
+    let mut refused = 0;
+    for (at, length) in chunks(&bytes) {
+        for _ in 0..12 {
+            let mut forged = bytes.clone();
+            for _ in 0..=random.next() % 3 {
+                let early = if random.next() % 2 == 0 { length.min(24) } else { length };
+                let victim = at + format::CHUNK_HEADER_BYTES + random.next() as usize % early.max(1);
+                forged[victim] = if random.next() % 2 == 0 { 0xff } else { random.next() as u8 };
+            }
+            seal(&mut forged, at, length);
+            std::fs::write(&path, &forged).unwrap();
+            refused += usize::from(read_all(&path).is_err());
+        }
+    }
+    assert!(refused > 50, "{refused}");
+}
+
+/// Reads everything that a recording has.
+fn read_all(path: &Path) -> Result<(), Error> {
+    let recording = Recording::open(path)?;
+    let mut reader = PageReader::default();
+    for index in 0..recording.checkpoints().len() {
+        for change in recording.read_checkpoint(index)?.pages {
+            if let Some(stored) = change.stored {
+                reader.page(&recording, stored.id)?;
+            }
+        }
+    }
+    recording.check_file()
+}
+
+#[test]
+fn a_chunk_of_a_newer_version_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = std::fs::read(whole(dir.path())).unwrap();
+    let path = dir.path().join("newer");
+    let (at, length) = chunks(&bytes)[0];
+    bytes[at + 6] = 9;
+    seal(&mut bytes, at, length);
+    std::fs::write(&path, &bytes).unwrap();
+    match Recording::open(&path) {
+        Err(Error::Newer { offset, found: 9, known: 1, .. }) => assert_eq!(offset, at as u64),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_lost_index_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = std::fs::read(whole(dir.path())).unwrap();
+    let path = dir.path().join("lost");
+    let all = chunks(&bytes);
+    bytes.truncate(all[all.len() - 2].0);
+    std::fs::write(&path, &bytes).unwrap();
+    let recording = Recording::open(&path).unwrap();
+    assert_eq!(recording.ended_by(), Some(&EndReason::DebugExit(5)));
+    assert_eq!(recording.torn_at(), None);
+    assert_eq!(check(&path).unwrap(), check(&dir.path().join("whole")).unwrap());
+}
