@@ -267,7 +267,7 @@ fn acpi_tables_are_found_from_the_root_pointer_and_add_up_to_zero() {
     assert_eq!(u32_in(&ram, fadt + 64), 0x604);
     assert_eq!(u32_in(&ram, fadt + 48), 0xb2);
     let aml = bytes_in(&ram, dsdt + 36, u32_in(&ram, dsdt + 4) as usize - 36);
-    assert!(aml.starts_with(b"\x08_S5_\x12"));
+    assert!(aml.ends_with(b"\x08\\_S5_\x12\x06\x04\0\0\0\0"), "soft off is sleep type 0");
 }
 
 #[test]
