@@ -234,10 +234,9 @@ impl I8042 {
                 self.set_output(byte, Source::Keyboard);
             }
         }
-        if !self.output_full && now >= self.device_at && self.mouse_sends() {
-            if let Some(byte) = self.mouse.send() {
-                self.set_output(byte, Source::Mouse);
-            }
+        let mouse_sends = !self.output_full && now >= self.device_at && self.mouse_sends();
+        if let Some(byte) = mouse_sends.then(|| self.mouse.send()).flatten() {
+            self.set_output(byte, Source::Mouse);
         }
     }
 
@@ -336,3 +335,6 @@ impl I8042 {
         lines.iter().filter(|(on, _)| *on).fold(OUTPUT_NOT_RESET, |port, (_, bit)| port | bit)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@ pub mod i8042;
 pub mod pci;
 pub mod pm;
 pub mod sysctl;
+#[cfg(test)]
+mod test_support;
 pub mod uart;
 
 use crate::config::MachineConfig;

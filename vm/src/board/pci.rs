@@ -133,3 +133,6 @@ impl Pci {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
