@@ -50,7 +50,7 @@ fn configuration_mechanism_1_is_detected_and_can_be_switched_off() {
     pci.write(0xcfb, 1, 0x01);
     assert_eq!(pci.read(CONFIG_ADDRESS, 4), ENABLE, "bytes do not reach the address register");
     assert_eq!(pci.read(0xcf9, 1), u32::MAX);
-    pci.write(CONFIG_ADDRESS, 4, 0xffff_ffff & !ENABLE);
+    pci.write(CONFIG_ADDRESS, 4, !ENABLE);
     assert_eq!(pci.read(CONFIG_ADDRESS, 4), 0x00ff_fffc);
     assert_eq!(pci.read(CONFIG_DATA, 4), u32::MAX);
 }
@@ -145,6 +145,16 @@ fn the_power_management_block_has_a_base_when_enabled() {
     assert_eq!(pci.pm_base(), None);
     set(&mut pci, 1, 3, 0x80, 1, 1);
     assert_eq!(pci.pm_base(), Some(0xb000));
+}
+
+#[test]
+fn without_firmware_the_bus_is_set_up_for_a_kernel() {
+    let mut pci = Pci::new_without_firmware();
+    assert_eq!(pci.pm_base(), Some(0x600));
+    assert_eq!(get(&mut pci, 1, 3, 0x3c, 1), 9);
+    for block in (0xc0000..0x10_0000).step_by(0x4000) {
+        assert_eq!(pci.pam(PhysAddr(block)), (true, false), "{block:#x}");
+    }
 }
 
 impl Chip for Pci {
