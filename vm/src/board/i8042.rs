@@ -1,4 +1,4 @@
-//! 8042 keyboard controller with the PS/2 [`keyboard`] and [`mouse`] on its two ports.
+//! 8042 keyboard controller with the PS/2 keyboard and mouse on its two ports.
 //!
 //! | port | read                           | write                                                  |
 //! |------|--------------------------------|--------------------------------------------------------|

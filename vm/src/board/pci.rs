@@ -2,9 +2,9 @@
 //!
 //! | device.function | chip                                              |
 //! |-----------------|---------------------------------------------------|
-//! | 0.0             | 82441FX host bridge (i440FX): [`i440fx`]          |
-//! | 1.0             | 82371SB ISA bridge (PIIX3): [`piix3`]             |
-//! | 1.3             | 82371AB power management (PIIX4): [`piix4_pm`]    |
+//! | 0.0             | 82441FX host bridge (i440FX): `i440fx`            |
+//! | 1.0             | 82371SB ISA bridge (PIIX3): `piix3`               |
+//! | 1.3             | 82371AB power management (PIIX4): `piix4_pm`      |
 //!
 //! Reference: PCI Local Bus Specification 2.1, 3.7.4.1 "Configuration Mechanism #1".
 
