@@ -322,14 +322,15 @@ impl Core {
                     Request::DebugExit(value) => Exit::DebugExit(value),
                 });
             }
+            // Before anything is returned: the chips at a position must not depend on how it was reached.
+            if self.event_time.is_some_and(|t| t <= self.now()) {
+                self.advance();
+            }
             if self.cpu.pos >= limit.position.0 {
                 return Some(Exit::Position);
             }
             if self.shut_down {
                 return Some(Exit::TripleFault);
-            }
-            if self.event_time.is_some_and(|t| t <= self.now()) {
-                self.advance();
             }
             let interrupted = match self.source {
                 Source::Board => self.interrupt_by_board(),
