@@ -4,12 +4,17 @@
 //! following a recording; a [`Timeline`] is a session plus checkpoints, breakpoints and seeking. This crate knows no
 //! socket and no debugger.
 
+mod pages;
 pub mod recorder;
 pub mod recording;
+pub mod replayer;
 pub mod session;
 pub mod timeline;
+pub mod verify;
 
 pub use recorder::{EndReason, Recorder, RecorderOptions};
 pub use recording::{Error, Recording};
+pub use replayer::Replayer;
 pub use session::Session;
 pub use timeline::{Direction, Stop, Timeline, Watch};
+pub use verify::{VerifyReport, replay, verify};

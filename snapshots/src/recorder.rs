@@ -1,9 +1,17 @@
 //! Recording: a machine that runs live while its inputs, interrupts and checkpoints are written to a file.
 
-use crate::recording::Error;
+use crate::Replayer;
+use crate::pages::{RamHash, ZERO_PAGE, encode_state, page_of};
+use crate::recording::{CheckpointBody, CheckpointHead, End, Error, PageChange, Progress, Writer};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
-use vm::{Exit, Icount, Input, Machine, Output, VmTime};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use vm::machine::RunLimit;
+use vm::units::NS_PER_STEP;
+use vm::{Exit, Icount, Input, InterruptTaken, Machine, Output, PAGE_SIZE, VmTime};
+
+/// What has happened is written to the file at least this often, host time, as long as [`Recorder::run`] is called.
+const FLUSH_EVERY: Duration = Duration::from_millis(100);
 
 /// How a recorded run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,49 +41,231 @@ pub struct RecorderOptions {
     pub checkpoint_every: u64,
 }
 
-/// A machine being recorded.
-pub struct Recorder {}
+impl Default for RecorderOptions {
+    fn default() -> RecorderOptions {
+        RecorderOptions { checkpoint_every: 50_000_000 }
+    }
+}
 
-#[allow(unused_variables)]
-impl Recorder {
+/// A machine being recorded.
+///
+/// Checkpoints are made on arrival at a position: the step before it has just been done, nothing has been injected there
+/// and no time has been skipped. That is the one state which the position names, and which replaying meets again.
+#[derive(Debug)]
+pub struct Recorder<M = Machine> {
+    machine: M,
+    path: PathBuf,
+    writer: Writer,
+    ram: RamHash,
+    every: u64,
+    /// Position of the last checkpoint.
+    checkpointed: Icount,
+    inputs: Vec<(Icount, VmTime, Input)>,
+    interrupts: Vec<InterruptTaken>,
+    written: Progress,
+    written_when: Instant,
+    /// The machine has just arrived at its position.
+    arrived: bool,
+}
+
+impl<M: Replayer> Recorder<M> {
     /// Creates `path` (which must not exist unless `overwrite`) and writes the initial state of `machine`, which is at
     /// position 0 with its kernel loaded.
     pub fn create(
         path: &Path,
         overwrite: bool,
-        machine: Machine,
+        mut machine: M,
         options: RecorderOptions,
-    ) -> Result<Recorder, Error> {
-        todo!()
+    ) -> Result<Recorder<M>, Error> {
+        let writer = Writer::create(path, overwrite, machine.config())?;
+        machine.follow(None);
+        let ram = RamHash::new(machine.config().ram_bytes);
+        let at = machine.position();
+        let mut recorder = Recorder {
+            machine,
+            path: path.to_owned(),
+            writer,
+            ram,
+            every: options.checkpoint_every.max(1),
+            checkpointed: at,
+            inputs: Vec::new(),
+            interrupts: Vec::new(),
+            written: Progress::default(),
+            written_when: Instant::now(),
+            arrived: true,
+        };
+        recorder.machine.take_dirty();
+        let pages = recorder.machine.ram().len() / PAGE_SIZE;
+        let ram = recorder.machine.ram();
+        let used = (0..pages).filter(|p| page_of(ram, *p).is_some_and(|b| b != &ZERO_PAGE)).collect();
+        recorder.write_checkpoint(used)?;
+        Ok(recorder)
     }
 
     /// Runs at most `steps` steps, and while halted skips at most `halt_ns` of virtual time; makes checkpoints as due.
     pub fn run(&mut self, steps: u64, halt_ns: u64) -> Result<Exit, Error> {
-        todo!()
+        let goal = Icount(self.machine.position().0.saturating_add(steps));
+        let most_skipped = self.skipped_ns().saturating_add(halt_ns);
+        loop {
+            let here = self.machine.position();
+            let due = self.next_checkpoint(here);
+            let patience = most_skipped.saturating_sub(self.skipped_ns());
+            let started = self.machine.now();
+            let limit = RunLimit { position: goal.min(due), time: started.plus_ns(patience) };
+            let exit = self.machine.run(limit)?;
+            self.interrupts.extend(self.machine.take_interrupts());
+            let now_at = self.machine.position();
+            self.note_arrival(here, &exit);
+            match exit {
+                Exit::Position if now_at < goal => {
+                    if now_at == due {
+                        self.checkpoint()?;
+                    }
+                }
+                // The time limit counted the steps done before the halt too: the rest of the patience is still there.
+                Exit::Time if patience > 0 && (now_at, self.machine.now()) > (here, started) => {}
+                exit => {
+                    if now_at == due && self.arrived {
+                        self.checkpoint()?;
+                    }
+                    self.flush_if_due(matches!(exit, Exit::Position | Exit::Time))?;
+                    return Ok(exit);
+                }
+            }
+        }
     }
 
     /// An input arrives now: logged, then injected.
     pub fn inject(&mut self, input: Input) -> Result<(), Error> {
-        todo!()
+        self.machine.inject(&input);
+        self.inputs.push((self.machine.position(), self.machine.now(), input));
+        self.arrived = false;
+        Ok(())
     }
 
     /// Output since the last call.
     pub fn take_output(&mut self) -> Vec<(Icount, Output)> {
-        todo!()
+        self.machine.take_output()
     }
 
     /// The machine.
-    pub fn machine(&self) -> &Machine {
-        todo!()
+    pub fn machine(&self) -> &M {
+        &self.machine
     }
 
     /// Virtual time.
     pub fn now(&self) -> VmTime {
-        todo!()
+        self.machine.now()
     }
 
     /// Writes the last checkpoint, the hash and the index, and closes the file.
-    pub fn finish(self, reason: EndReason) -> Result<(), Error> {
-        todo!()
+    pub fn finish(mut self, reason: EndReason) -> Result<(), Error> {
+        if self.arrived && self.machine.position() > self.checkpointed {
+            self.checkpoint()?;
+        } else {
+            self.flush()?;
+        }
+        let dirty = self.machine.take_dirty();
+        self.rehash(&dirty);
+        let state = self.machine.save();
+        let encoded = encode_state(&state).map_err(|e| self.unrecordable(e))?;
+        let hash = self.ram.with_state(&encoded);
+        self.writer.finish(&End { reason, at: self.written, hash })
+    }
+
+    /// Where the next checkpoint is due, seen from `here`.
+    fn next_checkpoint(&self, here: Icount) -> Icount {
+        let next = self.checkpointed.0.saturating_add(self.every);
+        if next > here.0 { Icount(next) } else { Icount(here.0.saturating_add(self.every)) }
+    }
+
+    /// Whether the machine is now in the state that its position names.
+    fn note_arrival(&mut self, before: Icount, exit: &Exit) {
+        let moved = self.machine.position() > before;
+        self.arrived = match exit {
+            Exit::Position | Exit::PowerOff | Exit::Reset | Exit::TripleFault | Exit::DebugExit(_) => {
+                moved || self.arrived
+            }
+            // Time may have been skipped.
+            _ => false,
+        };
+    }
+
+    /// Virtual time skipped so far.
+    fn skipped_ns(&self) -> u64 {
+        self.machine.now().0.saturating_sub(self.machine.position().0.saturating_mul(NS_PER_STEP))
+    }
+
+    /// Writes what has happened if it is time to. Not `busy`: the caller may now wait for the world outside, so it is.
+    fn flush_if_due(&mut self, busy: bool) -> Result<(), Error> {
+        if busy && self.written_when.elapsed() < FLUSH_EVERY { Ok(()) } else { self.flush() }
+    }
+
+    /// Writes what has happened.
+    fn flush(&mut self) -> Result<(), Error> {
+        let at = self.progress();
+        if at != self.written {
+            self.write_events()?;
+            self.writer.progress(&at)?;
+            self.written = at;
+        }
+        self.written_when = Instant::now();
+        Ok(())
+    }
+
+    fn write_events(&mut self) -> Result<(), Error> {
+        if !self.inputs.is_empty() {
+            self.writer.inputs(&std::mem::take(&mut self.inputs))?;
+        }
+        if !self.interrupts.is_empty() {
+            self.writer.interrupts(&std::mem::take(&mut self.interrupts))?;
+        }
+        Ok(())
+    }
+
+    /// Where the machine is.
+    fn progress(&self) -> Progress {
+        Progress {
+            position: self.machine.position(),
+            time: self.machine.now(),
+            io_digest: self.machine.save().io_digest,
+        }
+    }
+
+    /// Makes a checkpoint here, where the machine has just arrived.
+    fn checkpoint(&mut self) -> Result<(), Error> {
+        self.write_events()?;
+        let dirty = self.machine.take_dirty();
+        self.write_checkpoint(dirty)
+    }
+
+    /// Writes a checkpoint that differs from the one before in the pages `dirty`.
+    fn write_checkpoint(&mut self, dirty: Vec<usize>) -> Result<(), Error> {
+        let ram = self.machine.ram();
+        let dirty: Vec<(usize, _)> = dirty.into_iter().filter_map(|p| Some((p, page_of(ram, p)?))).collect();
+        let stored = self.writer.pages(dirty.iter().map(|(_, bytes)| *bytes))?;
+        let mut pages = Vec::with_capacity(dirty.len());
+        for ((page, _), stored) in dirty.iter().zip(stored) {
+            self.ram.set(*page, stored.map_or(0, |s| s.hash));
+            pages.push(PageChange { page: *page as u32, stored });
+        }
+        let state = self.machine.save();
+        let encoded = encode_state(&state).map_err(|e| self.unrecordable(e))?;
+        let hash = self.ram.with_state(&encoded);
+        let at = self.progress();
+        self.writer.checkpoint(CheckpointHead { at, hash }, &CheckpointBody { state, pages })?;
+        self.checkpointed = at.position;
+        self.written = at;
+        self.written_when = Instant::now();
+        Ok(())
+    }
+
+    /// Brings the hash of RAM up to date.
+    fn rehash(&mut self, dirty: &[usize]) {
+        crate::pages::rehash(&mut self.ram, self.machine.ram(), dirty);
+    }
+
+    fn unrecordable(&self, why: impl std::fmt::Display) -> Error {
+        Error::Unrecordable { path: self.path.clone(), what: why.to_string() }
     }
 }

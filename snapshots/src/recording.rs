@@ -1,8 +1,20 @@
 //! The recording file.
 
-use std::path::Path;
+mod format;
+mod reader;
+mod writer;
+
+use std::path::{Path, PathBuf};
 use thiserror::Error;
+use vm::machine::Divergence;
 use vm::{Icount, Input, InterruptTaken, MachineConfig, VmTime};
+
+pub(crate) use format::{CheckpointBody, CheckpointHead, End, PageChange, Progress};
+pub(crate) use reader::PageReader;
+pub(crate) use writer::Writer;
+
+use format::Place;
+use reader::Source;
 
 /// What can be wrong with a recording or its replay.
 #[derive(Debug, Error)]
@@ -10,45 +22,178 @@ pub enum Error {
     /// The machine or its engine.
     #[error(transparent)]
     Vm(#[from] vm::VmError),
+    /// The replay does not do what was recorded.
+    #[error(transparent)]
+    Diverged(#[from] Box<Divergence>),
+    /// The system refused to read or write the file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The recording.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not a recording.
+    #[error("{}: not a recording: {reason}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The file, or a part of it that matters, is of a version that this program does not know.
+    #[error("{}: version {found} at offset {offset}: written by a newer program than this, which reads version {known}", path.display())]
+    Newer {
+        /// The recording.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// The version found.
+        found: u32,
+        /// The version that is read.
+        known: u32,
+    },
+    /// The file is damaged.
+    #[error("{}: damaged at offset {offset}: {what}", path.display())]
+    Damaged {
+        /// The recording.
+        path: PathBuf,
+        /// Where the damaged part begins.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// Something does not fit into a recording.
+    #[error("{}: cannot be recorded: {what}", path.display())]
+    Unrecordable {
+        /// The recording.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
 }
 
-/// An opened recording.
-pub struct Recording {}
+/// A checkpoint in a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointInfo {
+    /// Where.
+    pub position: Icount,
+    /// When.
+    pub time: VmTime,
+    /// Hash of the machine there.
+    pub hash: u64,
+}
 
-#[allow(unused_variables)]
+/// An opened recording. Knows where everything is; machine states and pages are read when they are needed.
+#[derive(Debug)]
+pub struct Recording {
+    source: Source,
+    config: MachineConfig,
+    inputs: Vec<(Icount, VmTime, Input)>,
+    interrupts: Vec<InterruptTaken>,
+    checkpoints: Vec<(CheckpointInfo, Place)>,
+    groups: Vec<PageGroup>,
+    /// The last thing known for certain.
+    last: Progress,
+    end: Option<End>,
+    torn_at: Option<u64>,
+}
+
+/// Pages stored together.
+#[derive(Clone, Copy, Debug)]
+struct PageGroup {
+    first: u32,
+    count: u32,
+    place: Place,
+}
+
 impl Recording {
-    /// Opens and checks a recording; reads its index, not its pages. Never changes the file.
+    /// Opens and checks a recording; reads its index, not its pages. Never changes the file. A recording whose recorder
+    /// was killed has no index: then all of it is read once, and it ends with the last thing that was written whole.
     pub fn open(path: &Path) -> Result<Recording, Error> {
-        todo!()
+        reader::open(path)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.source.path
+    }
+
+    /// Length of the file in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.source.size
     }
 
     /// The hardware.
     pub fn config(&self) -> &MachineConfig {
-        todo!()
+        &self.config
+    }
+
+    /// The first position.
+    pub fn start(&self) -> Icount {
+        self.checkpoints[0].0.position
     }
 
     /// The last position.
     pub fn end(&self) -> Icount {
-        todo!()
+        self.last.position
     }
 
     /// Virtual time at the end.
     pub fn end_time(&self) -> VmTime {
-        todo!()
+        self.last.time
     }
 
     /// Inputs with position and virtual time, in order.
     pub fn inputs(&self) -> &[(Icount, VmTime, Input)] {
-        todo!()
+        &self.inputs
     }
 
     /// Interrupts taken, in order.
     pub fn interrupts(&self) -> &[InterruptTaken] {
-        todo!()
+        &self.interrupts
+    }
+
+    /// Interrupts taken at `from` or later and before `to`.
+    pub fn interrupts_between(&self, from: Icount, to: Icount) -> &[InterruptTaken] {
+        let first = self.interrupts.partition_point(|i| i.position < from);
+        let count = self.interrupts[first..].partition_point(|i| i.position < to);
+        &self.interrupts[first..first + count]
     }
 
     /// How the run ended; `None` if the recorder was killed.
     pub fn ended_by(&self) -> Option<&crate::EndReason> {
-        todo!()
+        self.end.as_ref().map(|e| &e.reason)
+    }
+
+    /// Where the file stops making sense because its recorder was killed while it wrote, if so.
+    pub fn torn_at(&self) -> Option<u64> {
+        self.torn_at
+    }
+
+    /// The checkpoints, ascending; there is at least the first.
+    pub fn checkpoints(&self) -> impl ExactSizeIterator<Item = CheckpointInfo> + '_ {
+        self.checkpoints.iter().map(|(info, _)| *info)
+    }
+
+    /// Number of the last checkpoint at or before `position`.
+    pub(crate) fn checkpoint_before(&self, position: Icount) -> Option<usize> {
+        self.checkpoints.partition_point(|(c, _)| c.position <= position).checked_sub(1)
+    }
+
+    /// Checkpoint `index` without its contents.
+    pub(crate) fn checkpoint_info(&self, index: usize) -> CheckpointInfo {
+        self.checkpoints[index].0
+    }
+
+    /// Where and in what state the recording ends.
+    pub(crate) fn last(&self) -> (Progress, Option<u64>) {
+        (self.last, self.end.as_ref().map(|e| e.hash))
+    }
+}
+
+impl From<CheckpointHead> for CheckpointInfo {
+    fn from(head: CheckpointHead) -> CheckpointInfo {
+        CheckpointInfo { position: head.at.position, time: head.at.time, hash: head.hash }
     }
 }

@@ -1,4 +1,358 @@
 //! A session: one machine that follows a recording.
+//!
+//! A position names one state: the one on *arrival*, when the step before has just been done, before any input of that
+//! position is injected and before any time is skipped in a halt. Sessions stop on arrival, checkpoints hold such states,
+//! and going on from one injects what the recording says. Only a watchpoint may leave the machine elsewhere; see
+//! [`Session::has_arrived`].
+
+use crate::Replayer;
+use crate::pages::{Page, RamHash, ZERO_PAGE, encode_state, page_of, rehash};
+use crate::recording::{CheckpointBody, Error, PageReader, Progress, Recording};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use vm::machine::{Divergence, RunLimit};
+use vm::{Exit, Icount, Input, LinAddr, Machine, MachineState, Output, PhysAddr, VmTime};
+
+/// Why [`Session::run_to`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// The position asked for.
+    Target,
+    /// The instruction at this address is next and has a breakpoint. It may be at the position asked for.
+    Breakpoint(LinAddr),
+    /// The step at `position` wrote to a watched range; the machine may be some steps further.
+    Watchpoint {
+        /// Position of the state before the write.
+        position: Icount,
+        /// First watched byte written.
+        addr: PhysAddr,
+    },
+}
 
 /// One machine at one position of a recording.
-pub struct Session {}
+#[derive(Debug)]
+pub struct Session<M = Machine> {
+    machine: M,
+    recording: Arc<Recording>,
+    reader: PageReader,
+    ram: RamHash,
+    /// Pages that may have changed since [`Session::settle`].
+    changed: Vec<usize>,
+    /// The next input of the recording to inject.
+    next_input: usize,
+    breakpoints: BTreeSet<LinAddr>,
+    has_arrived: bool,
+    /// Output since the last call of [`Session::take_output`], if it is wanted.
+    output: Option<Vec<(Icount, Output)>>,
+}
+
+impl<M: Replayer> Session<M> {
+    /// A machine at the start of `recording`.
+    pub fn new(recording: Arc<Recording>) -> Result<Session<M>, Error> {
+        let machine = M::new(recording.config())?;
+        let ram = RamHash::new(recording.config().ram_bytes);
+        let mut session = Session {
+            machine,
+            reader: PageReader::default(),
+            ram,
+            changed: Vec::new(),
+            next_input: 0,
+            breakpoints: BTreeSet::new(),
+            has_arrived: true,
+            output: None,
+            recording,
+        };
+        session.machine.take_dirty();
+        let first = session.recording.read_checkpoint(0)?;
+        session.place(&first.state, first.changes())?;
+        Ok(session)
+    }
+
+    /// The recording.
+    pub fn recording(&self) -> &Arc<Recording> {
+        &self.recording
+    }
+
+    /// The machine, to look at.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Where it is.
+    pub fn position(&self) -> Icount {
+        self.machine.position()
+    }
+
+    /// Whether the machine is in the state that its position names. It may not be after a watchpoint was hit: then the
+    /// next thing must be to place it somewhere.
+    pub fn has_arrived(&self) -> bool {
+        self.has_arrived
+    }
+
+    /// From now on keeps what the guest sends out, for [`Session::take_output`].
+    pub fn keep_output(&mut self) {
+        self.output.get_or_insert_default();
+    }
+
+    /// Output since the last call.
+    pub fn take_output(&mut self) -> Vec<(Icount, Output)> {
+        self.output.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Runs to `target`, or to what is met before it. Never goes back; `target` is at most the recording's end.
+    pub fn run_to(&mut self, target: Icount) -> Result<Reached, Error> {
+        let log = self.recording.interrupts_between(self.position(), target).to_vec();
+        self.machine.follow(Some(log));
+        while self.position() < target {
+            self.inject_due()?;
+            let limit = self.limit(target);
+            let before = (self.position(), self.machine.now());
+            let exit = self.advance(limit)?;
+            let moved = (self.position(), self.machine.now()) > before;
+            match exit {
+                Exit::Position | Exit::Breakpoint(_) => {
+                    let met = self.met(&self.breakpoints).filter(|_| self.position() > before.0);
+                    if let Some(addr) = met {
+                        return Ok(Reached::Breakpoint(addr));
+                    }
+                }
+                Exit::Watchpoint { position, addr } => {
+                    // After a halt time may have been skipped already.
+                    self.has_arrived = !self.machine.cpu().halted;
+                    return Ok(Reached::Watchpoint { position, addr });
+                }
+                Exit::Diverged(divergence) => return Err(divergence.into()),
+                // The recorder too went on from here, or `target` is here.
+                Exit::PowerOff | Exit::Reset | Exit::TripleFault | Exit::DebugExit(_) if moved => {}
+                // An input comes now.
+                Exit::Time | Exit::Idle | Exit::HaltedForever if self.input_is_due() => {}
+                exit => return Err(self.stuck(&exit, target)),
+            }
+        }
+        Ok(Reached::Target)
+    }
+
+    /// Which of `breakpoints` is on the instruction that is about to run here: none if the CPU is halted, or about to take
+    /// an interrupt instead.
+    pub fn met(&self, breakpoints: &BTreeSet<LinAddr>) -> Option<LinAddr> {
+        if breakpoints.is_empty() {
+            return None;
+        }
+        let here = self.position();
+        let after = Icount(here.0.saturating_add(1));
+        let cpu = self.machine.cpu();
+        let runs = !cpu.halted && self.recording.interrupts_between(here, after).is_empty();
+        let pc = LinAddr(cpu.linear_pc());
+        (runs && breakpoints.contains(&pc)).then_some(pc)
+    }
+
+    /// Replaces breakpoints and watched physical ranges. They are no part of any state.
+    pub fn arm(&mut self, breakpoints: &BTreeSet<LinAddr>, watched: &[(PhysAddr, u64)]) {
+        self.breakpoints.clone_from(breakpoints);
+        self.machine.set_breakpoints(&breakpoints.iter().copied().collect::<Vec<_>>());
+        self.machine.set_watchpoints(watched);
+    }
+
+    /// Compares the machine, which has just arrived at a position with a checkpoint, with that checkpoint's hash.
+    pub(crate) fn check(&mut self, checkpoint: usize) -> Result<(), Error> {
+        let expected = self.recording.checkpoint_info(checkpoint).hash;
+        let actual = self.hash()?;
+        if actual == expected {
+            return Ok(());
+        }
+        let body = self.recording.read_checkpoint(checkpoint)?;
+        let (expected, actual) = difference(&body.state, &self.machine.save())
+            .unwrap_or_else(|| (format!("machine hash {expected:#018x}"), format!("{actual:#018x} (RAM differs)")));
+        Err(self.diverged(expected, actual))
+    }
+
+    /// From arrival at the last position goes on to the very end: what was injected and skipped there, and compares.
+    pub(crate) fn run_out(&mut self) -> Result<(), Error> {
+        let (last, hash) = self.recording.last();
+        self.machine.follow(Some(Vec::new()));
+        loop {
+            self.inject_due()?;
+            let now = self.machine.now();
+            if now >= last.time {
+                break;
+            }
+            let until = self.recording.inputs().get(self.next_input).map_or(last.time, |(_, t, _)| *t);
+            let position = Icount(last.position.0.saturating_add(1));
+            let exit = self.advance(RunLimit { position, time: until.min(last.time) })?;
+            if self.position() != last.position || self.machine.now() <= now {
+                return Err(self.stuck(&exit, last.position));
+            }
+        }
+        self.has_arrived = false;
+        let actual = Progress {
+            position: self.position(),
+            time: self.machine.now(),
+            io_digest: self.machine.save().io_digest,
+        };
+        if actual != last {
+            return Err(self.diverged(format!("to end with {last:?}"), format!("{actual:?}")));
+        }
+        let actual = self.hash()?;
+        match hash {
+            Some(expected) if expected != actual => {
+                Err(self.diverged(format!("machine hash {expected:#018x} at the end"), format!("{actual:#018x}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Pages that may have changed since [`Session::settle`], each once, ascending. Brings their hashes up to date.
+    pub(crate) fn changed(&mut self) -> &[usize] {
+        let dirty = self.machine.take_dirty();
+        rehash(&mut self.ram, self.machine.ram(), &dirty);
+        self.changed.extend(dirty);
+        self.changed.sort_unstable();
+        self.changed.dedup();
+        &self.changed
+    }
+
+    /// What RAM holds now is known: no page has changed.
+    pub(crate) fn settle(&mut self) {
+        self.changed.clear();
+    }
+
+    /// The short hash of a page, as of the last [`Session::changed`].
+    pub(crate) fn page_hash(&self, page: usize) -> u64 {
+        self.ram.page(page)
+    }
+
+    /// Puts the machine into a saved state of arrival, by replacing the given pages of RAM: all that may differ. If that
+    /// fails half-way, all of them count as changed.
+    pub(crate) fn place(
+        &mut self,
+        state: &MachineState,
+        pages: impl Iterator<Item = (usize, Page)> + Clone,
+    ) -> Result<(), Error> {
+        self.has_arrived = false;
+        self.changed.extend(pages.clone().map(|(number, _)| number));
+        for (number, page) in pages {
+            let bytes = match &page {
+                Page::Zero => &ZERO_PAGE,
+                Page::File { id, .. } => self.reader.page(&self.recording, *id)?,
+                Page::Memory(page) => &*page.bytes,
+            };
+            if page_of(self.machine.ram(), number) != Some(bytes) {
+                self.machine.write_page(number, bytes);
+            }
+            self.ram.set(number, page.hash());
+        }
+        self.machine.restore(state);
+        self.machine.take_dirty();
+        self.settle();
+        self.machine.take_output();
+        self.machine.take_interrupts();
+        self.next_input = self.recording.inputs().partition_point(|(p, _, _)| *p < state.position);
+        self.has_arrived = true;
+        Ok(())
+    }
+
+    /// One run of the machine. What it took and sent does not pile up in it.
+    fn advance(&mut self, limit: RunLimit) -> Result<Exit, Error> {
+        let exit = self.machine.run(limit);
+        self.machine.take_interrupts();
+        let output = self.machine.take_output();
+        if let Some(kept) = &mut self.output {
+            kept.extend(output);
+        }
+        if exit.is_err() {
+            self.has_arrived = false;
+        }
+        Ok(exit?)
+    }
+
+    /// Injects the inputs of this position and time.
+    fn inject_due(&mut self) -> Result<(), Error> {
+        while self.input_is_due() {
+            let (_, _, input) = &self.recording.inputs()[self.next_input];
+            self.machine.inject(input);
+            self.next_input += 1;
+        }
+        match self.recording.inputs().get(self.next_input) {
+            Some((p, t, _)) if (*p, *t) < (self.position(), self.machine.now()) => {
+                let expected = format!("an input at position {p}, time {t}");
+                Err(self.diverged(expected, format!("time {} already", self.machine.now())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the next input comes at this position and time.
+    fn input_is_due(&self) -> bool {
+        let next: Option<&(Icount, VmTime, Input)> = self.recording.inputs().get(self.next_input);
+        next.is_some_and(|(p, t, _)| (*p, *t) == (self.position(), self.machine.now()))
+    }
+
+    /// How far the machine may run before something must be injected.
+    fn limit(&self, target: Icount) -> RunLimit {
+        let here = self.position();
+        let forever = VmTime(u64::MAX);
+        match self.recording.inputs().get(self.next_input) {
+            // The CPU is halted here, and the input comes later at this same position.
+            Some((p, t, _)) if *p == here => RunLimit { position: Icount(here.0.saturating_add(1)), time: *t },
+            Some((p, _, _)) => RunLimit { position: target.min(*p), time: forever },
+            None => RunLimit { position: target, time: forever },
+        }
+    }
+
+    /// The hash of the machine as it is.
+    fn hash(&mut self) -> Result<u64, Error> {
+        self.changed();
+        let state = encode_state(&self.machine.save());
+        let state = state.map_err(|e| Error::Unrecordable {
+            path: self.recording.path().to_owned(),
+            what: e.to_string(),
+        })?;
+        Ok(self.ram.with_state(&state))
+    }
+
+    fn stuck(&mut self, exit: &Exit, target: Icount) -> Error {
+        self.diverged(format!("to go on to position {target}"), format!("{exit:?}"))
+    }
+
+    fn diverged(&mut self, expected: String, actual: String) -> Error {
+        self.has_arrived = false;
+        Error::Diverged(Box::new(Divergence { position: self.position(), expected, actual }))
+    }
+}
+
+impl CheckpointBody {
+    /// The pages that may differ from the checkpoint before.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = (usize, Page)> + Clone + '_ {
+        self.pages.iter().map(|change| {
+            let page = change.stored.map_or(Page::Zero, |s| Page::File { id: s.id, hash: s.hash });
+            (change.page as usize, page)
+        })
+    }
+}
+
+/// The first thing in which two states differ: what it is and should be, and what it is instead.
+fn difference(expected: &MachineState, actual: &MachineState) -> Option<(String, String)> {
+    let pair = |name: &str, e: &dyn std::fmt::Debug, a: &dyn std::fmt::Debug| {
+        Some((format!("{name} {e:x?}"), format!("{a:x?}")))
+    };
+    if expected.position != actual.position {
+        return pair("position", &expected.position.0, &actual.position.0);
+    }
+    if expected.skipped_ns != actual.skipped_ns {
+        return pair("skipped time", &expected.skipped_ns, &actual.skipped_ns);
+    }
+    if expected.cpu != actual.cpu {
+        let (e, a) = (format!("{:#x?}", expected.cpu), format!("{:#x?}", actual.cpu));
+        let lines = e.lines().zip(a.lines()).find(|(e, a)| e != a);
+        return lines.map(|(e, a)| (format!("CPU with {}", e.trim()), a.trim().to_owned()));
+    }
+    if expected.board != actual.board {
+        let (e, a) = (format!("{:#x?}", expected.board), format!("{:#x?}", actual.board));
+        let lines = e.lines().zip(a.lines()).find(|(e, a)| e != a);
+        return lines.map(|(e, a)| (format!("chips with {}", e.trim()), a.trim().to_owned()));
+    }
+    if expected.io_digest != actual.io_digest {
+        return pair("digest of I/O", &expected.io_digest, &actual.io_digest);
+    }
+    None
+}

@@ -1,8 +1,39 @@
 //! The timeline: a session that can be anywhere in a recording.
+//!
+//! Going to a position means: take the nearest checkpoint at or before it (or stay, if the machine is nearer), and run
+//! the rest. Checkpoints in the recording lie tens of millions of steps apart; on the way to a position the timeline
+//! plants others in memory, ever denser towards it, so that the next step back starts a thousand steps away instead of
+//! fifty million. Restoring one copies only the pages in which it differs from where the machine is.
+//!
+//! Breakpoints and watchpoints belong to the timeline, are put into the machine only while it looks for a stop, and are in
+//! no checkpoint: where the machine goes does not depend on them.
 
+mod checkpoints;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use crate::Replayer;
+use crate::pages::{MemPage, Page, PageMap, page_of};
 use crate::recording::{Error, Recording};
+use crate::session::{Reached, Session};
+use checkpoints::{Checkpoint, Checkpoints};
+use search::Search;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use vm::{CpuState, Icount, LinAddr, Machine, PhysAddr, VmTime};
+
+/// Bytes that checkpoints in memory may take unless it is said otherwise.
+pub const DEFAULT_BUDGET: usize = 1 << 30;
+/// Steps between two looks at the interrupt flag: some milliseconds.
+const SLICE: u64 = 2_000_000;
+/// How far before the position that is gone to checkpoints are planted.
+const LADDER: [u64; 8] = [1 << 24, 1 << 22, 1 << 20, 1 << 18, 1 << 16, 1 << 14, 1 << 12, 1 << 10];
+/// A restore costs about as much as this many steps: below, running on is cheaper.
+const NEAR: u64 = 20_000;
+/// While the machine runs on to a stop: distance between the first checkpoints planted, which doubles up to the second.
+const FIRST_STRIDE: u64 = 1 << 16;
+const LAST_STRIDE: u64 = 1 << 24;
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,83 +74,349 @@ pub enum Stop {
     Interrupted,
 }
 
-/// A recording that can be walked in both directions.
-pub struct Timeline {}
+/// Whether something was completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Done,
+    Interrupted,
+}
 
-#[allow(unused_variables)]
+/// A recording that can be walked in both directions.
+#[derive(Debug)]
+pub struct Timeline<M = Machine> {
+    session: Session<M>,
+    checkpoints: Checkpoints,
+    /// What RAM holds, but for the pages written since this was last set.
+    base: PageMap,
+    breakpoints: BTreeSet<LinAddr>,
+    watches: BTreeSet<Watch>,
+    position_break: Option<Icount>,
+}
+
 impl Timeline {
     /// Opens a timeline at the start of `recording`.
     pub fn new(recording: Arc<Recording>) -> Result<Timeline, Error> {
-        todo!()
+        Timeline::on(recording)
+    }
+}
+
+impl<M: Replayer> Timeline<M> {
+    /// [`Timeline::new`] on any machine.
+    pub fn on(recording: Arc<Recording>) -> Result<Timeline<M>, Error> {
+        let session = Session::new(recording.clone())?;
+        let mut checkpoints = Checkpoints::new(recording, DEFAULT_BUDGET);
+        let base = checkpoints.stored_pages(0)?;
+        Ok(Timeline {
+            session,
+            checkpoints,
+            base,
+            breakpoints: BTreeSet::new(),
+            watches: BTreeSet::new(),
+            position_break: None,
+        })
     }
 
     /// The recording.
     pub fn recording(&self) -> &Recording {
-        todo!()
+        self.session.recording()
     }
 
     /// Where we are.
     pub fn position(&self) -> Icount {
-        todo!()
+        self.session.position()
     }
 
     /// Virtual time where we are.
     pub fn now(&self) -> VmTime {
-        todo!()
+        self.machine().now()
     }
 
     /// Registers here.
     pub fn cpu(&self) -> CpuState {
-        todo!()
+        self.machine().cpu()
     }
 
     /// The machine here, to look at.
-    pub fn machine(&self) -> &Machine {
-        todo!()
+    pub fn machine(&self) -> &M {
+        self.session.machine()
     }
 
-    /// Goes to `position` exactly (clamped to the recording); `interrupted` is polled at least every 20 ms.
+    /// Sets how many bytes checkpoints in memory may take ([`DEFAULT_BUDGET`] at first). What lies over it is dropped.
+    pub fn set_memory_budget(&mut self, bytes: usize) {
+        self.checkpoints.set_budget(bytes);
+        self.checkpoints.evict(self.session.position());
+    }
+
+    /// Goes to `position` exactly (clamped to the recording); `interrupted` is polled at least every 20 ms. Interrupted, it
+    /// stops somewhere on the way.
     pub fn seek(&mut self, position: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
-        todo!()
+        let position = position.clamp(self.recording().start(), self.recording().end());
+        match self.go(position, interrupted)? {
+            Seen::Done => Ok(Stop::Position),
+            Seen::Interrupted => Ok(Stop::Interrupted),
+        }
     }
 
     /// One step in `direction`: [`Stop::Step`], [`Stop::Begin`] or [`Stop::End`] (or a breakpoint or watch met by it).
     pub fn step(&mut self, direction: Direction) -> Result<Stop, Error> {
-        todo!()
+        let here = self.position();
+        match direction {
+            Direction::Forward if here >= self.recording().end() => Ok(Stop::End),
+            Direction::Reverse if here <= self.recording().start() => Ok(Stop::Begin),
+            Direction::Forward => {
+                self.arm();
+                let reached = self.session.run_to(Icount(here.0.saturating_add(1)));
+                self.disarm();
+                Ok(match reached? {
+                    Reached::Watchpoint { position, addr } => {
+                        self.go(Icount(position.0.saturating_add(1)), &mut || false)?;
+                        Stop::Watch(self.watch_at(addr))
+                    }
+                    Reached::Breakpoint(addr) => Stop::Breakpoint(addr),
+                    Reached::Target => Stop::Step,
+                })
+            }
+            Direction::Reverse => {
+                self.go(Icount(here.0 - 1), &mut || false)?;
+                self.what_is_here(here)
+            }
+        }
     }
 
     /// Continues until a breakpoint, watchpoint, position break or the end of history in `direction`. A breakpoint at the
-    /// present position is left first.
+    /// present position is left first. Interrupted on the way forward, it stays where it got to; on the way back, it
+    /// returns to where it began.
     pub fn resume(
         &mut self,
         direction: Direction,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Stop, Error> {
-        todo!()
+        match direction {
+            Direction::Forward => {
+                self.arm();
+                let stop = self.run_on(interrupted);
+                self.disarm();
+                match stop? {
+                    Forward::At(stop) => Ok(stop),
+                    Forward::Wrote { position, addr } => {
+                        self.go(Icount(position.0.saturating_add(1)), &mut || false)?;
+                        Ok(Stop::Watch(self.watch_at(addr)))
+                    }
+                }
+            }
+            Direction::Reverse => self.run_back(interrupted),
+        }
     }
 
     /// Adds a breakpoint; false if it was there.
     pub fn add_breakpoint(&mut self, addr: LinAddr) -> bool {
-        todo!()
+        self.breakpoints.insert(addr)
     }
 
     /// Removes a breakpoint; false if there was none.
     pub fn remove_breakpoint(&mut self, addr: LinAddr) -> bool {
-        todo!()
+        self.breakpoints.remove(&addr)
     }
 
     /// Adds a write watchpoint on what `addr` names now; `None` if it is not mapped.
     pub fn add_watchpoint(&mut self, addr: LinAddr, len: u64) -> Option<Watch> {
-        todo!()
+        let watch = Watch { linear: addr, phys: self.machine().translate(addr)?, len };
+        self.watches.insert(watch);
+        Some(watch)
     }
 
     /// Removes a write watchpoint; false if there was none.
     pub fn remove_watchpoint(&mut self, addr: LinAddr, len: u64) -> bool {
-        todo!()
+        let before = self.watches.len();
+        self.watches.retain(|w| (w.linear, w.len) != (addr, len));
+        self.watches.len() < before
     }
 
     /// Sets or clears the one position break (QEMU's `replay_break`).
     pub fn set_position_break(&mut self, position: Option<Icount>) {
-        todo!()
+        self.position_break = position;
     }
+
+    /// Runs armed to the next stop.
+    fn run_on(&mut self, interrupted: &mut dyn FnMut() -> bool) -> Result<Forward, Error> {
+        let start = self.position();
+        let end = self.recording().end();
+        let target = self.position_break.filter(|p| (start..end).contains(p) && *p > start).unwrap_or(end);
+        // With a watchpoint the machine must go back a little when it hits: something near to go back to.
+        if !self.watches.is_empty() && start < target {
+            self.plant()?;
+        }
+        let mut stride = if self.watches.is_empty() { LAST_STRIDE } else { FIRST_STRIDE };
+        let mut plant_at = start.0.saturating_add(stride);
+        while self.position() < target {
+            let slice = self.slice(target).min(Icount(plant_at));
+            match self.session.run_to(slice)? {
+                Reached::Target => {}
+                Reached::Breakpoint(addr) => return Ok(Forward::At(Stop::Breakpoint(addr))),
+                Reached::Watchpoint { position, addr } => return Ok(Forward::Wrote { position, addr }),
+            }
+            if self.checkpoints.stored_at(self.position()).is_some() {
+                self.plant()?;
+            }
+            if self.position().0 >= plant_at && self.position() < target {
+                self.plant()?;
+                stride = (stride * 2).min(LAST_STRIDE);
+                plant_at = self.position().0.saturating_add(stride);
+            }
+            if self.position() < target && interrupted() {
+                return Ok(Forward::At(Stop::Interrupted));
+            }
+        }
+        Ok(Forward::At(if target == end { Stop::End } else { Stop::Position }))
+    }
+
+    /// Goes back to the last stop before the present.
+    fn run_back(&mut self, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
+        let here = self.position();
+        let start = self.recording().start();
+        if here <= start {
+            return Ok(Stop::Begin);
+        }
+        let low = self.position_break.filter(|p| *p >= start && *p < here).unwrap_or(start);
+        self.plant()?;
+        let found = if self.breakpoints.is_empty() && self.watches.is_empty() {
+            Search::Nothing
+        } else {
+            self.search_back(low, here, interrupted)?
+        };
+        let (position, stop) = match found {
+            Search::Found(hit) => (hit.position, hit.stop),
+            Search::Nothing if self.position_break == Some(low) => (low, Stop::Position),
+            Search::Nothing => (low, Stop::Begin),
+            Search::Interrupted => (here, Stop::Interrupted),
+        };
+        self.go(position, &mut || false)?;
+        Ok(stop)
+    }
+
+    /// What a reverse step that came here from `from` met.
+    fn what_is_here(&mut self, from: Icount) -> Result<Stop, Error> {
+        let met = self.session.met(&self.breakpoints);
+        if !self.watches.is_empty() {
+            let here = self.position();
+            self.plant()?;
+            self.arm();
+            let reached = self.session.run_to(from);
+            self.disarm();
+            let reached = reached?;
+            self.go(here, &mut || false)?;
+            if let Reached::Watchpoint { addr, .. } = reached {
+                return Ok(Stop::Watch(self.watch_at(addr)));
+            }
+        }
+        Ok(met.map_or(Stop::Step, Stop::Breakpoint))
+    }
+
+    /// Goes to `target` without looking for stops, and plants checkpoints on the way.
+    fn go(&mut self, target: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Seen, Error> {
+        self.approach(target)?;
+        while self.position() < target {
+            let here = self.position();
+            let rung = LADDER.iter().map(|d| Icount(target.0.saturating_sub(*d))).find(|p| *p > here);
+            self.session.run_to(self.slice(rung.unwrap_or(target)))?;
+            if self.checkpoints.stored_at(self.position()).is_some() {
+                self.plant()?;
+            } else if rung == Some(self.position()) {
+                self.plant_unless_near(target)?;
+            } else if self.position() < target && interrupted() {
+                return Ok(Seen::Interrupted);
+            }
+        }
+        Ok(Seen::Done)
+    }
+
+    /// How far to run towards `target` before looking around: to the recording's next checkpoint at most, so that the
+    /// machine is checked against it in passing.
+    fn slice(&self, target: Icount) -> Icount {
+        let here = self.position();
+        let stored = self.checkpoints.stored_after(here).unwrap_or(target);
+        Icount(here.0.saturating_add(SLICE)).min(stored).min(target)
+    }
+
+    /// Restores the best checkpoint for going to `target`, unless the machine is as near.
+    fn approach(&mut self, target: Icount) -> Result<(), Error> {
+        let here = self.position();
+        let best = self.checkpoints.before(target).unwrap_or(self.recording().start());
+        let stay = self.session.has_arrived()
+            && here <= target
+            && (best <= here || target.0.saturating_sub(here.0) <= NEAR);
+        if stay { Ok(()) } else { self.restore(best) }
+    }
+
+    /// Puts the machine where the checkpoint at `position` is.
+    fn restore(&mut self, position: Icount) -> Result<(), Error> {
+        let Some(to) = self.checkpoints.get(position)? else {
+            return Ok(());
+        };
+        let mut pages = self.session.changed().to_vec();
+        pages.extend(self.base.changed(&to.pages));
+        pages.sort_unstable();
+        pages.dedup();
+        self.session.place(&to.state, pages.iter().map(|p| (*p, to.pages.get(*p))))?;
+        self.base = to.pages;
+        Ok(())
+    }
+
+    /// Plants a checkpoint here unless there is one so near that it would gain little on the way to `target`.
+    fn plant_unless_near(&mut self, target: Icount) -> Result<(), Error> {
+        let here = self.position();
+        let gap = self.checkpoints.before(here).map_or(u64::MAX, |p| here.0 - p.0);
+        if gap > target.0.saturating_sub(here.0) / 2 { self.plant() } else { Ok(()) }
+    }
+
+    /// Makes a checkpoint in memory here. Where the recording has one, the machine is checked against that, and it serves.
+    fn plant(&mut self) -> Result<(), Error> {
+        let here = self.position();
+        if !self.session.has_arrived() {
+            return Ok(());
+        }
+        if let Some(index) = self.checkpoints.stored_at(here) {
+            self.session.check(index)?;
+            self.base = self.checkpoints.stored_pages(index)?;
+            self.session.settle();
+            return Ok(());
+        }
+        for page in self.session.changed().to_vec() {
+            let hash = self.session.page_hash(page);
+            let bytes = page_of(self.session.machine().ram(), page).filter(|_| hash != 0);
+            let copy = bytes.map(|bytes| MemPage::new(bytes, hash, &self.checkpoints.meter));
+            self.base.set(page, copy.map_or(Page::Zero, Page::Memory));
+        }
+        self.session.settle();
+        let state = Arc::new(self.session.machine().save());
+        self.checkpoints.add(Checkpoint { state, pages: self.base.clone() });
+        self.checkpoints.evict(here);
+        Ok(())
+    }
+
+    /// Puts breakpoints and watchpoints into the machine.
+    fn arm(&mut self) {
+        let watched: Vec<_> = self.watches.iter().map(|w| (w.phys, w.len)).collect();
+        self.session.arm(&self.breakpoints, &watched);
+    }
+
+    /// Takes them out again.
+    fn disarm(&mut self) {
+        self.session.arm(&BTreeSet::new(), &[]);
+    }
+
+    /// The watchpoint that watches the byte at `addr`.
+    fn watch_at(&self, addr: PhysAddr) -> Watch {
+        let holds = |w: &&Watch| addr.0.checked_sub(w.phys.0).is_some_and(|d| d < w.len);
+        let unknown = Watch { linear: LinAddr(addr.0), phys: addr, len: 1 };
+        self.watches.iter().find(holds).copied().unwrap_or(unknown)
+    }
+}
+
+/// How running forward came to a stop.
+enum Forward {
+    /// The machine is where it stopped.
+    At(Stop),
+    /// The step at this position wrote a watched byte; the machine may be further on.
+    Wrote { position: Icount, addr: PhysAddr },
 }

@@ -1,1 +1,26 @@
-//! What the tests share.
+//! What the tests share: guests to run, and where they come from.
+//!
+//! Nothing here skips a test: where a tool or a package is missing, the functions panic and say what to install.
+
+mod cpio;
+mod debian;
+mod guests;
+mod initrd;
+pub mod qemu;
+mod tools;
+
+pub use debian::{debian_kernel, seabios};
+pub use guests::build_guest;
+pub use initrd::{GUEST_READY, busybox_initrd};
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's root.
+pub fn workspace_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where fetched things are kept between runs; not under version control.
+pub fn cache_dir() -> PathBuf {
+    workspace_root().join(".cache")
+}

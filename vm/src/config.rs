@@ -24,6 +24,24 @@ pub struct MachineConfig {
     pub no_reboot: bool,
 }
 
+impl MachineConfig {
+    /// Checks what a machine cannot be built from; the error says what to change.
+    pub fn check(&self) -> Result<(), String> {
+        if self.ram_bytes < RAM_MIN || self.ram_bytes > RAM_MAX || self.ram_bytes % (1 << 20) != 0 {
+            return Err(format!(
+                "memory of {} bytes: it must be a whole number of MiB from {} to {} MiB",
+                self.ram_bytes,
+                RAM_MIN >> 20,
+                RAM_MAX >> 20
+            ));
+        }
+        if self.bios.len() > 16 << 20 {
+            return Err(format!("a system ROM of {} bytes: at most 16 MiB fit below 4 GiB", self.bios.len()));
+        }
+        Ok(())
+    }
+}
+
 /// A processor by QEMU's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CpuModel {

@@ -1,12 +1,24 @@
 //! The machine: CPU, board and memory, and the loop that runs them.
 
-use crate::board::Board;
+#![allow(unsafe_code)] // the engine calls back into the machine through a pointer; each use says why it is sound
+
+use crate::board::{Board, Bus, Effects, Request};
 use crate::config::MachineConfig;
+use crate::cpu::count::Block;
+use crate::cpu::cpuid::{self, Model};
+use crate::cpu::delivery::{Cause, vector};
+use crate::cpu::engine::{Access, Engine, FETCH_FROM_DEVICE, Fill, Hooks, StartError, off};
 use crate::cpu::state::CpuState;
+use crate::cpu::tlb::{self, Miss};
+use crate::cpu::{Cpu, Current};
 use crate::input::{Input, Output};
-use crate::units::{Icount, LinAddr, PhysAddr, Vector, VmTime};
+use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
+use crate::units::{Icount, LinAddr, NS_PER_STEP, PhysAddr, Vector, VmTime};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::ptr::NonNull;
 use thiserror::Error;
+use xxhash_rust::xxh3::Xxh3;
 
 /// A hardware interrupt that the CPU took: the step at `position` is its delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,9 +59,9 @@ pub enum Exit {
     },
     /// The guest switched the power off.
     PowerOff,
-    /// The guest reset the machine, and the configuration says `no_reboot`.
+    /// The guest asks for a reset; inject [`Input::Reset`] to carry it out.
     Reset,
-    /// A triple fault, and the configuration says `no_reboot`.
+    /// A triple fault: the CPU is shut down until [`Input::Reset`].
     TripleFault,
     /// The guest wrote this value to isa-debug-exit.
     DebugExit(u32),
@@ -73,6 +85,13 @@ pub struct Divergence {
     pub actual: String,
 }
 
+impl MachineState {
+    /// The state as bytes, equal for equal states.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        bincode::serde::encode_to_vec(self, bincode::config::standard()).expect("plain data can be encoded")
+    }
+}
+
 /// What can go wrong that is not the guest's doing.
 #[derive(Debug, Error)]
 pub enum VmError {
@@ -93,138 +112,755 @@ pub struct MachineState {
     pub skipped_ns: u64,
     /// Running digest of all port and MMIO accesses.
     pub io_digest: u64,
+    /// The CPU gave up in a triple fault: only a reset wakes it.
+    pub shut_down: bool,
     /// The CPU.
     pub cpu: CpuState,
     /// The chips.
     pub board: Board,
 }
 
-/// A whole PC.
-pub struct Machine {}
+/// How a hardware interrupt is decided.
+enum Source {
+    /// The board asks for it (recording).
+    Board,
+    /// The log says so (replay).
+    Log(VecDeque<InterruptTaken>),
+}
 
-#[allow(unused_variables)]
+/// What the engine's callbacks work on: everything of the machine, at a fixed address.
+struct Core {
+    config: MachineConfig,
+    model: Model,
+    cpu: Cpu,
+    board: Board,
+    skipped_ns: u64,
+    io_digest: u64,
+    source: Source,
+    taken: Vec<InterruptTaken>,
+    output: Vec<(Icount, Output)>,
+    request: Option<Request>,
+    shut_down: bool,
+    watch: Option<(u64, u64)>,
+    exit: Option<Exit>,
+    /// `engine.stop()` was called.
+    stopping: bool,
+    /// The engine's next block must not be longer than this.
+    partial: Option<u32>,
+    /// Breakpoints at this position are ignored: it is where the run started.
+    run_start: u64,
+    /// The engine must stop exactly here.
+    stop_pos: u64,
+    /// First position at which the board's next event is due.
+    event_pos: u64,
+    event_time: Option<VmTime>,
+    /// Blocks that end beyond this position take the slow path; 0 while something waits for a block boundary.
+    soft_limit: u64,
+}
+
+/// A whole PC.
+pub struct Machine {
+    core: NonNull<Core>,
+}
+
+impl Core {
+    fn time_at(&self, pos: u64) -> VmTime {
+        VmTime(pos.saturating_mul(NS_PER_STEP).saturating_add(self.skipped_ns))
+    }
+
+    fn now(&self) -> VmTime {
+        self.time_at(self.cpu.pos)
+    }
+
+    fn following(&self) -> bool {
+        matches!(self.source, Source::Log(_))
+    }
+
+    /// Lets something happen on the board at `now`, which is at position `pos`, with all that follows from it.
+    fn on_board<R>(&mut self, pos: u64, now: VmTime, act: impl FnOnce(&mut Board, &mut Bus) -> R) -> R {
+        let mut fx = Effects::default();
+        let mut bus = Bus { now, mem: &mut self.cpu.mem, fx: &mut fx };
+        if self.event_time.is_some_and(|t| t <= now) {
+            self.board.advance(&mut bus);
+        }
+        let result = act(&mut self.board, &mut bus);
+        self.output.extend(fx.output.into_iter().map(|o| (Icount(pos), o)));
+        if fx.request.is_some() {
+            self.request = fx.request;
+        }
+        if fx.memory_map_changed {
+            self.update_map();
+        }
+        self.note_watch(pos);
+        self.cpu.drop_stale_code();
+        self.schedule();
+        result
+    }
+
+    fn update_map(&mut self) {
+        let board = &self.board;
+        if self.cpu.mem.set_map(board.a20(), |addr| board.pam(addr)) {
+            self.cpu.flush_tlb();
+        }
+    }
+
+    /// After a change of the board: when must the engine be left?
+    fn schedule(&mut self) {
+        self.event_time = self.board.next_event();
+        self.event_pos = match self.event_time {
+            Some(t) if !self.following() => t.0.saturating_sub(self.skipped_ns).div_ceil(NS_PER_STEP),
+            _ => u64::MAX,
+        };
+        self.update_soft_limit();
+    }
+
+    fn update_soft_limit(&mut self) {
+        let waiting = self.request.is_some()
+            || self.shut_down
+            || self.watch.is_some()
+            || (!self.following() && self.board.intr());
+        self.soft_limit = if waiting { 0 } else { self.stop_pos.min(self.event_pos) };
+    }
+
+    fn advance(&mut self) {
+        let (pos, now) = (self.cpu.pos, self.now());
+        self.on_board(pos, now, |board, bus| board.advance(bus));
+    }
+
+    /// A store hit a watched range during the step at `pos`.
+    fn note_watch(&mut self, pos: u64) {
+        if let Some(addr) = self.cpu.mem.take_watch_hit()
+            && self.watch.is_none()
+        {
+            self.watch = Some((pos, addr));
+            self.soft_limit = 0;
+        }
+    }
+
+    fn deliver(&mut self, vector: u8, cause: Cause, step: u64) {
+        if self.cpu.deliver(vector, cause).is_err() {
+            self.shut_down = true;
+            self.soft_limit = 0;
+        }
+        self.cpu.current.insns = 0;
+        self.note_watch(step);
+        self.cpu.drop_stale_code();
+    }
+
+    fn stop_engine(&mut self) {
+        self.stopping = true;
+        self.cpu.current.insns = 0;
+        self.cpu.engine.stop();
+    }
+
+    fn enter(&mut self, addr: u64, size: u32, insns: u16) {
+        self.cpu.current = Current { addr, size, start: self.cpu.pos, insns };
+        self.cpu.pos += u64::from(insns);
+    }
+
+    /// A block at whose start something may have to be decided.
+    #[cold]
+    fn block_slow(&mut self, addr: u64, size: u32, block: Block) {
+        let n = u64::from(block.insns);
+        if self.cpu.is_empty_rep_pass(addr, size) {
+            return;
+        }
+        self.cpu.undo_aborted_block(addr, block.insns);
+        let pos = self.cpu.pos;
+        let interrupt = !self.following() && self.board.intr() && self.cpu.env.interruptible();
+        let bound = self.stop_pos.min(self.event_pos);
+        if self.request.is_some() || self.shut_down || self.watch.is_some() || interrupt || pos >= bound {
+            return self.stop_engine();
+        }
+        let mut room = bound - pos;
+        if block.breakpoint {
+            let arriving = pos != self.run_start && !self.cpu.is_rep_iteration(addr, size);
+            let from = if arriving { addr } else { addr.wrapping_add(1) };
+            match self.cpu.breakpoint_in(addr, size, from) {
+                Some((bp, 0)) => {
+                    self.exit = Some(Exit::Breakpoint(LinAddr(bp)));
+                    return self.stop_engine();
+                }
+                Some((_, before)) => room = room.min(before),
+                None => {}
+            }
+        }
+        if n > room {
+            self.partial = Some(room as u32);
+            return self.stop_engine();
+        }
+        self.enter(addr, size, block.insns);
+    }
+
+    /// Does what is due between two steps. `None`: go on with the engine.
+    fn between_steps(&mut self, limit: RunLimit) -> Option<Exit> {
+        loop {
+            if let Some(exit) = self.exit.take() {
+                return Some(exit);
+            }
+            if let Some((position, addr)) = self.watch.take() {
+                return Some(Exit::Watchpoint { position: Icount(position), addr: PhysAddr(addr) });
+            }
+            if let Some(request) = self.request.take()
+                && !self.following()
+            {
+                return Some(match request {
+                    Request::Reset => Exit::Reset,
+                    Request::PowerOff => Exit::PowerOff,
+                    Request::DebugExit(value) => Exit::DebugExit(value),
+                });
+            }
+            if self.cpu.pos >= limit.position.0 {
+                return Some(Exit::Position);
+            }
+            if self.shut_down {
+                return Some(Exit::TripleFault);
+            }
+            if self.event_time.is_some_and(|t| t <= self.now()) {
+                self.advance();
+            }
+            let interrupted = match self.source {
+                Source::Board => self.interrupt_by_board(),
+                Source::Log(_) => self.interrupt_by_log(limit),
+            };
+            match interrupted {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(divergence) => return Some(Exit::Diverged(Box::new(divergence))),
+            }
+            if !self.cpu.halted {
+                return None;
+            }
+            if let Some(exit) = self.pass_halted_time(limit) {
+                return Some(exit);
+            }
+        }
+    }
+
+    /// Takes the interrupt that the board asks for, if the CPU lets it.
+    fn interrupt_by_board(&mut self) -> Result<bool, Divergence> {
+        if !self.board.intr() || !self.cpu.env.interruptible() {
+            return Ok(false);
+        }
+        self.take_interrupt();
+        Ok(true)
+    }
+
+    /// Takes the interrupt that the log has here, after checking that the board asks for just that.
+    fn interrupt_by_log(&mut self, limit: RunLimit) -> Result<bool, Divergence> {
+        let Source::Log(log) = &mut self.source else { return Ok(false) };
+        let pos = self.cpu.pos;
+        let Some(&next) = log.front() else { return Ok(false) };
+        if next.position.0 > pos || (self.cpu.halted && next.time > limit.time) {
+            return Ok(false);
+        }
+        log.pop_front();
+        if self.cpu.halted && next.time > self.now() {
+            self.skipped_ns += next.time.0 - self.now().0;
+            self.advance();
+        }
+        let diverged = |expected: String, actual: String| {
+            Err(Divergence { position: Icount(pos), expected, actual })
+        };
+        let expected = format!("interrupt {:#04x} at {} ({})", next.vector.0, next.position, next.time);
+        if next.position.0 < pos {
+            return diverged(expected, format!("position {pos} was reached without it"));
+        }
+        if next.time != self.now() {
+            return diverged(expected, format!("virtual time {}", self.now()));
+        }
+        if !self.cpu.env.interruptible() {
+            return diverged(expected, "interrupts are off".into());
+        }
+        match self.board.intr().then(|| self.board.peek_vector()).flatten() {
+            Some(vector) if vector == next.vector => {}
+            Some(vector) => return diverged(expected, format!("the PIC gives {:#04x}", vector.0)),
+            None => return diverged(expected, "no device asks for an interrupt".into()),
+        }
+        self.take_interrupt();
+        Ok(true)
+    }
+
+    fn take_interrupt(&mut self) {
+        let (position, time) = (self.cpu.pos, self.now());
+        let vector = self.board.acknowledge();
+        self.cpu.halted = false;
+        self.taken.push(InterruptTaken { position: Icount(position), time, vector });
+        self.deliver(vector.0, Cause::Hardware, position);
+        self.cpu.pos += 1;
+        self.schedule();
+    }
+
+    /// The CPU is halted: skips to the board's next event, but not past the limit.
+    fn pass_halted_time(&mut self, limit: RunLimit) -> Option<Exit> {
+        let now = self.now();
+        if limit.time <= now {
+            return Some(Exit::Time);
+        }
+        if !self.following() && !self.cpu.env.interruptible() {
+            return Some(Exit::HaltedForever);
+        }
+        let Some(event) = self.event_time else {
+            if !self.following() {
+                return Some(Exit::Idle);
+            }
+            self.skipped_ns += limit.time.0 - now.0;
+            return Some(Exit::Time);
+        };
+        let until = event.min(limit.time);
+        self.skipped_ns += until.0.saturating_sub(now.0);
+        self.schedule();
+        (until < event).then_some(Exit::Time)
+    }
+
+    /// The engine came back by itself.
+    fn after_engine(&mut self, result: Result<(), StartError>) -> Result<(), VmError> {
+        match result {
+            Ok(()) => {
+                if !self.stopping {
+                    self.cpu.halted = true;
+                    self.cpu.current.insns = 0;
+                }
+                Ok(())
+            }
+            Err(StartError::PageFault { addr }) => match self.cpu.page_fault.take() {
+                Some(Miss::Fault { error, fetch }) => {
+                    self.page_fault(addr, error, fetch);
+                    Ok(())
+                }
+                Some(Miss::TooFarAhead) => {
+                    self.cpu.current.insns = 0;
+                    self.partial = Some(1);
+                    Ok(())
+                }
+                None => Err(self.engine_error(format!("unexplained fault at {addr:#x}"))),
+            },
+            // Fetching from a device reads all ones, which is an undefined opcode.
+            Err(StartError::Engine(e)) if e == FETCH_FROM_DEVICE => {
+                self.cpu.pos += 1;
+                let step = self.cpu.pos - 1;
+                self.deliver(vector::UD, Cause::Exception(None), step);
+                Ok(())
+            }
+            Err(StartError::Engine(e)) => Err(self.engine_error(e.to_string())),
+        }
+    }
+
+    fn engine_error(&self, what: String) -> VmError {
+        let pc = self.cpu.env.linear_pc();
+        VmError::Engine(format!("{what} (position {}, pc {pc:#x})", self.cpu.pos))
+    }
+
+    fn page_fault(&mut self, addr: u64, error: u32, fetch: bool) {
+        if fetch {
+            // The faulting instruction was not counted: its block never started.
+            self.cpu.pos += 1;
+        } else {
+            self.correct_position(1);
+        }
+        let step = self.cpu.pos - 1;
+        let cr2 = self.cpu.fault_address(addr, fetch);
+        self.cpu.env.w64(crate::cpu::CR2, cr2);
+        self.deliver(vector::PF, Cause::Exception(Some(error)), step);
+    }
+
+    /// The running block ended early with RIP at the faulting instruction (`done` 1) or behind it (0).
+    fn correct_position(&mut self, done: u64) {
+        if let Some(index) = self.cpu.index_of(self.cpu.env.linear_pc()) {
+            self.cpu.pos = self.cpu.current.start + index + done;
+        }
+        self.cpu.current.insns = 0;
+    }
+
+    fn reset_cpu(&mut self) {
+        let mut state = crate::boot::reset_state();
+        state.gpr[2] = self.model.signature().into();
+        self.cpu.set_state(&state);
+        self.shut_down = false;
+    }
+
+    fn digest(&mut self, pos: u64, what: u64, value: u64) {
+        let mut h = self.io_digest ^ pos.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for x in [what, value] {
+            h = (h ^ x).wrapping_mul(0xff51_afd7_ed55_8ccd);
+            h ^= h >> 32;
+        }
+        self.io_digest = h;
+    }
+}
+
+impl Hooks for Core {
+    #[inline]
+    fn block(&mut self, addr: u64, size: u32) {
+        self.cpu.single = false;
+        let block = self.cpu.block(addr, size);
+        let current = self.cpu.current;
+        let in_current = addr.wrapping_sub(current.addr) < current.size.into();
+        if self.cpu.pos + u64::from(block.insns) > self.soft_limit || block.breakpoint || in_current {
+            return self.block_slow(addr, size, block);
+        }
+        self.enter(addr, size, block.insns);
+    }
+
+    fn translated(&mut self, addr: u64, size: u16, insns: u16) {
+        self.cpu.translated(addr, size, insns);
+    }
+
+    fn fill(&mut self, page: u64, access: Access) -> Option<Fill> {
+        let fill = self.cpu.fill(page, access);
+        if self.cpu.mem.has_watch_hit() {
+            let pos = self.cpu.position_here();
+            self.note_watch(pos);
+        }
+        fill
+    }
+
+    fn exception(&mut self, vector: u8) {
+        let env = self.cpu.env;
+        let software = env.r32(off::EXCEPTION_IS_INT) != 0;
+        // A single-step trap is raised behind its instruction, wherever that went; its block has one instruction.
+        if vector == vector::DB && !software {
+            self.cpu.current.insns = 0;
+        } else {
+            self.correct_position(u64::from(!software));
+        }
+        let step = self.cpu.pos.saturating_sub(1);
+        let cause = if software {
+            Cause::Software
+        } else {
+            let has_error = matches!(vector, 8 | 10..=14 | 17);
+            Cause::Exception(has_error.then(|| env.r32(off::ERROR_CODE)))
+        };
+        self.deliver(vector, cause, step);
+    }
+
+    fn port_in(&mut self, port: u16, size: u8) -> u32 {
+        let pos = self.cpu.position_here();
+        let now = self.time_at(pos);
+        let value = self.on_board(pos, now, |board, bus| board.io_read(port, size, bus));
+        self.digest(pos, u64::from(port) << 8 | u64::from(size), value.into());
+        value
+    }
+
+    fn port_out(&mut self, port: u16, size: u8, value: u32) {
+        let pos = self.cpu.position_here();
+        let now = self.time_at(pos);
+        self.digest(pos, u64::from(port) << 8 | u64::from(size) | 0x80, value.into());
+        self.on_board(pos, now, |board, bus| board.io_write(port, size, value, bus));
+    }
+
+    fn mmio_read(&mut self, addr: u64, size: u8) -> u64 {
+        self.cpu.engine.sync_rip();
+        let pos = self.cpu.position_here();
+        let now = self.time_at(pos);
+        let value = self.on_board(pos, now, |board, bus| board.mmio_read(PhysAddr(addr), size, bus));
+        self.digest(pos, addr << 8 | u64::from(size) | 0x40, value);
+        value
+    }
+
+    fn mmio_write(&mut self, addr: u64, size: u8, value: u64) {
+        self.cpu.engine.sync_rip();
+        let pos = self.cpu.position_here();
+        if addr >= tlb::WATCHED {
+            self.cpu.mem.store(addr - tlb::WATCHED, &value.to_le_bytes()[..usize::from(size.min(8))]);
+            self.cpu.drop_stale_code();
+            return self.note_watch(pos);
+        }
+        let now = self.time_at(pos);
+        self.digest(pos, addr << 8 | u64::from(size) | 0xc0, value);
+        self.on_board(pos, now, |board, bus| board.mmio_write(PhysAddr(addr), size, value, bus));
+    }
+
+    fn rdtsc(&mut self) -> u64 {
+        let pos = self.cpu.position_here();
+        self.time_at(pos).0
+    }
+
+    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> [u32; 4] {
+        self.model.cpuid(leaf, subleaf)
+    }
+
+    fn syscall(&mut self, sysenter: bool) {
+        // The engine adds the instruction's length to RIP when this returns.
+        let len = self.cpu.instruction().map_or(2, |insn| insn.len() as u64);
+        let step = self.cpu.position_here();
+        let result = if sysenter { self.cpu.sysenter() } else { self.cpu.syscall(len) };
+        if result.is_err() {
+            self.shut_down = true;
+            self.soft_limit = 0;
+        }
+        self.note_watch(step);
+        self.cpu.drop_stale_code();
+        self.cpu.env.set_rip(self.cpu.env.rip().wrapping_sub(len));
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // SAFETY: made by Box::leak in `new`, dropped once; the engine, which points to it, is part of it.
+        drop(unsafe { Box::from_raw(self.core.as_ptr()) });
+    }
+}
+
 impl Machine {
     /// A machine at power-on: RAM zero, firmware in ROM, CPU at the reset vector.
     pub fn new(config: &MachineConfig) -> Result<Machine, VmError> {
-        todo!()
+        config.check().map_err(VmError::Config)?;
+        let mem = Memory::new(config.ram_bytes, &config.bios)
+            .map_err(|e| VmError::Config(format!("cannot allocate {} bytes of RAM: {e}", config.ram_bytes)))?;
+        let model = cpuid::model(config.cpu);
+        let mut cpu = Cpu::new(mem)?;
+        model.apply(&cpu.env);
+        let regions = tlb::engine_map(&mut cpu.mem);
+        let core = NonNull::from(Box::leak(Box::new(Core {
+            config: config.clone(),
+            model,
+            cpu,
+            board: Board::new(config),
+            skipped_ns: 0,
+            io_digest: 0,
+            source: Source::Board,
+            taken: Vec::new(),
+            output: Vec::new(),
+            request: None,
+            shut_down: false,
+            watch: None,
+            exit: None,
+            stopping: false,
+            partial: None,
+            run_start: 0,
+            stop_pos: 0,
+            event_pos: 0,
+            event_time: None,
+            soft_limit: 0,
+        })));
+        let mut machine = Machine { core };
+        let engine = &machine.core().cpu.engine;
+        // SAFETY: the regions are mappings owned by the same object as the engine and dropped after it is closed is not
+        // observable: the engine does not touch memory while closing. `core` is at a fixed address until Drop.
+        unsafe {
+            for (addr, host, len) in regions {
+                engine.map_host(addr, host, len)?;
+            }
+            engine.map_mmio(tlb::ENGINE_MMIO, tlb::MMIO_LEN, core)?;
+            engine.install(core)?;
+        }
+        let core = machine.core_mut();
+        core.update_map();
+        core.reset_cpu();
+        core.schedule();
+        Ok(machine)
+    }
+
+    fn core(&self) -> &Core {
+        // SAFETY: valid until Drop; the engine's callbacks, which also use it, run only inside `run`, which holds
+        // `&mut self`.
+        unsafe { self.core.as_ref() }
+    }
+
+    fn core_mut(&mut self) -> &mut Core {
+        // SAFETY: as above, and `&mut self` is exclusive.
+        unsafe { self.core.as_mut() }
+    }
+
+    /// Loads a kernel as `-kernel` does: Linux, Multiboot or flat; the CPU is at its entry point afterwards.
+    pub fn load_kernel(&mut self, kernel: &[u8], initrd: Option<&[u8]>, cmdline: &str) -> Result<(), VmError> {
+        let core = self.core_mut();
+        let state = crate::boot::load(core.cpu.mem.ram_mut(), kernel, initrd, cmdline)
+            .map_err(|e| VmError::Config(e.to_string()))?;
+        core.cpu.set_state(&state);
+        Ok(())
     }
 
     /// What it is made of.
     pub fn config(&self) -> &MachineConfig {
-        todo!()
+        &self.core().config
     }
 
     /// Steps since power-on.
     pub fn position(&self) -> Icount {
-        todo!()
+        Icount(self.core().cpu.pos)
     }
 
     /// Virtual time.
     pub fn now(&self) -> VmTime {
-        todo!()
+        self.core().now()
     }
 
     /// Runs until `limit` or until something else in [`Exit`] happens.
     pub fn run(&mut self, limit: RunLimit) -> Result<Exit, VmError> {
-        todo!()
+        let core = self.core_mut();
+        core.run_start = core.cpu.pos;
+        core.exit = None;
+        core.schedule();
+        loop {
+            let core = self.core_mut();
+            if let Some(exit) = core.between_steps(limit) {
+                core.advance();
+                return Ok(exit);
+            }
+            core.stop_pos = limit.position.0;
+            if let Source::Log(log) = &core.source
+                && let Some(next) = log.front()
+            {
+                core.stop_pos = core.stop_pos.min(next.position.0);
+            }
+            core.update_soft_limit();
+            core.stopping = false;
+            let partial = core.partial.take();
+            core.cpu.single = partial == Some(1);
+            let engine: *const Engine = &raw const core.cpu.engine;
+            // SAFETY: the engine lives in `core`, which outlives the call; no other reference to `core` is used while
+            // the callbacks use it.
+            let result = unsafe { (*engine).start(partial) };
+            self.core_mut().after_engine(result)?;
+        }
     }
 
     /// An input arrives now.
     pub fn inject(&mut self, input: &Input) {
-        todo!()
+        let core = self.core_mut();
+        let (pos, now) = (core.cpu.pos, core.now());
+        core.on_board(pos, now, |board, bus| board.inject(input, bus));
+        if *input == Input::Reset {
+            core.board.reset();
+            core.update_map();
+            core.reset_cpu();
+            core.schedule();
+        }
     }
 
     /// From now on interrupts are taken where `log` says (positions not before the present one, ascending), and each
-    /// is checked against what the board asks for; `None`: when the board asks for them (recording). With `Some`, an
-    /// interrupt that the board asks for beyond the end of the log is not taken.
+    /// is checked against what the board asks for; requests of the guest (reset, power off) are ignored, as the recording
+    /// has them as inputs or ends there. `None`: when the board asks for them (recording).
     pub fn follow(&mut self, log: Option<Vec<InterruptTaken>>) {
-        todo!()
+        let core = self.core_mut();
+        core.source = match log {
+            Some(log) => Source::Log(log.into()),
+            None => Source::Board,
+        };
+        core.schedule();
     }
 
     /// Interrupts taken since the last call, in order (also those that were followed).
     pub fn take_interrupts(&mut self) -> Vec<InterruptTaken> {
-        todo!()
+        std::mem::take(&mut self.core_mut().taken)
     }
 
     /// What the guest sent out since the last call, each with the position of its step.
     pub fn take_output(&mut self) -> Vec<(Icount, Output)> {
-        todo!()
+        std::mem::take(&mut self.core_mut().output)
     }
 
     /// The CPU's registers.
     pub fn cpu(&self) -> CpuState {
-        todo!()
+        self.core().cpu.state()
     }
 
     /// Writes the CPU's registers.
     pub fn set_cpu(&mut self, cpu: &CpuState) {
-        todo!()
+        self.core_mut().cpu.set_state(cpu);
     }
 
     /// The chips.
     pub fn board(&self) -> &Board {
-        todo!()
+        &self.core().board
     }
 
     /// CPU, chips, position and time. RAM goes by pages: [`Machine::ram`], [`Machine::take_dirty`].
     pub fn save(&self) -> MachineState {
-        todo!()
+        let core = self.core();
+        MachineState {
+            position: Icount(core.cpu.pos),
+            skipped_ns: core.skipped_ns,
+            io_digest: core.io_digest,
+            shut_down: core.shut_down,
+            cpu: core.cpu.state(),
+            board: core.board.clone(),
+        }
     }
 
     /// Takes over a saved state. RAM must be brought to the same position by [`Machine::write_page`].
     pub fn restore(&mut self, state: &MachineState) {
-        todo!()
+        let core = self.core_mut();
+        core.cpu.pos = state.position.0;
+        core.skipped_ns = state.skipped_ns;
+        core.io_digest = state.io_digest;
+        core.shut_down = state.shut_down;
+        core.board = state.board.clone();
+        core.request = None;
+        core.watch = None;
+        core.taken.clear();
+        core.output.clear();
+        core.partial = None;
+        core.update_map();
+        core.cpu.drop_stale_code();
+        core.cpu.set_state(&state.cpu);
+        core.schedule();
     }
 
     /// All of RAM.
     pub fn ram(&self) -> &[u8] {
-        todo!()
+        self.core().cpu.mem.ram()
     }
 
     /// Replaces page `page` of RAM (physical address / 4096), also where it holds code.
-    pub fn write_page(&mut self, page: usize, bytes: &[u8; 4096]) {
-        todo!()
+    ///
+    /// # Panics
+    /// If RAM has no such page.
+    pub fn write_page(&mut self, page: usize, bytes: &[u8; PAGE_SIZE]) {
+        let core = self.core_mut();
+        core.cpu.mem.replace_page(page, bytes);
+        core.cpu.drop_stale_code();
     }
 
     /// Pages of RAM that may have changed since the last call (or since power-on), ascending; the list is empty
     /// afterwards. Costs as much as the pages touched, not as RAM.
     pub fn take_dirty(&mut self) -> Vec<usize> {
-        todo!()
+        let core = self.core_mut();
+        let pages = core.cpu.mem.take_dirty();
+        core.cpu.flush_tlb();
+        pages
     }
 
     /// Reads physical memory as the CPU would without side effects: device ranges and holes read as 0xff.
     pub fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) {
-        todo!()
+        self.core().cpu.mem.read(addr, buf);
     }
 
     /// Writes RAM (holes and ROM ignore it), also where it holds code.
     pub fn write_phys(&mut self, addr: PhysAddr, bytes: &[u8]) {
-        todo!()
+        let core = self.core_mut();
+        core.cpu.mem.write(addr, bytes);
+        core.cpu.drop_stale_code();
     }
 
     /// The physical address behind a linear one through the page tables of the present CR3; `None` where not present.
     /// Never sets an accessed bit.
     pub fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
-        todo!()
+        self.core().cpu.translate(addr)
     }
 
     /// Reads memory by linear address; stops at the first byte that is not mapped. Returns the bytes read.
     pub fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
-        todo!()
+        self.core().cpu.read_linear(addr, buf)
     }
 
     /// Replaces the set of breakpoints (linear addresses of instructions).
     pub fn set_breakpoints(&mut self, addrs: &[LinAddr]) {
-        todo!()
+        self.core_mut().cpu.set_breakpoints(addrs);
     }
 
     /// Replaces the set of write watchpoints (physical ranges: address and length in bytes).
     pub fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]) {
-        todo!()
+        self.core_mut().cpu.set_watchpoints(ranges);
     }
 
     /// A hash of the whole machine: CPU, chips, RAM. Equal states have equal hashes.
     pub fn hash(&self) -> u64 {
-        todo!()
+        let mut hasher = Xxh3::new();
+        hasher.update(&self.save().to_bytes());
+        hasher.update(self.ram());
+        hasher.digest()
     }
 }

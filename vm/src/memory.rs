@@ -1,9 +1,22 @@
-//! Guest-physical memory.
+//! Guest-physical memory: RAM, ROM, and what is where.
+//!
+//! RAM and ROM are host mappings that the engine executes from directly. The map is i440FX's: RAM from 0, the PAM
+//! window at 0xc0000..0x100000 that shows RAM or ROM block by block, devices at 0xa0000..0xc0000 and above RAM, and the
+//! system ROM below 4 GiB. Pages of RAM carry two marks: *dirty* (may have changed since [`Memory::take_dirty`]) and
+//! *code* (the engine has translated from it, so a write must reach the engine).
 
 use crate::units::PhysAddr;
+use memmap2::MmapMut;
 
 /// Bytes in a page.
 pub const PAGE_SIZE: usize = 4096;
+/// First address that is not RAM although RAM may lie below and above it.
+const DEVICE_HOLE: std::ops::Range<u64> = 0xa_0000..0xc_0000;
+/// The window that the PAM registers divide.
+const PAM_WINDOW: std::ops::Range<u64> = 0xc_0000..0x10_0000;
+/// PAM blocks are 16 KiB.
+const PAM_BLOCK: u64 = 0x4000;
+const PAM_BLOCKS: usize = 16;
 
 /// Physical memory as a bus-mastering device sees it.
 pub trait PhysMemory {
@@ -11,4 +24,300 @@ pub trait PhysMemory {
     fn read(&self, addr: PhysAddr, buf: &mut [u8]);
     /// Writes; holes and ROM ignore it.
     fn write(&mut self, addr: PhysAddr, bytes: &[u8]);
+}
+
+/// What answers at a physical address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// RAM at this offset (equal to the address).
+    Ram(u64),
+    /// ROM at this offset.
+    Rom(u64),
+    /// A device or nothing.
+    Device,
+}
+
+/// Guest-physical memory.
+pub struct Memory {
+    ram: MmapMut,
+    rom: MmapMut,
+    rom_len: u64,
+    dirty: Vec<u64>,
+    dirty_list: Vec<u32>,
+    code: Vec<u64>,
+    /// Pages whose present TLB entries may allow fast stores.
+    fast_store: Vec<u64>,
+    /// (reads from RAM, writes to RAM) for each PAM block.
+    pam: [(bool, bool); PAM_BLOCKS],
+    a20: bool,
+    watched: Vec<(u64, u64)>,
+    watch_hit: Option<u64>,
+    stale_code: Vec<(u64, u64)>,
+}
+
+fn bit(bits: &[u64], page: usize) -> bool {
+    bits[page / 64] >> (page % 64) & 1 != 0
+}
+
+impl Memory {
+    /// `ram_bytes` of zeroes and a ROM with `bios` at its end (so that it ends at 4 GiB).
+    pub fn new(ram_bytes: u64, bios: &[u8]) -> std::io::Result<Memory> {
+        let pages = (ram_bytes as usize) / PAGE_SIZE;
+        let words = pages.div_ceil(64);
+        let rom_len = bios.len().next_multiple_of(PAGE_SIZE).max(PAGE_SIZE);
+        let mut rom = MmapMut::map_anon(rom_len)?;
+        rom.fill(0xff);
+        rom[rom_len - bios.len()..].copy_from_slice(bios);
+        let pam = if bios.is_empty() { (true, true) } else { (false, false) };
+        Ok(Memory {
+            ram: MmapMut::map_anon(ram_bytes as usize)?,
+            rom,
+            rom_len: if bios.is_empty() { 0 } else { rom_len as u64 },
+            dirty: vec![0; words],
+            dirty_list: Vec::new(),
+            code: vec![0; words],
+            fast_store: vec![0; words],
+            pam: [pam; PAM_BLOCKS],
+            a20: true,
+            watched: Vec::new(),
+            watch_hit: None,
+            stale_code: Vec::new(),
+        })
+    }
+
+    /// All of RAM.
+    pub fn ram(&self) -> &[u8] {
+        &self.ram
+    }
+
+    /// All of RAM, for loading before power-on. Everything counts as dirty afterwards.
+    pub fn ram_mut(&mut self) -> &mut [u8] {
+        for page in 0..self.ram.len() / PAGE_SIZE {
+            self.mark_dirty(page);
+        }
+        &mut self.ram
+    }
+
+    /// Host address and length of RAM and of ROM, for the engine.
+    pub fn host_regions(&mut self) -> [(*mut u8, u64); 2] {
+        [(self.ram.as_mut_ptr(), self.ram.len() as u64), (self.rom.as_mut_ptr(), self.rom.len() as u64)]
+    }
+
+    /// Takes over the A20 gate and the PAM registers; true if anything changed. Without firmware the window is RAM.
+    pub fn set_map(&mut self, a20: bool, pam: impl Fn(PhysAddr) -> (bool, bool)) -> bool {
+        let before = (self.a20, self.pam);
+        self.a20 = a20;
+        if self.rom_len != 0 {
+            for (i, block) in self.pam.iter_mut().enumerate() {
+                *block = pam(PhysAddr(PAM_WINDOW.start + i as u64 * PAM_BLOCK));
+            }
+        }
+        before != (self.a20, self.pam)
+    }
+
+    /// The address that reaches the bus: bit 20 is forced to 0 while the A20 gate is closed.
+    #[inline]
+    pub fn bus_address(&self, addr: u64) -> u64 {
+        if self.a20 { addr } else { addr & !(1 << 20) }
+    }
+
+    /// What answers a read (or fetch), or a write, at a bus address.
+    #[inline]
+    pub fn place(&self, addr: u64, write: bool) -> Place {
+        let ram_len = self.ram.len() as u64;
+        if addr < DEVICE_HOLE.start || (addr >= PAM_WINDOW.end && addr < ram_len) {
+            return if addr < ram_len { Place::Ram(addr) } else { Place::Device };
+        }
+        if PAM_WINDOW.contains(&addr) {
+            let (read_ram, write_ram) = self.pam[((addr - PAM_WINDOW.start) / PAM_BLOCK) as usize];
+            if if write { write_ram } else { read_ram } {
+                return if addr < ram_len { Place::Ram(addr) } else { Place::Device };
+            }
+            // The ISA bridge shows the last 128 KiB of the system ROM at 0xe0000.
+            let from_top = PAM_WINDOW.end - addr;
+            if from_top <= self.rom_len.min(0x2_0000) {
+                return Place::Rom(self.rom.len() as u64 - from_top);
+            }
+            return Place::Device;
+        }
+        let top = 1u64 << 32;
+        if self.rom_len != 0 && (top - self.rom_len..top).contains(&addr) {
+            return Place::Rom(addr - (top - self.rom.len() as u64));
+        }
+        Place::Device
+    }
+
+    /// Marks a page of RAM as changed.
+    #[inline]
+    pub fn mark_dirty(&mut self, page: usize) {
+        let word = &mut self.dirty[page / 64];
+        if *word >> (page % 64) & 1 == 0 {
+            *word |= 1 << (page % 64);
+            self.dirty_list.push(page as u32);
+        }
+    }
+
+    /// Whether the page has been marked since [`Memory::take_dirty`].
+    #[inline]
+    pub fn is_dirty(&self, page: usize) -> bool {
+        bit(&self.dirty, page)
+    }
+
+    /// The marked pages, ascending; none is marked afterwards. Cached translations that allow stores must be flushed.
+    pub fn take_dirty(&mut self) -> Vec<usize> {
+        let mut pages: Vec<usize> = self.dirty_list.drain(..).map(|p| p as usize).collect();
+        for &page in &pages {
+            self.dirty[page / 64] = 0;
+        }
+        pages.sort_unstable();
+        pages
+    }
+
+    /// Whether the engine may have translated code from this page.
+    #[inline]
+    pub fn is_code(&self, page: usize) -> bool {
+        bit(&self.code, page)
+    }
+
+    /// Sets or clears the code mark.
+    pub fn set_code(&mut self, page: usize, code: bool) {
+        let mask = 1 << (page % 64);
+        if code {
+            self.code[page / 64] |= mask;
+        } else {
+            self.code[page / 64] &= !mask;
+        }
+    }
+
+    /// Notes that a TLB entry with fast stores is handed out.
+    #[inline]
+    pub fn note_fast_store(&mut self, page: usize) {
+        self.fast_store[page / 64] |= 1 << (page % 64);
+    }
+
+    /// Whether such an entry may exist.
+    pub fn has_fast_store(&self, page: usize) -> bool {
+        bit(&self.fast_store, page)
+    }
+
+    /// The TLB was flushed: no entry exists.
+    pub fn forget_fast_stores(&mut self) {
+        self.fast_store.fill(0);
+    }
+
+    /// Replaces the watched physical ranges (address, length); true if they changed: cached translations must be flushed.
+    pub fn set_watched(&mut self, ranges: &[(PhysAddr, u64)]) -> bool {
+        let new: Vec<_> = ranges.iter().map(|&(a, len)| (a.0, a.0.saturating_add(len))).collect();
+        self.watch_hit = None;
+        let changed = new != self.watched;
+        self.watched = new;
+        changed
+    }
+
+    /// Whether a watched range touches the page at this address.
+    #[inline]
+    pub fn is_watched(&self, page: u64) -> bool {
+        self.watched.iter().any(|&(a, b)| a < page + PAGE_SIZE as u64 && page < b)
+    }
+
+    /// A store was made to `[addr, addr + len)`: remembers the first hit of a watched range.
+    fn note_store(&mut self, addr: u64, len: u64) {
+        if self.watch_hit.is_some() {
+            return;
+        }
+        let end = addr.saturating_add(len);
+        self.watch_hit = self.watched.iter().filter(|&&(a, b)| a < end && addr < b).map(|&(a, _)| a.max(addr)).min();
+    }
+
+    /// The first watched byte written since the last call.
+    pub fn take_watch_hit(&mut self) -> Option<u64> {
+        self.watch_hit.take()
+    }
+
+    /// Whether [`Memory::take_watch_hit`] would give something.
+    #[inline]
+    pub fn has_watch_hit(&self) -> bool {
+        self.watch_hit.is_some()
+    }
+
+    /// Replaces a whole page of RAM: a restore, which is no store of the machine.
+    pub fn replace_page(&mut self, page: usize, bytes: &[u8; PAGE_SIZE]) {
+        let at = page * PAGE_SIZE;
+        self.mark_dirty(page);
+        if self.is_code(page) {
+            self.stale_code.push((at as u64, PAGE_SIZE as u64));
+        }
+        self.ram[at..at + PAGE_SIZE].copy_from_slice(bytes);
+    }
+
+    /// Ranges of code that were overwritten here and that the engine must forget.
+    pub fn take_stale_code(&mut self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.stale_code)
+    }
+
+    /// Whether [`Memory::take_stale_code`] would give anything.
+    #[inline]
+    pub fn has_stale_code(&self) -> bool {
+        !self.stale_code.is_empty()
+    }
+
+    /// Reads `N` bytes that do not cross a page.
+    #[inline]
+    pub fn load<const N: usize>(&self, addr: u64) -> [u8; N] {
+        let mut out = [0xff; N];
+        match self.place(self.bus_address(addr), false) {
+            Place::Ram(at) => out.copy_from_slice(&self.ram[at as usize..at as usize + N]),
+            Place::Rom(at) => out.copy_from_slice(&self.rom[at as usize..at as usize + N]),
+            Place::Device => {}
+        }
+        out
+    }
+
+    /// Writes bytes that do not cross a page, with all marks.
+    pub fn store(&mut self, addr: u64, bytes: &[u8]) {
+        let Place::Ram(at) = self.place(self.bus_address(addr), true) else { return };
+        let page = at as usize / PAGE_SIZE;
+        self.mark_dirty(page);
+        if self.is_code(page) {
+            self.stale_code.push((at, bytes.len() as u64));
+        }
+        if !self.watched.is_empty() {
+            self.note_store(at, bytes.len() as u64);
+        }
+        self.ram[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+/// Splits `[addr, addr + len)` at page boundaries: (address, offset in the buffer, length).
+pub(crate) fn pieces(addr: u64, len: usize) -> impl Iterator<Item = (u64, usize, usize)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        if done == len {
+            return None;
+        }
+        let at = addr.wrapping_add(done as u64);
+        let n = (PAGE_SIZE - at as usize % PAGE_SIZE).min(len - done);
+        let piece = (at, done, n);
+        done += n;
+        Some(piece)
+    })
+}
+
+impl PhysMemory for Memory {
+    fn read(&self, addr: PhysAddr, buf: &mut [u8]) {
+        for (at, from, n) in pieces(addr.0, buf.len()) {
+            let out = &mut buf[from..from + n];
+            match self.place(self.bus_address(at), false) {
+                Place::Ram(a) => out.copy_from_slice(&self.ram[a as usize..a as usize + n]),
+                Place::Rom(a) => out.copy_from_slice(&self.rom[a as usize..a as usize + n]),
+                Place::Device => out.fill(0xff),
+            }
+        }
+    }
+
+    fn write(&mut self, addr: PhysAddr, bytes: &[u8]) {
+        for (at, from, n) in pieces(addr.0, bytes.len()) {
+            self.store(at, &bytes[from..from + n]);
+        }
+    }
 }

@@ -1,5 +1,13 @@
 //! The board: the chips of an i440FX PC as fields of one struct, and the ports and lines that join them.
 
+pub mod debug;
+pub mod fw_cfg;
+pub mod i8042;
+pub mod pci;
+pub mod pm;
+pub mod sysctl;
+pub mod uart;
+
 use crate::config::MachineConfig;
 use crate::input::{Input, Output};
 use crate::memory::PhysMemory;

@@ -1,3 +1,362 @@
-//! The CPU: the one door to the engine, and what makes the engine the CPU of a PC.
+//! The CPU: the one door to the engine ([`engine`]), and what makes the engine the CPU of a PC: its registers
+//! ([`state`]), paging, delivery of interrupts and exceptions, system calls, CPUID.
 
+pub(crate) mod count;
+pub(crate) mod cpuid;
+pub(crate) mod delivery;
+pub(crate) mod engine;
+pub(crate) mod mmu;
+pub(crate) mod regs;
 pub mod state;
+mod syscall;
+pub(crate) mod tlb;
+
+use crate::machine::VmError;
+use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
+use crate::units::{LinAddr, PhysAddr};
+use count::{BlockTable, Lookup, MAX_INSN};
+use engine::{Access, Engine, Env, off};
+use iced_x86::{Instruction, Register, UsedMemory};
+use mmu::Paging;
+use state::CpuState;
+use std::collections::BTreeSet;
+
+/// The block that runs now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Current {
+    /// Linear address.
+    pub addr: u64,
+    /// Bytes.
+    pub size: u32,
+    /// Position of its first instruction.
+    pub start: u64,
+    /// Instructions; 0: no block is running.
+    pub insns: u16,
+}
+
+/// Engine, registers and memory, and the exact count of steps.
+pub struct Cpu {
+    /// The engine.
+    pub engine: Engine,
+    /// Its registers.
+    pub env: Env,
+    /// Guest-physical memory.
+    pub mem: Memory,
+    /// Steps since power-on, counting the running block as done.
+    pub pos: u64,
+    /// The running block.
+    pub current: Current,
+    /// HLT was executed.
+    pub halted: bool,
+    /// The engine is about to run a block of a single instruction: what it fetches is what the program reaches.
+    pub single: bool,
+    /// Error code of a page fault that a TLB miss met.
+    pub page_fault: Option<tlb::Miss>,
+    table: BlockTable,
+    breakpoints: BTreeSet<u64>,
+    seen_invalidations: u64,
+}
+
+impl Cpu {
+    /// Engine and memory at power-on; registers are undefined until [`Cpu::set_state`].
+    pub fn new(mem: Memory) -> Result<Cpu, VmError> {
+        let engine = Engine::new()?;
+        let env = engine.env();
+        Ok(Cpu {
+            engine,
+            env,
+            mem,
+            pos: 0,
+            current: Current::default(),
+            halted: false,
+            single: false,
+            page_fault: None,
+            table: BlockTable::new(),
+            breakpoints: BTreeSet::new(),
+            seen_invalidations: 0,
+        })
+    }
+
+    /// All registers.
+    pub fn state(&self) -> CpuState {
+        regs::save(&self.engine, self.halted)
+    }
+
+    /// Writes all registers.
+    pub fn set_state(&mut self, state: &CpuState) {
+        regs::restore(&self.engine, state);
+        self.halted = state.halted;
+        self.current = Current::default();
+        self.flush_tlb();
+    }
+
+    /// The block about to run and its number of instructions.
+    #[inline]
+    pub fn block(&mut self, addr: u64, size: u32) -> count::Block {
+        match self.table.front(addr, size) {
+            Some(block) => block,
+            None => self.find_block(addr, size),
+        }
+    }
+
+    #[cold]
+    fn find_block(&mut self, addr: u64, size: u32) -> count::Block {
+        let end = addr.saturating_add(size.into());
+        let breakpoint = self.breakpoints.range(addr..end).next().is_some();
+        match self.table.lookup(addr, size) {
+            Lookup::Known(n) => self.table.cache(addr, size, n, breakpoint),
+            Lookup::Decode => {
+                let n = self.count_insns(addr, end);
+                count::Block { addr, size, insns: n, breakpoint }
+            }
+        }
+    }
+
+    /// The engine reports a new block.
+    pub fn translated(&mut self, addr: u64, size: u16, insns: u16) {
+        self.table.translated(addr, size.into(), insns);
+    }
+
+    /// Instructions that start in `[addr, end)`.
+    fn count_insns(&self, addr: u64, end: u64) -> u16 {
+        let mut n = 0;
+        self.decode(addr, end.saturating_sub(addr) as usize + MAX_INSN, |at, _| {
+            n += u16::from(at < end);
+            at < end
+        });
+        n
+    }
+
+    /// Index of the instruction at linear address `pc` in the running block; `None` if no instruction starts there.
+    pub fn index_of(&self, pc: u64) -> Option<u64> {
+        let block = self.current;
+        if block.insns == 0 || pc.wrapping_sub(block.addr) > block.size.into() {
+            return None;
+        }
+        let (mut n, mut found) = (0, None);
+        self.decode(block.addr, block.size as usize + MAX_INSN, |at, _| {
+            if at == pc {
+                found = Some(n);
+            }
+            n += 1;
+            at < pc
+        });
+        found
+    }
+
+    fn decode(&self, addr: u64, len: usize, each: impl FnMut(u64, &Instruction) -> bool) {
+        let mut code = vec![0; len.min(PAGE_SIZE + MAX_INSN)];
+        let got = self.read_linear(LinAddr(addr), &mut code);
+        count::for_each_insn(self.env.code_bits(), addr, &code[..got], each);
+    }
+
+    /// The instruction at CS:RIP, if its bytes can be read.
+    pub fn instruction(&self) -> Option<Instruction> {
+        let mut found = None;
+        self.decode(self.env.linear_pc(), MAX_INSN, |_, insn| {
+            found = (!insn.is_invalid()).then_some(*insn);
+            false
+        });
+        found
+    }
+
+    /// Position of the instruction at RIP, from inside a callback.
+    pub fn position_here(&self) -> u64 {
+        match self.index_of(self.env.linear_pc()) {
+            Some(index) => self.current.start + index,
+            None => self.pos,
+        }
+    }
+
+    /// Whether the block about to run is the empty last pass of a REP instruction: the engine leaves the instruction
+    /// only when it finds the count at zero, which is no step of its own.
+    pub fn is_empty_rep_pass(&self, addr: u64, size: u32) -> bool {
+        if self.current.insns == 0
+            || self.current.addr + u64::from(self.current.size) != addr + u64::from(size)
+        {
+            return false;
+        }
+        let mut empty = false;
+        self.decode(addr, MAX_INSN, |_, insn| {
+            let rep = insn.has_rep_prefix() || insn.has_repne_prefix();
+            if rep && insn.is_string_instruction() && insn.len() == size as usize {
+                empty = self.rep_count(insn) == 0;
+            }
+            false
+        });
+        empty
+    }
+
+    /// Whether the block about to run is a further iteration of the REP instruction that ran just before.
+    pub fn is_rep_iteration(&self, addr: u64, size: u32) -> bool {
+        let mut rep = false;
+        self.decode(addr, MAX_INSN, |_, insn| {
+            rep = (insn.has_rep_prefix() || insn.has_repne_prefix()) && insn.is_string_instruction();
+            false
+        });
+        rep && self.current.insns != 0
+            && self.current.addr + u64::from(self.current.size) == addr + u64::from(size)
+    }
+
+    fn rep_count(&self, insn: &Instruction) -> u64 {
+        let rcx = self.env.gpr(1);
+        // The count register follows the address size: that of the string operand's index register.
+        let wide = (0..insn.op_count()).any(|i| {
+            use iced_x86::OpKind::*;
+            matches!(insn.op_kind(i), MemorySegRSI | MemoryESRDI | MemorySegRDI)
+        });
+        let narrow = (0..insn.op_count()).any(|i| {
+            use iced_x86::OpKind::*;
+            matches!(insn.op_kind(i), MemorySegSI | MemoryESDI | MemorySegDI)
+        });
+        if wide {
+            rcx
+        } else if narrow {
+            rcx & 0xffff
+        } else {
+            rcx & 0xffff_ffff
+        }
+    }
+
+    /// A store into the running block makes the engine leave it at the storing instruction and run that one again in a
+    /// block of its own. True if the block about to run is that one; the position is corrected then.
+    #[inline]
+    pub fn undo_aborted_block(&mut self, addr: u64, insns: u16) -> bool {
+        let current = self.current;
+        if addr.wrapping_sub(current.addr) >= current.size.into() {
+            return false;
+        }
+        let now = self.engine.invalidations();
+        if now == self.seen_invalidations {
+            return false;
+        }
+        self.seen_invalidations = now;
+        if insns != 1 || current.insns < 2 {
+            return false;
+        }
+        match self.index_of(addr) {
+            Some(index) if index < current.insns.into() => {
+                self.pos = current.start + index;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// First breakpoint in `[addr, addr + size)`, not before `from`, that lies at the start of an instruction: its address
+    /// and the number of instructions before it.
+    pub fn breakpoint_in(&self, addr: u64, size: u32, from: u64) -> Option<(u64, u64)> {
+        let end = addr.saturating_add(size.into());
+        self.breakpoints.range(from..end).next()?;
+        let (mut n, mut found) = (0, None);
+        self.decode(addr, size as usize + MAX_INSN, |at, _| {
+            if at >= from && at < end && self.breakpoints.contains(&at) {
+                found = Some((at, n));
+            }
+            n += 1;
+            found.is_none() && at < end
+        });
+        found
+    }
+
+    /// Replaces the breakpoints.
+    pub fn set_breakpoints(&mut self, addrs: &[LinAddr]) {
+        let new: BTreeSet<u64> = addrs.iter().map(|a| a.0).collect();
+        if new != self.breakpoints {
+            self.breakpoints = new;
+            self.table.forget_front();
+        }
+    }
+
+    /// Replaces the watched physical ranges.
+    pub fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]) {
+        if self.mem.set_watched(ranges) {
+            self.flush_tlb();
+        }
+    }
+
+    /// Reads memory by linear address, without side effects; stops at the first byte that is not mapped.
+    pub fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < buf.len() {
+            let at = LinAddr(addr.0.wrapping_add(done as u64));
+            let Some(phys) = self.translate(at) else { break };
+            let n = (PAGE_SIZE - at.0 as usize % PAGE_SIZE).min(buf.len() - done);
+            self.mem.read(phys, &mut buf[done..done + n]);
+            done += n;
+        }
+        done
+    }
+
+    /// The physical address behind a linear one, without side effects.
+    pub fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
+        let addr = if self.env.long_mode() { addr.0 } else { addr.0 & 0xffff_ffff };
+        let walk = Paging::of(&self.env).walk(&self.mem, addr, Access::Read, false).ok()?;
+        Some(PhysAddr(walk.phys))
+    }
+
+    /// The address that CR2 gets for a fault that the engine reports at `reported`. The engine aligns the address of a
+    /// load that crosses a page down to its size; the first byte that the instruction meant is in its operand.
+    pub fn fault_address(&self, reported: u64, fetch: bool) -> u64 {
+        if fetch {
+            return reported;
+        }
+        let Some(insn) = self.instruction() else { return reported };
+        let mut factory = iced_x86::InstructionInfoFactory::new();
+        let page = reported & !(PAGE_SIZE as u64 - 1);
+        let env = self.env;
+        for memory in factory.info(&insn).used_memory() {
+            let Some(addr) = operand_address(&env, memory) else { continue };
+            if addr > reported && addr - reported < 16 && addr & !(PAGE_SIZE as u64 - 1) == page {
+                return addr;
+            }
+        }
+        reported
+    }
+
+    /// After a change of what [`tlb`] would answer.
+    pub fn flush_tlb(&mut self) {
+        self.engine.flush_tlb();
+        self.mem.forget_fast_stores();
+    }
+
+    /// Tells the engine of code that was overwritten behind its back.
+    #[inline]
+    pub fn drop_stale_code(&mut self) {
+        if self.mem.has_stale_code() {
+            for (addr, len) in self.mem.take_stale_code() {
+                self.engine.invalidate_code(tlb::PHYSICAL_ALIAS | addr, len);
+            }
+        }
+    }
+}
+
+fn operand_address(env: &Env, memory: &UsedMemory) -> Option<u64> {
+    memory.virtual_address(0, |register, _, _| {
+        let segment = |i: usize| Some(env.segment(i).base);
+        match register {
+            Register::ES => segment(0),
+            Register::CS => segment(1),
+            Register::SS => segment(2),
+            Register::DS => segment(3),
+            Register::FS => segment(4),
+            Register::GS => segment(5),
+            Register::RIP | Register::EIP => Some(env.rip()),
+            r if r.is_gpr() => {
+                let full = env.gpr(r.full_register().number());
+                let high = matches!(r, Register::AH | Register::CH | Register::DH | Register::BH);
+                Some(match (r.size(), high) {
+                    (1, true) => full >> 8 & 0xff,
+                    (1, false) => full & 0xff,
+                    (2, _) => full & 0xffff,
+                    (4, _) => full & 0xffff_ffff,
+                    _ => full,
+                })
+            }
+            _ => None,
+        }
+    })
+}
+
+/// Offset of CR2 in the engine's registers.
+pub(crate) const CR2: usize = off::CR + 16;

@@ -1,0 +1,409 @@
+//! Reading a recording. Nothing in the file is believed before it has been checked.
+
+use super::format::{
+    self, CHUNK_HEADER_BYTES, CHUNK_MAGIC, CHUNK_VERSION, CheckpointBody, CheckpointHead, ChunkHeader, Entry,
+    FILE_HEADER_BYTES, FILE_MAGIC, FILE_VERSION, GROUP_PAGES, Kind, MAX_PAYLOAD, OPTIONAL, Place, Progress,
+};
+use super::{Error, PageGroup, Recording};
+use crate::pages::{PageBytes, page_hash, page_of};
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use vm::config::{RAM_MAX, RAM_MIN};
+use vm::{MachineConfig, PAGE_SIZE};
+
+/// Bytes of the footer's payload: the offset of the index.
+const FOOTER_BYTES: u32 = 8;
+/// Places that look like a chunk's beginning which are tried behind a damaged one.
+const MOST_TRIED: usize = 64;
+/// Groups of pages kept unpacked: 64 MiB.
+const GROUPS_KEPT: usize = 256;
+
+/// The file and what is needed to say what is wrong with it.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    file: File,
+    pub(super) size: u64,
+}
+
+/// What a pass over the file found.
+struct Found {
+    entries: Vec<Entry>,
+    progress: Option<Progress>,
+    torn_at: Option<u64>,
+}
+
+pub(super) fn open(path: &Path) -> Result<Recording, Error> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    // Asked before it is opened: to open a pipe would wait for its other end.
+    let meta = std::fs::metadata(path).map_err(io)?;
+    let foreign = |reason| Error::Foreign { path: path.to_owned(), reason };
+    if !meta.is_file() {
+        return Err(foreign("it is not a regular file"));
+    }
+    let source =
+        Source { path: path.to_owned(), file: File::open(path).map_err(io)?, size: meta.len() };
+    source.check_header()?;
+    let found = match source.read_index() {
+        Some(entries) => Found { entries, progress: None, torn_at: None },
+        None => source.scan()?,
+    };
+    build(source, found)
+}
+
+impl Source {
+    fn check_header(&self) -> Result<(), Error> {
+        let foreign = |reason| Err(Error::Foreign { path: self.path.clone(), reason });
+        if self.size == 0 {
+            return foreign("it is empty");
+        }
+        let length = self.size.min(FILE_HEADER_BYTES as u64) as usize;
+        let mut header = [0; FILE_HEADER_BYTES];
+        self.read_at(&mut header[..length], 0)?;
+        let magic = length.min(FILE_MAGIC.len());
+        if header[..magic] != FILE_MAGIC[..magic] {
+            return foreign("it begins differently");
+        }
+        if length < FILE_HEADER_BYTES {
+            return Err(self.damaged(self.size, "it ends within the header"));
+        }
+        let long = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        if long(12) != crc32fast::hash(&header[..12]) {
+            return Err(self.damaged(0, "the header's checksum is wrong"));
+        }
+        if long(8) != FILE_VERSION {
+            return Err(self.newer(8, long(8), FILE_VERSION));
+        }
+        Ok(())
+    }
+
+    /// The index that an orderly end left, if there is one and it is undamaged. It can always be made anew.
+    fn read_index(&self) -> Option<Vec<Entry>> {
+        let footer = Place {
+            offset: self.size.checked_sub(u64::from(FOOTER_BYTES) + CHUNK_HEADER_BYTES as u64)?,
+            length: FOOTER_BYTES,
+        };
+        let offset = self.chunk(Kind::Footer, footer).ok()?;
+        let offset = u64::from_le_bytes(offset.try_into().ok()?);
+        let index = Place { offset, length: self.header_at(offset).ok()??.length };
+        if index.end() != footer.offset {
+            return None;
+        }
+        let packed = self.chunk(Kind::Index, index).ok()?;
+        format::decode(&format::unpack(&packed, MAX_PAYLOAD).ok()?).ok()
+    }
+
+    /// Reads every chunk from the first to the last that is whole.
+    fn scan(&self) -> Result<Found, Error> {
+        let mut found = Found { entries: Vec::new(), progress: None, torn_at: None };
+        let mut offset = FILE_HEADER_BYTES as u64;
+        while offset < self.size {
+            match self.scan_one(offset, &mut found) {
+                Ok(next) => offset = next,
+                Err(Error::Damaged { offset, .. }) if self.is_torn(offset)? => {
+                    found.torn_at = Some(offset);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes in the chunk at `offset`; returns where the next one begins.
+    fn scan_one(&self, offset: u64, found: &mut Found) -> Result<u64, Error> {
+        let header =
+            self.header_at(offset)?.ok_or_else(|| self.damaged(offset, "no chunk begins here"))?;
+        let place = Place { offset, length: header.length };
+        let payload = self.payload(&header, place)?;
+        let Some(kind) = self.kind(&header, offset)? else { return Ok(place.end()) };
+        match kind {
+            Kind::Config => found.entries.push(Entry::Config(place)),
+            Kind::Pages => {
+                let count = payload.first_chunk::<4>().map(|c| u32::from_le_bytes(*c));
+                let count = count.ok_or_else(|| self.damaged(offset, "too short for pages"))?;
+                found.entries.push(Entry::Pages { place, count });
+            }
+            Kind::Inputs => found.entries.push(Entry::Inputs(place)),
+            Kind::Interrupts => found.entries.push(Entry::Interrupts(place)),
+            Kind::Checkpoint => {
+                let (head, _) = split_checkpoint(&payload).map_err(|e| self.damaged(offset, e))?;
+                found.entries.push(Entry::Checkpoint { place, head });
+            }
+            Kind::Progress => {
+                found.progress = Some(format::decode(&payload).map_err(|e| self.damaged(offset, e))?);
+            }
+            Kind::End => found.entries.push(Entry::End(place)),
+            Kind::Index | Kind::Footer => {}
+        }
+        Ok(place.end())
+    }
+
+    /// Whether the damage at `offset` is what a killed recorder leaves: nothing whole comes after it.
+    fn is_torn(&self, offset: u64) -> Result<bool, Error> {
+        let mut window = vec![0; 1 << 16];
+        let mut tried = 0;
+        let mut at = offset.saturating_add(1);
+        while at < self.size {
+            let length = (self.size - at).min(window.len() as u64) as usize;
+            self.read_at(&mut window[..length], at)?;
+            for i in find_magic(&window[..length]) {
+                let candidate = at + i as u64;
+                let whole = match self.header_at(candidate)? {
+                    Some(h) => self.payload(&h, Place { offset: candidate, length: h.length }).is_ok(),
+                    None => false,
+                };
+                tried += 1;
+                if whole || tried == MOST_TRIED {
+                    return Ok(false);
+                }
+            }
+            // The magic may lie across the windows' border.
+            at += if length > CHUNK_MAGIC.len() { (length - CHUNK_MAGIC.len() + 1) as u64 } else { length as u64 };
+        }
+        Ok(true)
+    }
+
+    /// The header at `offset`; `None` if what is there is none.
+    fn header_at(&self, offset: u64) -> Result<Option<ChunkHeader>, Error> {
+        let fits = offset.checked_add(CHUNK_HEADER_BYTES as u64).is_some_and(|end| end <= self.size);
+        if !fits {
+            return Ok(None);
+        }
+        let mut bytes = [0; CHUNK_HEADER_BYTES];
+        self.read_at(&mut bytes, offset)?;
+        Ok(ChunkHeader::parse(&bytes))
+    }
+
+    /// The payload that belongs to `header`, checked against its CRC.
+    fn payload(&self, header: &ChunkHeader, place: Place) -> Result<Vec<u8>, Error> {
+        if place.length as usize > MAX_PAYLOAD {
+            return Err(self.damaged(place.offset, "a chunk is longer than any may be"));
+        }
+        if place.end() > self.size {
+            return Err(self.damaged(place.offset, "the file ends within a chunk"));
+        }
+        let mut payload = vec![0; place.length as usize];
+        self.read_at(&mut payload, place.offset + CHUNK_HEADER_BYTES as u64)?;
+        if crc32fast::hash(&payload) != header.payload_crc {
+            return Err(self.damaged(place.offset, "a chunk's checksum is wrong"));
+        }
+        Ok(payload)
+    }
+
+    /// What kind of chunk this is; `None` for one that may be skipped.
+    fn kind(&self, header: &ChunkHeader, offset: u64) -> Result<Option<Kind>, Error> {
+        match Kind::from_number(header.kind) {
+            Some(kind) if header.version == CHUNK_VERSION => Ok(Some(kind)),
+            None if header.kind & OPTIONAL != 0 => Ok(None),
+            _ => Err(self.newer(offset, header.version.into(), CHUNK_VERSION.into())),
+        }
+    }
+
+    /// The payload of a chunk that the index or a pass over the file has named.
+    fn chunk(&self, kind: Kind, place: Place) -> Result<Vec<u8>, Error> {
+        let header = self
+            .header_at(place.offset)?
+            .filter(|h| h.length == place.length)
+            .ok_or_else(|| self.damaged(place.offset, "no chunk begins here"))?;
+        if self.kind(&header, place.offset)? != Some(kind) {
+            return Err(self.damaged(place.offset, format!("this chunk should be {kind:?}")));
+        }
+        self.payload(&header, place)
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), Error> {
+        self.file
+            .read_exact_at(buf, offset)
+            .map_err(|source| Error::Io { path: self.path.clone(), source })
+    }
+
+    fn damaged(&self, offset: u64, what: impl Into<String>) -> Error {
+        Error::Damaged { path: self.path.clone(), offset, what: what.into() }
+    }
+
+    fn newer(&self, offset: u64, found: u32, known: u32) -> Error {
+        Error::Newer { path: self.path.clone(), offset, found, known }
+    }
+}
+
+/// Offsets in `bytes` at which a chunk may begin.
+fn find_magic(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    bytes.windows(CHUNK_MAGIC.len()).enumerate().filter(|(_, w)| *w == CHUNK_MAGIC).map(|(i, _)| i)
+}
+
+/// A checkpoint's payload: its head, and its packed contents.
+fn split_checkpoint(payload: &[u8]) -> Result<(CheckpointHead, &[u8]), String> {
+    let (length, rest) = payload.split_first().ok_or("an empty checkpoint")?;
+    let (head, body) = rest.split_at_checked(usize::from(*length)).ok_or("a checkpoint without a head")?;
+    Ok((format::decode(head)?, body))
+}
+
+/// Makes a recording of what was found in its file.
+fn build(source: Source, found: Found) -> Result<Recording, Error> {
+    let torn_at = found.torn_at.unwrap_or(source.size);
+    let Some((Entry::Config(place), rest)) = found.entries.split_first() else {
+        return Err(source.damaged(torn_at, "the description of the machine is missing"));
+    };
+    let mut r = Recording {
+        config: read_config(&source, *place)?,
+        source,
+        inputs: Vec::new(),
+        interrupts: Vec::new(),
+        checkpoints: Vec::new(),
+        groups: Vec::new(),
+        last: Progress::default(),
+        end: None,
+        torn_at: found.torn_at,
+    };
+    for entry in rest {
+        r.last = r.take_in(entry)?.unwrap_or(r.last);
+    }
+    if r.checkpoints.is_empty() {
+        return Err(r.source.damaged(torn_at, "the machine's initial state is missing"));
+    }
+    let checkpointed = (r.last.position, r.last.time);
+    r.last = match (&r.end, found.progress) {
+        (Some(end), _) => end.at,
+        (None, Some(at)) if (at.position, at.time) >= checkpointed => at,
+        _ => r.last,
+    };
+    if (r.last.position, r.last.time) < checkpointed {
+        return Err(r.source.damaged(torn_at, "the end lies before the last checkpoint"));
+    }
+    // What was written after the last progress record may lack what belongs between.
+    let (end, time) = (r.last.position, r.last.time);
+    r.inputs.retain(|(p, t, _)| (*p, *t) <= (end, time));
+    r.interrupts.retain(|i| i.position < end);
+    Ok(r)
+}
+
+fn read_config(source: &Source, place: Place) -> Result<MachineConfig, Error> {
+    let packed = source.chunk(Kind::Config, place)?;
+    let config = format::unpack(&packed, MAX_PAYLOAD).and_then(|b| format::decode::<MachineConfig>(&b));
+    let config = config.map_err(|e| source.damaged(place.offset, e))?;
+    if !(RAM_MIN..=RAM_MAX).contains(&config.ram_bytes) || config.ram_bytes % PAGE_SIZE as u64 != 0 {
+        let what = format!("a machine with {} bytes of RAM", config.ram_bytes);
+        return Err(source.damaged(place.offset, what));
+    }
+    Ok(config)
+}
+
+impl Recording {
+    /// Adds one row of the index; returns how far the recording is known by it, if it says so.
+    fn take_in(&mut self, entry: &Entry) -> Result<Option<Progress>, Error> {
+        match *entry {
+            Entry::Config(place) => {
+                return Err(self.source.damaged(place.offset, "a second machine is described"));
+            }
+            Entry::Pages { place, count } => {
+                let first = self.groups.last().map_or(Some(0), |g| g.first.checked_add(g.count));
+                match first {
+                    Some(first) if (1..=GROUP_PAGES as u32).contains(&count) => {
+                        self.groups.push(PageGroup { first, count, place });
+                    }
+                    _ => return Err(self.source.damaged(place.offset, format!("{count} pages in a chunk"))),
+                }
+            }
+            Entry::Inputs(place) => {
+                let some = format::decode::<Vec<_>>(&self.source.chunk(Kind::Inputs, place)?);
+                let before = self.inputs.len().saturating_sub(1);
+                self.inputs.extend(some.map_err(|e| self.source.damaged(place.offset, e))?);
+                if !self.inputs[before..].is_sorted_by_key(|(p, t, _)| (*p, *t)) {
+                    return Err(self.source.damaged(place.offset, "the inputs are out of order"));
+                }
+            }
+            Entry::Interrupts(place) => {
+                let some = format::decode_interrupts(&self.source.chunk(Kind::Interrupts, place)?);
+                let before = self.interrupts.len().saturating_sub(1);
+                let some = some.ok_or_else(|| self.source.damaged(place.offset, "no list of interrupts"))?;
+                self.interrupts.extend(some);
+                if !self.interrupts[before..].is_sorted_by(|a, b| a.position < b.position) {
+                    return Err(self.source.damaged(place.offset, "the interrupts are out of order"));
+                }
+            }
+            Entry::Checkpoint { place, head } => {
+                if self.checkpoints.last().is_some_and(|(last, _)| last.position >= head.at.position) {
+                    return Err(self.source.damaged(place.offset, "the checkpoints are out of order"));
+                }
+                self.checkpoints.push((head.into(), place));
+                return Ok(Some(head.at));
+            }
+            Entry::End(place) => {
+                let end = format::decode(&self.source.chunk(Kind::End, place)?);
+                self.end = Some(end.map_err(|e| self.source.damaged(place.offset, e))?);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The contents of checkpoint `index`.
+    pub(crate) fn read_checkpoint(&self, index: usize) -> Result<CheckpointBody, Error> {
+        let (info, place) = self.checkpoints[index];
+        let bad = |what: String| self.source.damaged(place.offset, what);
+        let payload = self.source.chunk(Kind::Checkpoint, place)?;
+        let (_, packed) = split_checkpoint(&payload).map_err(bad)?;
+        let body = format::unpack(packed, MAX_PAYLOAD).map_err(bad)?;
+        let body: CheckpointBody = format::decode(&body).map_err(bad)?;
+        let pages = self.config.ram_bytes / PAGE_SIZE as u64;
+        let stored = self.groups.last().map_or(0, |g| g.first.saturating_add(g.count));
+        let sound = body.state.position == info.position
+            && body.pages.is_sorted_by(|a, b| a.page < b.page)
+            && body.pages.last().is_none_or(|p| u64::from(p.page) < pages)
+            && body.pages.iter().all(|p| p.stored.is_none_or(|s| s.id < stored));
+        if sound { Ok(body) } else { Err(bad("a checkpoint contradicts itself".to_owned())) }
+    }
+
+    /// Reads the whole file and checks every checksum in it.
+    pub(crate) fn check_file(&self) -> Result<(), Error> {
+        self.source.check_header()?;
+        self.source.scan().map(|_| ())
+    }
+
+    fn read_group(&self, group: &PageGroup) -> Result<Vec<u8>, Error> {
+        let bad = |what: String| self.source.damaged(group.place.offset, what);
+        let payload = self.source.chunk(Kind::Pages, group.place)?;
+        let count = group.count as usize;
+        let (hashes, packed) = payload
+            .split_at_checked(4 + count * 16)
+            .filter(|(head, _)| head[..4] == group.count.to_le_bytes())
+            .ok_or_else(|| bad("pages are missing".to_owned()))?;
+        let bytes = format::unpack(packed, count * PAGE_SIZE).map_err(bad)?;
+        for (i, hash) in hashes[4..].chunks_exact(16).enumerate() {
+            let actual = page_of(&bytes, i).and_then(page_hash);
+            if actual.map(u128::to_le_bytes).as_ref().map(|h| h.as_slice()) != Some(hash) {
+                return Err(bad("a page is not the one that was stored".to_owned()));
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// Reads pages of a recording and keeps the groups last used.
+#[derive(Debug, Default)]
+pub(crate) struct PageReader {
+    groups: HashMap<u32, (u64, Vec<u8>)>,
+    clock: u64,
+}
+
+impl PageReader {
+    /// Page `id` of `recording` (always the same one).
+    pub(crate) fn page(&mut self, recording: &Recording, id: u32) -> Result<&PageBytes, Error> {
+        let missing = || recording.source.damaged(recording.source.size, format!("page {id} is missing"));
+        let index = recording.groups.partition_point(|g| g.first <= id).checked_sub(1);
+        let group = index.map(|i| &recording.groups[i]).ok_or_else(missing)?;
+        self.clock += 1;
+        if !self.groups.contains_key(&group.first) {
+            if self.groups.len() >= GROUPS_KEPT {
+                let oldest = self.groups.iter().min_by_key(|(_, (used, _))| *used).map(|(first, _)| *first);
+                oldest.and_then(|first| self.groups.remove(&first));
+            }
+            self.groups.insert(group.first, (0, recording.read_group(group)?));
+        }
+        let (used, bytes) = self.groups.get_mut(&group.first).ok_or_else(missing)?;
+        *used = self.clock;
+        page_of(bytes, (id - group.first) as usize).ok_or_else(missing)
+    }
+}

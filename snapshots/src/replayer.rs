@@ -1,0 +1,70 @@
+//! What recording and replaying ask of a machine.
+
+use vm::{
+    CpuState, Exit, Icount, Input, InterruptTaken, LinAddr, Machine, MachineConfig, MachineState, Output,
+    PhysAddr, VmError, VmTime, machine::RunLimit,
+};
+
+/// A machine that can be recorded and replayed. [`Machine`] is the one that programs use; each method is the method of
+/// the same name there. The trait exists so that the logic of recordings and timelines can be tested against a machine
+/// of a few lines that stops in every awkward place the contract allows.
+#[allow(missing_docs)] // see `Machine`
+pub trait Replayer: Sized {
+    fn new(config: &MachineConfig) -> Result<Self, VmError>;
+    fn config(&self) -> &MachineConfig;
+    fn position(&self) -> Icount;
+    fn now(&self) -> VmTime;
+    fn run(&mut self, limit: RunLimit) -> Result<Exit, VmError>;
+    fn inject(&mut self, input: &Input);
+    fn follow(&mut self, log: Option<Vec<InterruptTaken>>);
+    fn take_interrupts(&mut self) -> Vec<InterruptTaken>;
+    fn take_output(&mut self) -> Vec<(Icount, Output)>;
+    fn cpu(&self) -> CpuState;
+    fn save(&self) -> MachineState;
+    fn restore(&mut self, state: &MachineState);
+    fn ram(&self) -> &[u8];
+    fn write_page(&mut self, page: usize, bytes: &[u8; 4096]);
+    fn take_dirty(&mut self) -> Vec<usize>;
+    fn translate(&self, addr: LinAddr) -> Option<PhysAddr>;
+    fn set_breakpoints(&mut self, addrs: &[LinAddr]);
+    fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]);
+}
+
+/// Writes each method as a call of the inherent one.
+macro_rules! forward {
+    (look: { $($name:ident(&self $(, $arg:ident: $ty:ty)*) -> $ret:ty;)* }
+     change: { $($mname:ident(&mut self $(, $marg:ident: $mty:ty)*) $(-> $mret:ty)?;)* }) => {
+        $(fn $name(&self $(, $arg: $ty)*) -> $ret { Machine::$name(self $(, $arg)*) })*
+        $(fn $mname(&mut self $(, $marg: $mty)*) $(-> $mret)? { Machine::$mname(self $(, $marg)*) })*
+    };
+}
+
+impl Replayer for Machine {
+    fn new(config: &MachineConfig) -> Result<Self, VmError> {
+        Machine::new(config)
+    }
+
+    forward! {
+        look: {
+        config(&self) -> &MachineConfig;
+        position(&self) -> Icount;
+        now(&self) -> VmTime;
+        cpu(&self) -> CpuState;
+        save(&self) -> MachineState;
+        ram(&self) -> &[u8];
+        translate(&self, addr: LinAddr) -> Option<PhysAddr>;
+        }
+        change: {
+        run(&mut self, limit: RunLimit) -> Result<Exit, VmError>;
+        inject(&mut self, input: &Input);
+        follow(&mut self, log: Option<Vec<InterruptTaken>>);
+        take_interrupts(&mut self) -> Vec<InterruptTaken>;
+        take_output(&mut self) -> Vec<(Icount, Output)>;
+        restore(&mut self, state: &MachineState);
+        write_page(&mut self, page: usize, bytes: &[u8; 4096]);
+        take_dirty(&mut self) -> Vec<usize>;
+        set_breakpoints(&mut self, addrs: &[LinAddr]);
+        set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The checkpoints a timeline can go back to: those in the recording, and those it made in memory.
+
+use crate::pages::{Meter, PageMap};
+use crate::recording::{Error, Recording};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use vm::{Icount, MachineState};
+
+/// What a checkpoint in memory costs beside its pages: chips, registers, and the path through the tree of pages.
+const STATE_BYTES: usize = 64 << 10;
+/// Checkpoints kept in memory at most.
+const MOST: usize = 4096;
+
+/// The machine at a position.
+#[derive(Clone, Debug)]
+pub(super) struct Checkpoint {
+    pub(super) state: Arc<MachineState>,
+    pub(super) pages: PageMap,
+}
+
+/// All checkpoints.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    recording: Arc<Recording>,
+    /// What RAM held at the recording's first checkpoints, as many as were asked for.
+    maps: Vec<PageMap>,
+    memory: BTreeMap<Icount, Checkpoint>,
+    /// Counts the pages of those in memory.
+    pub(super) meter: Meter,
+    budget: usize,
+}
+
+impl Checkpoints {
+    pub(super) fn new(recording: Arc<Recording>, budget: usize) -> Checkpoints {
+        Checkpoints { recording, maps: Vec::new(), memory: BTreeMap::new(), meter: Meter::default(), budget }
+    }
+
+    /// Position of the last checkpoint at or before `position`.
+    pub(super) fn before(&self, position: Icount) -> Option<Icount> {
+        let stored = self.recording.checkpoint_before(position);
+        let stored = stored.map(|i| self.recording.checkpoint_info(i).position);
+        stored.max(self.memory.range(..=position).next_back().map(|(p, _)| *p))
+    }
+
+    /// The checkpoint at exactly `position`.
+    pub(super) fn get(&mut self, position: Icount) -> Result<Option<Checkpoint>, Error> {
+        if let Some(checkpoint) = self.memory.get(&position) {
+            return Ok(Some(checkpoint.clone()));
+        }
+        let Some(index) = self.stored_at(position) else { return Ok(None) };
+        let pages = self.stored_pages(index)?;
+        let state = Arc::new(self.recording.read_checkpoint(index)?.state);
+        Ok(Some(Checkpoint { state, pages }))
+    }
+
+    /// Number of the recording's checkpoint at exactly `position`.
+    pub(super) fn stored_at(&self, position: Icount) -> Option<usize> {
+        let index = self.recording.checkpoint_before(position)?;
+        (self.recording.checkpoint_info(index).position == position).then_some(index)
+    }
+
+    /// Position of the recording's first checkpoint after `position`.
+    pub(super) fn stored_after(&self, position: Icount) -> Option<Icount> {
+        let index = self.recording.checkpoint_before(position).map_or(0, |i| i + 1);
+        self.recording.checkpoints().nth(index).map(|c| c.position)
+    }
+
+    /// What RAM holds at the recording's checkpoint `index`. Each says only what changed since the one before.
+    pub(super) fn stored_pages(&mut self, index: usize) -> Result<PageMap, Error> {
+        while self.maps.len() <= index {
+            let mut map = self.maps.last().cloned().unwrap_or_default();
+            let body = self.recording.read_checkpoint(self.maps.len())?;
+            body.changes().for_each(|(number, page)| map.set(number, page));
+            self.maps.push(map);
+        }
+        Ok(self.maps[index].clone())
+    }
+
+    /// Keeps a checkpoint in memory.
+    pub(super) fn add(&mut self, checkpoint: Checkpoint) {
+        self.memory.insert(checkpoint.state.position, checkpoint);
+    }
+
+    /// Bytes taken by checkpoints in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.meter.bytes() + self.memory.len() * STATE_BYTES
+    }
+
+    /// Sets how many bytes checkpoints in memory may take.
+    pub(super) fn set_budget(&mut self, bytes: usize) {
+        self.budget = bytes;
+    }
+
+    /// Drops checkpoints until those left fit the budget. The one dropped first is the one whose loss makes the smallest
+    /// gap, measured in terms of how far it is from `here`: so they stay dense around the present and sparse far from it.
+    pub(super) fn evict(&mut self, here: Icount) {
+        while !self.memory.is_empty() && (self.bytes() > self.budget || self.memory.len() > MOST) {
+            if let Some(position) = self.least_useful(here) {
+                self.memory.remove(&position);
+            }
+        }
+    }
+
+    fn least_useful(&self, here: Icount) -> Option<Icount> {
+        let mut before = 0;
+        let mut least: Option<(u128, u128, Icount)> = None;
+        let mut positions = self.memory.keys().peekable();
+        while let Some(position) = positions.next() {
+            let after = positions.peek().map_or(u64::MAX, |p| p.0);
+            let gap = u128::from(after.saturating_sub(before));
+            let distance = u128::from(position.0.abs_diff(here.0)) + 1;
+            // gap / distance, compared without dividing
+            if least.is_none_or(|(g, d, _)| gap * d < g * distance) {
+                least = Some((gap, distance, *position));
+            }
+            before = position.0;
+        }
+        least.map(|(_, _, position)| position)
+    }
+}
+
+#[cfg(test)]
+impl Checkpoints {
+    pub(super) fn in_memory(&self) -> usize {
+        self.memory.len()
+    }
+}

@@ -1,0 +1,162 @@
+//! Going back to the last stop before the present.
+//!
+//! A machine only runs forward, so "the last stop before here" is found by going to a checkpoint, running to here, and
+//! remembering the last stop met. The intervals between checkpoints are searched from late to early, and the first that
+//! has a stop has the answer. An interval in which stops come thick is not run through with a halt at each: after a few
+//! its later half is searched first, so that the work stays in proportion to the interval's length and not to the stops.
+
+use super::{SLICE, Seen, Stop, Timeline};
+use crate::recording::Error;
+use crate::session::Reached;
+use crate::Replayer;
+use vm::Icount;
+
+/// Steps between the checkpoints that a search leaves behind.
+const PLANT_EVERY: u64 = 8_000_000;
+/// Stops after which a search splits what is left of its interval.
+const MANY: u32 = 64;
+/// An interval of fewer steps is not split.
+const SHORT: u64 = 1024;
+
+/// A stop that was found: the state at this position is where to stop.
+#[derive(Clone, Debug)]
+pub(super) struct Hit {
+    pub(super) position: Icount,
+    pub(super) stop: Stop,
+}
+
+/// What a search came to.
+pub(super) enum Search {
+    Found(Hit),
+    Nothing,
+    Interrupted,
+}
+
+impl<M: Replayer> Timeline<M> {
+    /// The last stop at or after `low` and before `high`.
+    pub(super) fn search_back(
+        &mut self,
+        low: Icount,
+        high: Icount,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Search, Error> {
+        let mut high = high;
+        while high > low {
+            let from = self.checkpoints.before(Icount(high.0 - 1)).unwrap_or(low).max(low);
+            match self.last_in(from, high, interrupted)? {
+                Search::Nothing => high = from,
+                other => return Ok(other),
+            }
+        }
+        Ok(Search::Nothing)
+    }
+
+    /// The last stop in the interval from `from` to before `to`, by running through it.
+    fn last_in(
+        &mut self,
+        from: Icount,
+        to: Icount,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Search, Error> {
+        if from >= to {
+            return Ok(Search::Nothing);
+        }
+        if self.go(from, interrupted)? == Seen::Interrupted {
+            return Ok(Search::Interrupted);
+        }
+        self.arm();
+        let swept = self.sweep(to, interrupted);
+        self.disarm();
+        let swept = swept?;
+        let later = match swept.rest {
+            Rest::Interrupted => return Ok(Search::Interrupted),
+            Rest::Done => Search::Nothing,
+            Rest::Unseen { from, to } => self.later_half_first(from, to, interrupted)?,
+        };
+        match (later, swept.last) {
+            (Search::Nothing, Some(hit)) => Ok(Search::Found(hit)),
+            (later, _) => Ok(later),
+        }
+    }
+
+    /// Runs armed from here towards `to` and remembers the last stop, until `to` is reached or stops come too thick.
+    fn sweep(&mut self, to: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Sweep, Error> {
+        let start = self.session.position();
+        let mut last = self
+            .session
+            .met(&self.breakpoints)
+            .map(|a| Hit { position: start, stop: Stop::Breakpoint(a) });
+        let mut hits = 0;
+        let mut planted = start;
+        // Up to where the machine ran on after the last write was seen: a further stop in there may have been missed.
+        let mut blind_to = start;
+        while self.session.position() < to {
+            let slice = Icount(self.session.position().0.saturating_add(SLICE)).min(to);
+            let found = match self.session.run_to(slice)? {
+                Reached::Target => None,
+                Reached::Breakpoint(addr) => {
+                    Some(Hit { position: self.session.position(), stop: Stop::Breakpoint(addr) })
+                }
+                Reached::Watchpoint { position, addr } => {
+                    Some(Hit { position, stop: Stop::Watch(self.watch_at(addr)) })
+                }
+            };
+            let here = self.session.position();
+            if let Some(hit) = found.filter(|hit| hit.position < to) {
+                hits += 1;
+                blind_to = if matches!(hit.stop, Stop::Watch(_)) { here } else { blind_to };
+                let next = Icount(hit.position.0.saturating_add(1));
+                last = Some(hit);
+                if hits >= MANY && to.0.saturating_sub(next.0) > SHORT || !self.session.has_arrived() {
+                    return Ok(Sweep { last, rest: Rest::Unseen { from: next, to } });
+                }
+            } else if here.0.saturating_sub(planted.0) >= PLANT_EVERY && here < to {
+                self.plant()?;
+                planted = here;
+            }
+            if interrupted() {
+                return Ok(Sweep { last, rest: Rest::Interrupted });
+            }
+        }
+        let next = last.as_ref().map_or(start, |hit| Icount(hit.position.0.saturating_add(1)));
+        let rest = if next < blind_to { Rest::Unseen { from: next, to: blind_to.min(to) } } else { Rest::Done };
+        Ok(Sweep { last, rest })
+    }
+
+    /// The last stop in an interval where stops come thick or none may come at all.
+    fn later_half_first(
+        &mut self,
+        from: Icount,
+        to: Icount,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Search, Error> {
+        let length = to.0.saturating_sub(from.0);
+        if length <= SHORT {
+            return self.last_in(from, to, interrupted);
+        }
+        let middle = Icount(from.0 + length / 2);
+        for position in [from, middle] {
+            if self.go(position, interrupted)? == Seen::Interrupted {
+                return Ok(Search::Interrupted);
+            }
+            self.plant()?;
+        }
+        match self.last_in(middle, to, interrupted)? {
+            Search::Nothing => self.last_in(from, middle, interrupted),
+            other => Ok(other),
+        }
+    }
+}
+
+/// What running through an interval showed.
+struct Sweep {
+    last: Option<Hit>,
+    rest: Rest,
+}
+
+/// What of the interval was not seen.
+enum Rest {
+    Done,
+    Unseen { from: Icount, to: Icount },
+    Interrupted,
+}

@@ -1,0 +1,40 @@
+//! A user space for Linux: busybox and an init script.
+
+use crate::cpio::Archive;
+use crate::tools::make_once;
+use crate::{cache_dir, debian};
+use std::fs;
+use std::path::PathBuf;
+
+/// What the guest prints when its shell is about to read commands.
+pub const GUEST_READY: &str = "RETROGRADE-GUEST-READY";
+
+/// Starts a shell on the console, and switches the power off when it ends.
+const INIT: &str = "#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/ PS1='# '
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+echo RETROGRADE-GUEST-READY
+setsid cttyhack sh
+poweroff -f
+";
+
+/// An uncompressed initial RAM disk with Debian's static busybox: a shell on the console, the same bytes every time.
+pub fn busybox_initrd() -> PathBuf {
+    let busybox = debian::busybox();
+    let initrd = cache_dir().join("initrd-busybox.cpio");
+    make_once(&initrd, |path| {
+        let mut archive = Archive::default();
+        for name in ["bin", "dev", "proc", "sys", "tmp"] {
+            archive.directory(name);
+        }
+        // The kernel opens the console before anything is mounted.
+        archive.character_device("dev/console", 5, 1);
+        archive.executable("bin/busybox", &fs::read(&busybox).expect("the cached busybox"));
+        archive.executable("init", INIT.as_bytes());
+        fs::write(path, archive.finish()).expect("the initial RAM disk can be written");
+    });
+    initrd
+}

@@ -1,0 +1,136 @@
+//! Scan codes: the three sets of a PS/2 keyboard, and the translation from set 2 to set 1 in the controller.
+//!
+//! Reference: IBM PS/2 Hardware Interface Technical Reference, "Keyboards (101- and 102-Key)", scan code tables.
+
+use serde::{Deserialize, Serialize};
+
+/// Break prefix of sets 2 and 3.
+pub(super) const BREAK: u8 = 0xf0;
+/// Prefix of keys that the 84-key keyboard did not have.
+pub(super) const EXTENDED: u8 = 0xe0;
+/// Prefix of the Pause key, which has no break code.
+pub(super) const PAUSE: u8 = 0xe1;
+/// Set 1: released.
+pub(super) const SET1_RELEASED: u8 = 0x80;
+
+/// What the controller makes of codes 0x00 to 0x7f of set 2.
+#[rustfmt::skip]
+const TRANSLATION: [u8; 128] = [
+    0xff, 0x43, 0x41, 0x3f, 0x3d, 0x3b, 0x3c, 0x58, 0x64, 0x44, 0x42, 0x40, 0x3e, 0x0f, 0x29, 0x59,
+    0x65, 0x38, 0x2a, 0x70, 0x1d, 0x10, 0x02, 0x5a, 0x66, 0x71, 0x2c, 0x1f, 0x1e, 0x11, 0x03, 0x5b,
+    0x67, 0x2e, 0x2d, 0x20, 0x12, 0x05, 0x04, 0x5c, 0x68, 0x39, 0x2f, 0x21, 0x14, 0x13, 0x06, 0x5d,
+    0x69, 0x31, 0x30, 0x23, 0x22, 0x15, 0x07, 0x5e, 0x6a, 0x72, 0x32, 0x24, 0x16, 0x08, 0x09, 0x5f,
+    0x6b, 0x33, 0x25, 0x17, 0x18, 0x0b, 0x0a, 0x60, 0x6c, 0x34, 0x35, 0x26, 0x27, 0x19, 0x0c, 0x61,
+    0x6d, 0x73, 0x28, 0x74, 0x1a, 0x0d, 0x62, 0x6e, 0x3a, 0x36, 0x1c, 0x1b, 0x75, 0x2b, 0x63, 0x76,
+    0x55, 0x56, 0x77, 0x78, 0x79, 0x7a, 0x0e, 0x7b, 0x7c, 0x4f, 0x7d, 0x4b, 0x47, 0x7e, 0x7f, 0x6f,
+    0x52, 0x53, 0x50, 0x4c, 0x4d, 0x48, 0x01, 0x45, 0x57, 0x4e, 0x51, 0x4a, 0x37, 0x49, 0x46, 0x54,
+];
+/// The two codes of set 2 above 0x7f that are keys: F7, and SysRq (Alt+Print Screen).
+const F7_SET2: u8 = 0x83;
+const SYSRQ_SET2: u8 = 0x84;
+const F7_SET1: u8 = 0x41;
+const SYSRQ_SET1: u8 = 0x54;
+
+/// Set 3 for the codes 0x00 to 0x5f of set 1 without prefix; 0 where there is no key.
+#[rustfmt::skip]
+const SET3: [u8; 96] = [
+    0x00, 0x08, 0x16, 0x1e, 0x26, 0x25, 0x2e, 0x36, 0x3d, 0x3e, 0x46, 0x45, 0x4e, 0x55, 0x66, 0x0d,
+    0x15, 0x1d, 0x24, 0x2d, 0x2c, 0x35, 0x3c, 0x43, 0x44, 0x4d, 0x54, 0x5b, 0x5a, 0x11, 0x1c, 0x1b,
+    0x23, 0x2b, 0x34, 0x33, 0x3b, 0x42, 0x4b, 0x4c, 0x52, 0x0e, 0x12, 0x5c, 0x1a, 0x22, 0x21, 0x2a,
+    0x32, 0x31, 0x3a, 0x41, 0x49, 0x4a, 0x59, 0x7e, 0x19, 0x29, 0x14, 0x07, 0x0f, 0x17, 0x1f, 0x27,
+    0x2f, 0x37, 0x3f, 0x47, 0x4f, 0x76, 0x5f, 0x6c, 0x75, 0x7d, 0x84, 0x6b, 0x73, 0x74, 0x7c, 0x69,
+    0x72, 0x7a, 0x70, 0x71, 0x57, 0x00, 0x13, 0x56, 0x5e, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+];
+/// Set 3 for keys that set 1 gives the prefix 0xe0: (set 1, set 3).
+const SET3_EXTENDED: [(u8, u8); 18] = [
+    (0x1c, 0x79), // keypad Enter
+    (0x1d, 0x58), // right Ctrl
+    (0x35, 0x77), // keypad /
+    (0x37, 0x57), // Print Screen
+    (0x38, 0x39), // right Alt
+    (0x46, 0x62), // Ctrl+Pause
+    (0x47, 0x6e), // Home
+    (0x48, 0x63), // up
+    (0x49, 0x6f), // Page Up
+    (0x4b, 0x61), // left
+    (0x4d, 0x6a), // right
+    (0x4f, 0x65), // End
+    (0x50, 0x60), // down
+    (0x51, 0x6d), // Page Down
+    (0x52, 0x67), // Insert
+    (0x53, 0x64), // Delete
+    (0x5b, 0x8b), // left logo
+    (0x5c, 0x8c), // right logo
+];
+const MENU_SET1: u8 = 0x5d;
+const MENU_SET3: u8 = 0x8d;
+/// The Pause key in set 3, where it is a key like others.
+pub(super) const PAUSE_SET3: u8 = 0x62;
+
+/// A byte of set 2 as the controller translates it, for what is not a prefix.
+fn to_set1(code: u8) -> u8 {
+    match code {
+        F7_SET2 => F7_SET1,
+        SYSRQ_SET2 => SYSRQ_SET1,
+        _ => TRANSLATION.get(usize::from(code)).copied().unwrap_or(code),
+    }
+}
+
+/// The set 2 code of a set 1 make code (below 0x80).
+pub(super) fn set2_from_set1(code: u8) -> Option<u8> {
+    match code {
+        F7_SET1 => Some(F7_SET2),
+        SYSRQ_SET1 => Some(SYSRQ_SET2),
+        _ => TRANSLATION.iter().position(|set1| *set1 == code).map(|set2| set2 as u8),
+    }
+}
+
+/// The set 3 code of a set 1 make code (below 0x80) with or without the prefix 0xe0. The shifts that sets 1 and 2 fake
+/// around navigation keys are not keys.
+pub(super) fn set3_from_set1(code: u8, extended: bool) -> Option<u8> {
+    if !extended {
+        return SET3.get(usize::from(code)).copied().filter(|set3| *set3 != 0);
+    }
+    if code == MENU_SET1 {
+        return Some(MENU_SET3);
+    }
+    SET3_EXTENDED.iter().find(|(set1, _)| *set1 == code).map(|(_, set3)| *set3)
+}
+
+/// A byte on its way from the keyboard to the controller.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Sent {
+    /// Part of a scan code.
+    Code(u8),
+    /// Part of an answer to a command.
+    Reply(u8),
+}
+
+/// The translation in the controller, which sees bytes and not keys: also answers are translated, as on the real
+/// thing, where the keyboard's id 0xab 0x83 reads 0xab 0x41.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Translator {
+    /// The last byte of a scan code was the break prefix.
+    breaking: bool,
+}
+
+impl Translator {
+    /// What comes out for a byte of the keyboard. A reply may fall between a break prefix and its code.
+    pub(super) fn pass(&mut self, sent: Sent, translate: bool) -> Option<u8> {
+        match sent {
+            Sent::Code(byte) | Sent::Reply(byte) if !translate => {
+                self.breaking = false;
+                Some(byte)
+            }
+            Sent::Reply(byte) => Some(to_set1(byte)),
+            Sent::Code(BREAK) => {
+                self.breaking = true;
+                None
+            }
+            Sent::Code(byte) => {
+                let released = if std::mem::take(&mut self.breaking) { SET1_RELEASED } else { 0 };
+                Some(to_set1(byte) | released)
+            }
+        }
+    }
+}

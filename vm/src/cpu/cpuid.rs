@@ -1,0 +1,171 @@
+//! CPU models: what CPUID says, and the same told to the engine, so that an instruction that is not announced raises
+//! #UD. Nothing is announced that the engine does not execute or that is not deterministic (RDRAND, RDSEED), and no
+//! local APIC as long as the board has none.
+
+use super::engine::{Env, off};
+use crate::config::CpuModel;
+
+/// Feature bits of leaf 1 EDX.
+mod d1 {
+    pub const FPU: u32 = 1;
+    pub const VME: u32 = 1 << 1;
+    pub const DE: u32 = 1 << 2;
+    pub const PSE: u32 = 1 << 3;
+    pub const TSC: u32 = 1 << 4;
+    pub const MSR: u32 = 1 << 5;
+    pub const PAE: u32 = 1 << 6;
+    pub const CX8: u32 = 1 << 8;
+    pub const SEP: u32 = 1 << 11;
+    pub const PGE: u32 = 1 << 13;
+    pub const CMOV: u32 = 1 << 15;
+    pub const PAT: u32 = 1 << 16;
+    pub const PSE36: u32 = 1 << 17;
+    pub const CLFSH: u32 = 1 << 19;
+    pub const MMX: u32 = 1 << 23;
+    pub const FXSR: u32 = 1 << 24;
+    pub const SSE: u32 = 1 << 25;
+    pub const SSE2: u32 = 1 << 26;
+    pub const MTRR: u32 = 1 << 12;
+}
+
+const I486: u32 = d1::FPU;
+const PENTIUM: u32 = I486 | d1::VME | d1::DE | d1::PSE | d1::TSC | d1::MSR | d1::CX8 | d1::MMX;
+const PENTIUM3: u32 = PENTIUM
+    | d1::PAE
+    | d1::SEP
+    | d1::PGE
+    | d1::CMOV
+    | d1::PAT
+    | d1::PSE36
+    | d1::FXSR
+    | d1::SSE
+    | d1::MTRR;
+const QEMU32: u32 = PENTIUM3 | d1::SSE2;
+const QEMU64: u32 = QEMU32 | d1::CLFSH;
+
+const SSE3: u32 = 1;
+const SSSE3: u32 = 1 << 9;
+const CX16: u32 = 1 << 13;
+const SSE4_1: u32 = 1 << 19;
+const SSE4_2: u32 = 1 << 20;
+const MOVBE: u32 = 1 << 22;
+const POPCNT: u32 = 1 << 23;
+const HYPERVISOR: u32 = 1 << 31;
+
+/// Leaf 0x8000_0001 EDX: what AMD repeats of leaf 1, and SYSCALL, NX, RDTSCP, LM.
+const AMD_COPY: u32 = 0x0183_f3ff;
+const SYSCALL: u32 = 1 << 11;
+const NX: u32 = 1 << 20;
+const RDTSCP: u32 = 1 << 27;
+const LM: u32 = 1 << 29;
+/// Leaf 0x8000_0001 ECX.
+const LAHF_LM: u32 = 1;
+const ABM: u32 = 1 << 5;
+
+/// Leaf 7 EBX: the instruction groups of `max`.
+const BMI1: u32 = 1 << 3;
+const BMI2: u32 = 1 << 8;
+const ADX: u32 = 1 << 19;
+
+/// A processor.
+#[derive(Clone, Copy, Debug)]
+pub struct Model {
+    vendor: &'static [u8; 12],
+    signature: u32,
+    d1: u32,
+    c1: u32,
+    b7: u32,
+    d8: u32,
+    c8: u32,
+    name: &'static str,
+    long_mode: bool,
+}
+
+/// The model behind a name.
+pub fn model(name: CpuModel) -> Model {
+    let intel = |signature, d1, name| Model {
+        vendor: b"GenuineIntel",
+        signature,
+        d1,
+        c1: 0,
+        b7: 0,
+        d8: 0,
+        c8: 0,
+        name,
+        long_mode: false,
+    };
+    let amd64 = Model {
+        vendor: b"AuthenticAMD",
+        signature: 0x0006_0fb1,
+        d1: QEMU64,
+        c1: SSE3 | CX16 | HYPERVISOR,
+        b7: 0,
+        d8: (QEMU64 & AMD_COPY) | SYSCALL | NX | LM,
+        c8: LAHF_LM,
+        name: "QEMU Virtual CPU version 2.5+",
+        long_mode: true,
+    };
+    match name {
+        CpuModel::I486 => intel(0x0480, I486, ""),
+        CpuModel::Pentium => intel(0x0543, PENTIUM, ""),
+        CpuModel::Pentium3 => intel(0x0673, PENTIUM3, ""),
+        CpuModel::Qemu32 => {
+            Model { c1: SSE3 | HYPERVISOR, ..intel(0x0663, QEMU32, "QEMU Virtual CPU version 2.5+") }
+        }
+        CpuModel::Qemu64 => amd64,
+        CpuModel::Max => Model {
+            c1: SSE3 | SSSE3 | CX16 | SSE4_1 | SSE4_2 | MOVBE | POPCNT | HYPERVISOR,
+            b7: BMI1 | BMI2 | ADX,
+            d8: amd64.d8 | RDTSCP,
+            c8: LAHF_LM | ABM,
+            name: "QEMU TCG CPU version 2.5+",
+            ..amd64
+        },
+    }
+}
+
+impl Model {
+    /// Value of EDX after reset, and leaf 1's EAX.
+    pub fn signature(&self) -> u32 {
+        self.signature
+    }
+
+    /// CPUID.
+    pub fn cpuid(&self, leaf: u32, _subleaf: u32) -> [u32; 4] {
+        let word = |i: usize| u32::from_le_bytes([0, 1, 2, 3].map(|b| self.vendor[4 * i + b]));
+        let max_basic = if self.b7 != 0 { 7 } else { 1 };
+        let max_extended = if self.long_mode { 0x8000_0008 } else { 0x8000_0004 };
+        match leaf {
+            0 => [max_basic, word(0), word(2), word(1)],
+            // EBX: CLFLUSH line of 8 quadwords, one logical processor, APIC ID 0.
+            1 => [self.signature, 0x0001_0800, self.c1, self.d1],
+            7 if max_basic >= 7 => [0, self.b7, 0, 0],
+            0x4000_0000 => [0x4000_0000, 0, 0, 0],
+            0x8000_0000 => [max_extended, word(0), word(2), word(1)],
+            0x8000_0001 => [self.signature, 0, self.c8, self.d8],
+            0x8000_0002..=0x8000_0004 => self.name_part((leaf - 0x8000_0002) as usize),
+            // Cache descriptors of AMD: 64 KiB L1, 512 KiB L2.
+            0x8000_0005 if self.long_mode => [0x01ff_01ff, 0x01ff_01ff, 0x4002_0140, 0x4002_0140],
+            0x8000_0006 if self.long_mode => [0, 0x4200_4200, 0x0200_8140, 0],
+            // 40 physical and 48 linear address bits.
+            0x8000_0008 if self.long_mode => [0x0000_3028, 0, 0, 0],
+            _ => [0; 4],
+        }
+    }
+
+    fn name_part(&self, part: usize) -> [u32; 4] {
+        let mut text = [0u8; 48];
+        text[..self.name.len()].copy_from_slice(self.name.as_bytes());
+        let at = |i: usize| u32::from_le_bytes([0, 1, 2, 3].map(|b| text[16 * part + 4 * i + b]));
+        [at(0), at(1), at(2), at(3)]
+    }
+
+    /// Tells the engine which instructions exist (its feature words: leaf 1 EDX and ECX, 7 EBX, 7 ECX, 7 EDX, 7.1 EAX,
+    /// 0x8000_0001 EDX and ECX).
+    pub fn apply(&self, env: &Env) {
+        let words = [self.d1, self.c1 & !HYPERVISOR, self.b7, 0, 0, 0, self.d8, self.c8];
+        for (i, word) in words.into_iter().enumerate() {
+            env.w64(off::FEATURES + 8 * i, word.into());
+        }
+    }
+}

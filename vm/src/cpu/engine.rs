@@ -1,0 +1,586 @@
+//! The one door to the Unicorn engine: building it, its callbacks, and its private CPU state.
+//!
+//! Everything `unsafe` about the engine is here. The rest of the program implements [`Hooks`] and reads and writes
+//! registers through [`Env`].
+//!
+//! Some fields of the engine's private structures are used because the public interface has no way to do the same
+//! without flushing translated code or a callback per instruction:
+//! `cpu` and `env_ptr` (the register file, read and written in place), `cflags_next_tb` (the next block ends after N
+//! instructions: exact stops and single steps without EFLAGS.TF) and `no_exit_request` (no exit check after each
+//! memory access), `mem_io_pc` (where an MMIO access came from). The crate is pinned to one version and [`Engine::new`] checks each of them before use.
+
+#![allow(unsafe_code)] // the engine's C interface; each block says why it is sound
+
+use crate::machine::VmError;
+use std::ffi::{c_int, c_uint, c_void};
+use std::ptr::NonNull;
+use unicorn_engine_sys as sys;
+use unicorn_engine_sys::{Arch, ControlType, HookType, MemType, Mode, Prot, TlbEntry, X86Insn, uc_error};
+
+/// Offsets of private fields in unicorn-engine 2.1.5 on 64-bit hosts, printed by a C program from its headers.
+mod layout {
+    pub const UC_CPU: usize = 440;
+    pub const UC_TCG_CTX: usize = 768;
+    pub const UC_INVALID_ADDR: usize = 1416;
+    pub const UC_NO_EXIT_REQUEST: usize = 2034;
+    pub const CPU_CFLAGS_NEXT_TB: usize = 24;
+    pub const CPU_ENV_PTR: usize = 296;
+    pub const CPU_MEM_IO_PC: usize = 33144;
+    pub const TCG_TB_PHYS_INVALIDATE_COUNT: usize = 216;
+    /// Size of CPUX86State: nothing is read or written beyond it.
+    pub const ENV_SIZE: usize = 7008;
+}
+
+unsafe extern "C" {
+    /// The engine's own, not part of its public interface: finds the guest instruction behind a return address into
+    /// translated code and writes RIP and cc_op.
+    fn cpu_restore_state_x86_64(cpu: *mut c_void, host_pc: usize, will_exit: bool) -> bool;
+}
+
+/// How the engine wants to use a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// An instruction fetch.
+    Fetch,
+}
+
+/// Answer to a TLB miss: a page of the engine's physical address space and what may be done to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// Engine-physical address of the page.
+    pub page: u64,
+    /// Loads are allowed.
+    pub read: bool,
+    /// Stores are allowed.
+    pub write: bool,
+    /// Fetches are allowed; with `write`, stores take the slow path that invalidates translated code.
+    pub exec: bool,
+}
+
+/// The engine's error for a fetch from the MMIO window.
+pub const FETCH_FROM_DEVICE: uc_error = uc_error::FETCH_PROT;
+
+/// What the engine calls back for.
+pub trait Hooks: Sized {
+    /// A block of `size` bytes at linear address `addr` is about to run.
+    fn block(&mut self, addr: u64, size: u32);
+    /// A block was translated: linear address, bytes, instructions.
+    fn translated(&mut self, addr: u64, size: u16, insns: u16);
+    /// TLB miss for a page (linear address); `None` raises [`StartError::PageFault`].
+    fn fill(&mut self, page: u64, access: Access) -> Option<Fill>;
+    /// An exception or software interrupt: RIP is at the faulting instruction, or after INT n.
+    fn exception(&mut self, vector: u8);
+    /// IN.
+    fn port_in(&mut self, port: u16, size: u8) -> u32;
+    /// OUT.
+    fn port_out(&mut self, port: u16, size: u8, value: u32);
+    /// A load from the MMIO window, at its offset. RIP is at the block's start: see [`Engine::sync_rip`].
+    fn mmio_read(&mut self, addr: u64, size: u8) -> u64;
+    /// A store to the MMIO window.
+    fn mmio_write(&mut self, addr: u64, size: u8, value: u64);
+    /// RDTSC (also the first half of RDTSCP): the counter.
+    fn rdtsc(&mut self) -> u64;
+    /// CPUID with its EAX and ECX: EAX, EBX, ECX, EDX.
+    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> [u32; 4];
+    /// SYSCALL or SYSENTER. RIP is at the instruction; on return the engine adds `instruction length` to it.
+    fn syscall(&mut self, sysenter: bool);
+}
+
+/// Why [`Engine::start`] came back other than by a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// [`Hooks::fill`] said no. The address is the engine's (for unaligned accesses possibly aligned down).
+    PageFault {
+        /// Linear address.
+        addr: u64,
+    },
+    /// The engine gave up for another reason.
+    Engine(uc_error),
+}
+
+/// An engine with its hooks installed on a `H` at a fixed address.
+pub struct Engine {
+    uc: NonNull<sys::uc_engine>,
+    cpu: NonNull<u8>,
+    env: Env,
+    invalidate_count: NonNull<u64>,
+}
+
+fn check(err: uc_error, what: &str) -> Result<(), VmError> {
+    if err == uc_error::OK { Ok(()) } else { Err(VmError::Engine(format!("{what}: {err}"))) }
+}
+
+/// `UC_CTL_WRITE(type, nr)` of unicorn.h.
+fn ctl_write(kind: ControlType, args: u32) -> ControlType {
+    ControlType(kind.0 | (args << 26) | (1 << 30))
+}
+
+impl Engine {
+    /// Opens an engine and checks that its private layout is the one this program knows.
+    pub fn new() -> Result<Engine, VmError> {
+        let mut uc = std::ptr::null_mut();
+        // SAFETY: out-pointer to a local; the engine is closed in Drop.
+        check(unsafe { sys::uc_open(Arch::X86, Mode::MODE_64, &mut uc) }, "open")?;
+        let uc = NonNull::new(uc).ok_or_else(|| VmError::Engine("open gave no engine".into()))?;
+        let wrong = |what: &str| VmError::Engine(format!("not the Unicorn 2.1.5 that was expected: {what}"));
+        // SAFETY: ctl calls with the argument types that unicorn.h states. The first call makes the engine
+        // initialise its CPU, so that `cpu` is set afterwards.
+        unsafe {
+            let uc = uc.as_ptr();
+            check(sys::uc_ctl(uc, ctl_write(ControlType::UC_USE_EXITS, 1), 1 as c_int), "exits")?;
+            check(sys::uc_ctl(uc, ctl_write(ControlType::TLB_TYPE, 1), 1 as c_int), "virtual TLB")?;
+        }
+        // Sentinels written through the register interface must be found at the private offsets.
+        let sentinels: [(sys::RegisterX86, usize, u64); 4] = [
+            (sys::RegisterX86::RAX, off::REGS, 0x1122_3344_5566_7788),
+            (sys::RegisterX86::R15, off::REGS + 15 * 8, 0x99aa_bbcc_ddee_ff01),
+            (sys::RegisterX86::CR2, off::CR + 16, 0x0123_4567_89ab_cdef),
+            (sys::RegisterX86::RIP, off::EIP, 0xfeed_f00d),
+        ];
+        // SAFETY: the offsets lie inside the two C structures of the pinned version, which `uc_open` and the calls
+        // above allocated; pointers read there are checked for null before use.
+        unsafe {
+            for (reg, _, value) in sentinels {
+                check(
+                    sys::uc_reg_write(uc.as_ptr(), reg as c_int, (&raw const value).cast()),
+                    "register write",
+                )?;
+            }
+            let base = uc.as_ptr().cast::<u8>();
+            let read_ptr = |p: *mut u8| NonNull::new(p.cast::<*mut u8>().read());
+            let cpu = read_ptr(base.add(layout::UC_CPU)).ok_or_else(|| wrong("cpu"))?;
+            let env = read_ptr(cpu.as_ptr().add(layout::CPU_ENV_PTR)).ok_or_else(|| wrong("env_ptr"))?;
+            let tcg = read_ptr(base.add(layout::UC_TCG_CTX)).ok_or_else(|| wrong("tcg_ctx"))?;
+            let env = Env { p: env };
+            for (_, offset, value) in sentinels {
+                if env.r64(offset) != value {
+                    return Err(wrong("register file"));
+                }
+            }
+            if cpu.as_ptr().add(layout::CPU_CFLAGS_NEXT_TB).cast::<u32>().read() != u32::MAX {
+                return Err(wrong("cflags_next_tb"));
+            }
+            let no_exit = base.add(layout::UC_NO_EXIT_REQUEST);
+            if no_exit.read() != 0 {
+                return Err(wrong("no_exit_request"));
+            }
+            no_exit.write(1);
+            let invalidate_count =
+                NonNull::new(tcg.as_ptr().add(layout::TCG_TB_PHYS_INVALIDATE_COUNT).cast::<u64>())
+                    .ok_or_else(|| wrong("tb_phys_invalidate_count"))?;
+            Ok(Engine { uc, cpu, env, invalidate_count })
+        }
+    }
+
+    /// Installs all callbacks on `hooks`.
+    ///
+    /// # Safety
+    /// `hooks` must stay valid and at its address until the engine is dropped, and while [`Engine::start`] runs no
+    /// reference to it may be used by the caller.
+    pub unsafe fn install<H: Hooks>(&self, hooks: NonNull<H>) -> Result<(), VmError> {
+        let user = hooks.as_ptr().cast::<c_void>();
+        let add = |kind: HookType, callback: *mut c_void, insn: c_int| {
+            let mut handle = 0;
+            // SAFETY: the callback has the type that unicorn.h states for this kind of hook; begin > end means
+            // "everywhere".
+            let err = unsafe {
+                sys::uc_hook_add(
+                    self.uc.as_ptr(),
+                    &mut handle,
+                    kind.0 as c_int,
+                    callback,
+                    user,
+                    1u64,
+                    0u64,
+                    insn,
+                )
+            };
+            check(err, "hook")
+        };
+        add(HookType::BLOCK, on_block::<H> as *mut c_void, 0)?;
+        add(HookType::EDGE_GENERATED, on_edge::<H> as *mut c_void, 0)?;
+        add(HookType::TLB_FILL, on_fill::<H> as *mut c_void, 0)?;
+        add(HookType::INTR, on_intr::<H> as *mut c_void, 0)?;
+        add(HookType::INSN_INVALID, on_invalid::<H> as *mut c_void, 0)?;
+        for (insn, callback) in [
+            (X86Insn::IN, on_in::<H> as *mut c_void),
+            (X86Insn::OUT, on_out::<H> as *mut c_void),
+            (X86Insn::RDTSC, on_rdtsc::<H> as *mut c_void),
+            (X86Insn::RDTSCP, on_rdtscp::<H> as *mut c_void),
+            (X86Insn::CPUID, on_cpuid::<H> as *mut c_void),
+            (X86Insn::SYSCALL, on_syscall::<H> as *mut c_void),
+            (X86Insn::SYSENTER, on_sysenter::<H> as *mut c_void),
+        ] {
+            add(HookType::INSN, callback, insn as c_int)?;
+        }
+        Ok(())
+    }
+
+    /// Maps host memory at engine-physical `addr`.
+    ///
+    /// # Safety
+    /// `host` must be valid for `len` bytes until the engine is dropped.
+    pub unsafe fn map_host(&self, addr: u64, host: *mut u8, len: u64) -> Result<(), VmError> {
+        let all = (Prot::READ | Prot::WRITE | Prot::EXEC).0;
+        // SAFETY: promised by the caller.
+        check(unsafe { sys::uc_mem_map_ptr(self.uc.as_ptr(), addr, len, all, host.cast()) }, "map memory")
+    }
+
+    /// Maps the MMIO window: accesses at `addr + n` call the hooks with `n`.
+    ///
+    /// # Safety
+    /// As for [`Engine::install`].
+    pub unsafe fn map_mmio<H: Hooks>(&self, addr: u64, len: u64, hooks: NonNull<H>) -> Result<(), VmError> {
+        let user = hooks.as_ptr().cast::<c_void>();
+        // SAFETY: callbacks of the stated types; `user` lives as long as the engine.
+        let err = unsafe {
+            sys::uc_mmio_map(
+                self.uc.as_ptr(),
+                addr,
+                len,
+                Some(on_mmio_read::<H>),
+                user,
+                Some(on_mmio_write::<H>),
+                user,
+            )
+        };
+        check(err, "map MMIO")
+    }
+
+    /// Brings RIP up to date from inside an MMIO callback, where the engine does not do it by itself.
+    pub fn sync_rip(&self) {
+        // SAFETY: `mem_io_pc` is the return address into translated code that the engine stored just before it called
+        // back; its own function finds the instruction behind it.
+        unsafe {
+            let pc = self.cpu.as_ptr().add(layout::CPU_MEM_IO_PC).cast::<usize>().read();
+            cpu_restore_state_x86_64(self.cpu.as_ptr().cast(), pc, false);
+        }
+    }
+
+    /// Runs from RIP until [`Engine::stop`], HLT or an error. With `limit` the first block ends after that many
+    /// instructions. No reference to the hooks' object may be live.
+    pub fn start(&self, limit: Option<u32>) -> Result<(), StartError> {
+        let rip = self.env.r64(off::EIP);
+        // SAFETY: the field was checked in `new`; CF_COUNT_MASK is 0x7fff and the other flags of the engine's
+        // `curr_cflags()` are 0.
+        unsafe {
+            self.cpu
+                .as_ptr()
+                .add(layout::CPU_CFLAGS_NEXT_TB)
+                .cast::<u32>()
+                .write(limit.map_or(u32::MAX, |n| n.clamp(1, 0x7fff)));
+        }
+        // SAFETY: the engine is open; its callbacks use the object given to `install`.
+        let err = unsafe { sys::uc_emu_start(self.uc.as_ptr(), rip, 0, 0, 0) };
+        match err {
+            uc_error::OK => Ok(()),
+            uc_error::EXCEPTION => Err(StartError::PageFault { addr: self.invalid_addr() }),
+            other => Err(StartError::Engine(other)),
+        }
+    }
+
+    fn invalid_addr(&self) -> u64 {
+        // SAFETY: inside the engine's structure of the pinned version.
+        unsafe { self.uc.as_ptr().cast::<u8>().add(layout::UC_INVALID_ADDR).cast::<u64>().read() }
+    }
+
+    /// Ends [`Engine::start`] before the block that is about to run (from [`Hooks::block`]) or before the next one
+    /// (from [`Hooks::exception`]).
+    pub fn stop(&self) {
+        // SAFETY: the engine is open.
+        unsafe { sys::uc_emu_stop(self.uc.as_ptr()) };
+    }
+
+    /// Forgets all cached translations of addresses.
+    pub fn flush_tlb(&self) {
+        // SAFETY: the engine is open.
+        unsafe { sys::uc_ctl(self.uc.as_ptr(), ctl_write(ControlType::TLB_FLUSH, 0)) };
+    }
+
+    /// Forgets code translated from `[addr, addr + len)`. The address is one that [`Hooks::fill`] resolves for a fetch;
+    /// the range must lie in one page.
+    pub fn invalidate_code(&self, addr: u64, len: u64) {
+        // SAFETY: the engine is open; two 64-bit arguments as unicorn.h states.
+        unsafe {
+            sys::uc_ctl(
+                self.uc.as_ptr(),
+                ctl_write(ControlType::TB_REMOVE_CACHE, 2),
+                addr,
+                addr.saturating_add(len),
+            )
+        };
+    }
+
+    /// How many blocks were ever invalidated: changes when a store hits translated code.
+    #[inline]
+    pub fn invalidations(&self) -> u64 {
+        // SAFETY: inside the engine's TCG context of the pinned version; never freed before the engine.
+        unsafe { self.invalidate_count.as_ptr().read_volatile() }
+    }
+
+    /// The register file.
+    pub fn env(&self) -> Env {
+        self.env
+    }
+
+    /// RFLAGS with the arithmetic flags that the engine keeps elsewhere.
+    pub fn rflags(&self) -> u64 {
+        let mut value = 0u64;
+        // SAFETY: EFLAGS is read as 8 bytes at most.
+        unsafe {
+            sys::uc_reg_read(self.uc.as_ptr(), sys::RegisterX86::EFLAGS as c_int, (&raw mut value).cast())
+        };
+        value
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // SAFETY: opened in `new`, closed once.
+        unsafe { sys::uc_close(self.uc.as_ptr()) };
+    }
+}
+
+/// Offsets in the register file (CPUX86State of the pinned version).
+#[allow(missing_docs)] // the engine's own names
+pub mod off {
+    pub const REGS: usize = 0;
+    pub const EIP: usize = 128;
+    pub const EFLAGS: usize = 136;
+    pub const CC_DST: usize = 144;
+    pub const CC_SRC: usize = 152;
+    pub const CC_SRC2: usize = 160;
+    pub const CC_OP: usize = 168;
+    pub const DF: usize = 172;
+    pub const HFLAGS: usize = 176;
+    pub const HFLAGS2: usize = 180;
+    pub const SEGS: usize = 184;
+    pub const LDT: usize = 328;
+    pub const TR: usize = 352;
+    pub const GDT: usize = 376;
+    pub const IDT: usize = 400;
+    pub const CR: usize = 424;
+    pub const EFER: usize = 592;
+    pub const FPSTT: usize = 604;
+    pub const FPUS: usize = 608;
+    pub const FPUC: usize = 610;
+    pub const FPTAGS: usize = 612;
+    pub const FPREGS: usize = 624;
+    pub const FPOP: usize = 752;
+    pub const FPIP: usize = 760;
+    pub const FPDP: usize = 768;
+    pub const FP_STATUS: usize = 776;
+    pub const MMX_STATUS: usize = 800;
+    pub const SSE_STATUS: usize = 808;
+    pub const MXCSR: usize = 816;
+    pub const XMM: usize = 824;
+    pub const XMM_STRIDE: usize = 64;
+    pub const SYSENTER_CS: usize = 4800;
+    pub const SYSENTER_ESP: usize = 4808;
+    pub const SYSENTER_EIP: usize = 4816;
+    pub const STAR: usize = 4824;
+    pub const LSTAR: usize = 4840;
+    pub const CSTAR: usize = 4848;
+    pub const FMASK: usize = 4856;
+    pub const KERNEL_GS_BASE: usize = 4864;
+    pub const TSC_ADJUST: usize = 4880;
+    pub const TSC_AUX: usize = 4896;
+    pub const MCG_STATUS: usize = 4912;
+    pub const MISC_ENABLE: usize = 4920;
+    pub const PAT: usize = 5280;
+    pub const ERROR_CODE: usize = 5384;
+    pub const EXCEPTION_IS_INT: usize = 5388;
+    pub const DR: usize = 5400;
+    pub const OLD_EXCEPTION: usize = 5496;
+    pub const V_TPR: usize = 5556;
+    pub const FEATURES: usize = 5632;
+    pub const MTRR_FIXED: usize = 6320;
+    pub const MTRR_DEFTYPE: usize = 6408;
+    pub const MTRR_VAR: usize = 6416;
+    pub const MCG_CTL: usize = 6616;
+}
+
+/// The engine's register file, in place. All offsets are those in [`off`] plus an index inside the field.
+#[derive(Clone, Copy)]
+pub struct Env {
+    p: NonNull<u8>,
+}
+
+macro_rules! accessors {
+    ($read:ident, $write:ident, $t:ty) => {
+        /// Reads the field at this offset.
+        #[inline]
+        pub fn $read(&self, offset: usize) -> $t {
+            assert!(offset + size_of::<$t>() <= layout::ENV_SIZE);
+            // SAFETY: inside the register file, which lives as long as the engine; it is plain memory that only
+            // this thread touches.
+            unsafe { self.p.as_ptr().add(offset).cast::<$t>().read_unaligned() }
+        }
+
+        /// Writes the field at this offset.
+        #[inline]
+        pub fn $write(&self, offset: usize, value: $t) {
+            assert!(offset + size_of::<$t>() <= layout::ENV_SIZE);
+            // SAFETY: as for reading.
+            unsafe { self.p.as_ptr().add(offset).cast::<$t>().write_unaligned(value) }
+        }
+    };
+}
+
+impl Env {
+    accessors!(r8, w8, u8);
+    accessors!(r16, w16, u16);
+    accessors!(r32, w32, u32);
+    accessors!(r64, w64, u64);
+}
+
+/// The object that callbacks work on.
+///
+/// # Safety
+/// `user` is the pointer given to [`Engine::install`], valid and unaliased while the engine runs.
+unsafe fn hooks<'a, H: Hooks>(user: *mut c_void) -> &'a mut H {
+    // SAFETY: promised by the caller of `install`.
+    unsafe { &mut *user.cast::<H>() }
+}
+
+extern "C" fn on_block<H: Hooks>(_uc: *mut sys::uc_engine, addr: u64, size: u32, user: *mut c_void) {
+    // SAFETY: see `hooks`; the same for every callback below.
+    unsafe { hooks::<H>(user) }.block(addr, size);
+}
+
+extern "C" fn on_edge<H: Hooks>(
+    _uc: *mut sys::uc_engine,
+    cur: *mut sys::TranslationBlock,
+    _prev: *mut sys::TranslationBlock,
+    user: *mut c_void,
+) {
+    // SAFETY: the engine passes a pointer to a local structure of this type.
+    let tb = unsafe { &*cur };
+    unsafe { hooks::<H>(user) }.translated(tb.pc, tb.size, tb.icount);
+}
+
+extern "C" fn on_fill<H: Hooks>(
+    _uc: *mut sys::uc_engine,
+    vaddr: u64,
+    kind: MemType,
+    result: *mut TlbEntry,
+    user: *mut c_void,
+) -> bool {
+    let access = match kind {
+        MemType::FETCH => Access::Fetch,
+        MemType::WRITE => Access::Write,
+        _ => Access::Read,
+    };
+    let Some(fill) = unsafe { hooks::<H>(user) }.fill(vaddr, access) else { return false };
+    let mut perms = Prot::NONE;
+    for (allowed, bit) in [(fill.read, Prot::READ), (fill.write, Prot::WRITE), (fill.exec, Prot::EXEC)] {
+        if allowed {
+            perms = perms | bit;
+        }
+    }
+    // SAFETY: out-pointer to a local of the engine.
+    unsafe { result.write(TlbEntry { paddr: fill.page, perms }) };
+    true
+}
+
+extern "C" fn on_intr<H: Hooks>(_uc: *mut sys::uc_engine, vector: u32, user: *mut c_void) {
+    unsafe { hooks::<H>(user) }.exception(vector as u8);
+}
+
+extern "C" fn on_invalid<H: Hooks>(_uc: *mut sys::uc_engine, user: *mut c_void) -> bool {
+    unsafe { hooks::<H>(user) }.exception(6);
+    true
+}
+
+extern "C" fn on_in<H: Hooks>(_uc: *mut sys::uc_engine, port: u32, size: c_int, user: *mut c_void) -> u32 {
+    unsafe { hooks::<H>(user) }.port_in(port as u16, size as u8)
+}
+
+extern "C" fn on_out<H: Hooks>(
+    _uc: *mut sys::uc_engine,
+    port: u32,
+    size: c_int,
+    value: u32,
+    user: *mut c_void,
+) {
+    unsafe { hooks::<H>(user) }.port_out(port as u16, size as u8, value);
+}
+
+extern "C" fn on_mmio_read<H: Hooks>(
+    _uc: *mut sys::uc_engine,
+    offset: u64,
+    size: c_uint,
+    user: *mut c_void,
+) -> u64 {
+    unsafe { hooks::<H>(user) }.mmio_read(offset, size as u8)
+}
+
+extern "C" fn on_mmio_write<H: Hooks>(
+    _uc: *mut sys::uc_engine,
+    offset: u64,
+    size: c_uint,
+    value: u64,
+    user: *mut c_void,
+) {
+    unsafe { hooks::<H>(user) }.mmio_write(offset, size as u8, value);
+}
+
+fn set_reg(uc: *mut sys::uc_engine, reg: sys::RegisterX86, value: u64) {
+    // SAFETY: `uc` comes from the engine's own callback.
+    unsafe { sys::uc_reg_write(uc, reg as c_int, (&raw const value).cast()) };
+}
+
+fn get_reg(uc: *mut sys::uc_engine, reg: sys::RegisterX86) -> u64 {
+    let mut value = 0u64;
+    // SAFETY: `uc` comes from the engine's own callback.
+    unsafe { sys::uc_reg_read(uc, reg as c_int, (&raw mut value).cast()) };
+    value
+}
+
+/// The engine asks these for an int: non-zero means that the instruction was done here.
+extern "C" fn on_rdtsc<H: Hooks>(uc: *mut sys::uc_engine, user: *mut c_void) -> c_int {
+    let tsc = unsafe { hooks::<H>(user) }.rdtsc();
+    set_reg(uc, sys::RegisterX86::RAX, tsc & 0xffff_ffff);
+    set_reg(uc, sys::RegisterX86::RDX, tsc >> 32);
+    1
+}
+
+extern "C" fn on_rdtscp<H: Hooks>(uc: *mut sys::uc_engine, user: *mut c_void) -> c_int {
+    on_rdtsc::<H>(uc, user);
+    // SAFETY: the engine is the one whose register file this is; read through its interface.
+    let aux = get_tsc_aux(uc);
+    set_reg(uc, sys::RegisterX86::RCX, aux & 0xffff_ffff);
+    1
+}
+
+fn get_tsc_aux(uc: *mut sys::uc_engine) -> u64 {
+    // SAFETY: same private fields as checked in `Engine::new`.
+    unsafe {
+        let cpu = uc.cast::<u8>().add(layout::UC_CPU).cast::<*mut u8>().read();
+        let env = cpu.add(layout::CPU_ENV_PTR).cast::<*mut u8>().read();
+        env.add(off::TSC_AUX).cast::<u64>().read_unaligned()
+    }
+}
+
+extern "C" fn on_cpuid<H: Hooks>(uc: *mut sys::uc_engine, user: *mut c_void) -> c_int {
+    let leaf = get_reg(uc, sys::RegisterX86::RAX) as u32;
+    let subleaf = get_reg(uc, sys::RegisterX86::RCX) as u32;
+    let [a, b, c, d] = unsafe { hooks::<H>(user) }.cpuid(leaf, subleaf);
+    set_reg(uc, sys::RegisterX86::RAX, a.into());
+    set_reg(uc, sys::RegisterX86::RBX, b.into());
+    set_reg(uc, sys::RegisterX86::RCX, c.into());
+    set_reg(uc, sys::RegisterX86::RDX, d.into());
+    1
+}
+
+extern "C" fn on_syscall<H: Hooks>(_uc: *mut sys::uc_engine, user: *mut c_void) {
+    unsafe { hooks::<H>(user) }.syscall(false);
+}
+
+extern "C" fn on_sysenter<H: Hooks>(_uc: *mut sys::uc_engine, user: *mut c_void) {
+    unsafe { hooks::<H>(user) }.syscall(true);
+}

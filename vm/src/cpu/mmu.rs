@@ -1,0 +1,214 @@
+//! The page walker. One walker serves the engine's TLB fills, the delivery of exceptions and the debugger
+//! (Intel SDM 3A, chapter 4).
+
+use super::engine::{Access, Env, off};
+use crate::memory::Memory;
+
+const PRESENT: u64 = 1;
+const WRITABLE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
+const LARGE: u64 = 1 << 7;
+const NO_EXECUTE: u64 = 1 << 63;
+/// Bits 12 to 51 of an 8-byte entry.
+const FRAME: u64 = 0x000f_ffff_ffff_f000;
+
+/// Bits of the page-fault error code (SDM 3A, 4.7).
+pub mod error {
+    pub const PROTECTION: u32 = 1;
+    pub const WRITE: u32 = 1 << 1;
+    pub const USER: u32 = 1 << 2;
+    pub const RESERVED: u32 = 1 << 3;
+    pub const FETCH: u32 = 1 << 4;
+}
+
+/// The control registers that paging depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Paging {
+    cr0: u64,
+    cr3: u64,
+    cr4: u64,
+    efer: u64,
+}
+
+/// One entry met on the way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    addr: u64,
+    value: u64,
+    wide: bool,
+}
+
+/// A successful walk. Nothing has been written yet: see [`Walk::commit`].
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    /// Physical address (before the A20 gate).
+    pub phys: u64,
+    /// Stores are allowed to the one who asked.
+    pub writable: bool,
+    /// Fetches are allowed.
+    pub executable: bool,
+    entries: [Entry; 4],
+    levels: usize,
+}
+
+/// How entries of one paging mode are laid out.
+struct Format {
+    levels: u32,
+    index_bits: u32,
+    wide: bool,
+    /// Highest level (0 = page table) at which the page-size bit makes a page.
+    large_level: u32,
+}
+
+impl Paging {
+    /// From the engine's registers.
+    #[inline]
+    pub fn of(env: &Env) -> Paging {
+        Paging {
+            cr0: env.r64(off::CR),
+            cr3: env.r64(off::CR + 24),
+            cr4: env.r64(off::CR + 32),
+            efer: env.r64(off::EFER),
+        }
+    }
+
+    /// Whether CR0.PG is set.
+    #[inline]
+    pub fn enabled(&self) -> bool {
+        self.cr0 & 1 << 31 != 0
+    }
+
+    fn pae(&self) -> bool {
+        self.cr4 & 1 << 5 != 0
+    }
+
+    fn no_execute(&self) -> bool {
+        self.efer & 1 << 11 != 0 && self.pae()
+    }
+
+    fn format(&self) -> (Format, u64) {
+        if self.efer & 1 << 10 != 0 {
+            (Format { levels: 4, index_bits: 9, wide: true, large_level: 2 }, self.cr3 & FRAME)
+        } else if self.pae() {
+            (Format { levels: 3, index_bits: 9, wide: true, large_level: 1 }, self.cr3 & 0xffff_ffe0)
+        } else {
+            let pse = self.cr4 & 1 << 4 != 0;
+            (
+                Format { levels: 2, index_bits: 10, wide: false, large_level: pse.into() },
+                self.cr3 & 0xffff_f000,
+            )
+        }
+    }
+
+    /// Translates `addr` for `access` at privilege `user`; an error is the page-fault error code.
+    pub fn walk(&self, mem: &Memory, addr: u64, access: Access, user: bool) -> Result<Walk, u32> {
+        if !self.enabled() {
+            return Ok(Walk {
+                phys: addr & 0xffff_ffff,
+                writable: true,
+                executable: true,
+                entries: [Entry::default(); 4],
+                levels: 0,
+            });
+        }
+        let mut code = 0;
+        if access == Access::Write {
+            code |= error::WRITE;
+        }
+        if user {
+            code |= error::USER;
+        }
+        if access == Access::Fetch && self.no_execute() {
+            code |= error::FETCH;
+        }
+        let (format, root) = self.format();
+        let legacy_pae = format.levels == 3;
+        let mut entries = [Entry::default(); 4];
+        let mut used = 0;
+        let (mut writable, mut user_page, mut executable) = (true, true, true);
+        let mut table = root;
+        let mut level = format.levels - 1;
+        let phys = loop {
+            let shift = 12 + format.index_bits * level;
+            let index = (addr >> shift) & ((1 << format.index_bits) - 1);
+            let at = table + index * if format.wide { 8 } else { 4 };
+            let value = if format.wide {
+                u64::from_le_bytes(mem.load(at))
+            } else {
+                u32::from_le_bytes(mem.load(at)).into()
+            };
+            if value & PRESENT == 0 {
+                return Err(code);
+            }
+            if format.wide && value & NO_EXECUTE != 0 && !self.no_execute() {
+                return Err(code | error::PROTECTION | error::RESERVED);
+            }
+            let frame = if format.wide { value & FRAME } else { value & 0xffff_f000 };
+            if legacy_pae && level == 2 {
+                // PDPTEs have no rights and no accessed bit (SDM 3A, 4.4.1).
+                table = frame;
+                level -= 1;
+                continue;
+            }
+            entries[used] = Entry { addr: at, value, wide: format.wide };
+            used += 1;
+            writable &= value & WRITABLE != 0;
+            user_page &= value & USER != 0;
+            executable &= value & NO_EXECUTE == 0;
+            if level == 0 || (level <= format.large_level && value & LARGE != 0) {
+                let offset = (1u64 << shift) - 1;
+                // PSE-36: bits 13 to 20 of a 4 MiB entry are address bits 32 to 39 (SDM 3A, table 4-4).
+                let high = if level > 0 && !format.wide { (value >> 13 & 0xff) << 32 } else { 0 };
+                break (frame & !offset) | high | (addr & offset);
+            }
+            table = frame;
+            level -= 1;
+        };
+        let write_protect = self.cr0 & 1 << 16 != 0;
+        let writable = writable || (!user && !write_protect);
+        let allowed = (user_page || !user)
+            && match access {
+                Access::Read => true,
+                Access::Write => writable,
+                Access::Fetch => executable,
+            };
+        if !allowed {
+            return Err(code | error::PROTECTION);
+        }
+        Ok(Walk { phys, writable, executable, entries, levels: used })
+    }
+}
+
+impl Walk {
+    /// Whether every entry is marked accessed.
+    pub fn accessed(&self) -> bool {
+        self.entries[..self.levels].iter().all(|e| e.value & ACCESSED != 0)
+    }
+
+    /// Whether the page is marked dirty (or paging is off).
+    pub fn dirty(&self) -> bool {
+        self.levels == 0 || self.entries[self.levels - 1].value & DIRTY != 0
+    }
+
+    /// Sets the accessed bits, and for a store the dirty bit.
+    pub fn commit(&mut self, mem: &mut Memory, access: Access) {
+        for i in 0..self.levels {
+            let entry = &mut self.entries[i];
+            let mut value = entry.value | ACCESSED;
+            if i + 1 == self.levels && access == Access::Write {
+                value |= DIRTY;
+            }
+            if value == entry.value {
+                continue;
+            }
+            entry.value = value;
+            if entry.wide {
+                mem.store(entry.addr, &value.to_le_bytes());
+            } else {
+                mem.store(entry.addr, &(value as u32).to_le_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Answers to the engine's TLB misses.
+//!
+//! What an entry allows decides what the machine gets to see: store permission is withheld until the first store to a
+//! page after a checkpoint (dirty pages), fetch permission until the first fetch (code pages). A page with translated
+//! code is answered with fetch *and* store permission together, which makes the engine check every store to it against
+//! that code; all other pages take the engine's fast store path.
+
+use super::Cpu;
+use super::engine::{Access, Fill, off};
+use super::mmu::{Paging, Walk};
+use crate::memory::{Memory, PAGE_SIZE, Place};
+use iced_x86::{Code, Mnemonic};
+
+/// Engine-physical address of RAM offset 0.
+pub const ENGINE_RAM: u64 = 0;
+/// Engine-physical address of ROM offset 0.
+pub const ENGINE_ROM: u64 = 1 << 40;
+/// Engine-physical address of the window whose accesses call back with their offset as the guest-physical address.
+pub const ENGINE_MMIO: u64 = 1 << 41;
+/// Size of that window: 40 physical address bits, twice.
+pub const MMIO_LEN: u64 = 2 * DEVICE_LEN;
+const DEVICE_LEN: u64 = 1 << 40;
+/// The window's second half takes the stores to watched pages of RAM, by RAM offset.
+pub const WATCHED: u64 = DEVICE_LEN;
+/// Linear addresses with this bit, which no guest can have (they are not canonical), mean RAM by physical address: by them
+/// the engine is told of code to forget.
+pub const PHYSICAL_ALIAS: u64 = 1 << 62;
+
+const PAGE_MASK: u64 = !(PAGE_SIZE as u64 - 1);
+
+/// A miss that cannot be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// A page fault with this error code.
+    Fault {
+        /// Error code.
+        error: u32,
+        /// It was an instruction fetch.
+        fetch: bool,
+    },
+    /// The engine, translating ahead, reads code that the program has not reached: run single instructions until it is.
+    TooFarAhead,
+}
+
+impl Cpu {
+    /// Answers a TLB miss. RIP is at the instruction that misses (at the block's start while it is being translated).
+    pub fn fill(&mut self, page: u64, access: Access) -> Option<Fill> {
+        if page & PHYSICAL_ALIAS != 0 && page >> 63 == 0 {
+            let page = page & !PHYSICAL_ALIAS;
+            return Some(Fill { page: ENGINE_RAM + page, read: true, write: false, exec: true });
+        }
+        let paging = Paging::of(&self.env);
+        let user = self.env.cpl() == 3 && !(paging.enabled() && self.is_system_access(page, access));
+        let ahead = access == Access::Fetch && !self.single && page != self.env.linear_pc() & PAGE_MASK;
+        match paging.walk(&self.mem, page, access, user) {
+            Ok(walk) if ahead && !walk.accessed() => {
+                self.page_fault = Some(Miss::TooFarAhead);
+                None
+            }
+            Ok(mut walk) => {
+                walk.commit(&mut self.mem, access);
+                Some(self.answer(&walk, access))
+            }
+            Err(_) if ahead => {
+                self.page_fault = Some(Miss::TooFarAhead);
+                None
+            }
+            Err(error) => {
+                self.page_fault = Some(Miss::Fault { error, fetch: access == Access::Fetch });
+                None
+            }
+        }
+    }
+
+    fn answer(&mut self, walk: &Walk, access: Access) -> Fill {
+        let bus = self.mem.bus_address(walk.phys & PAGE_MASK);
+        let device = |write: bool| Fill { page: ENGINE_MMIO + (bus & (DEVICE_LEN - 1)), read: !write, write, exec: !write };
+        if access == Access::Write {
+            return match self.mem.place(bus, true) {
+                Place::Ram(at) if self.mem.is_watched(at) => {
+                    Fill { page: ENGINE_MMIO + WATCHED + at, read: false, write: true, exec: false }
+                }
+                Place::Ram(at) => {
+                    self.mem.mark_dirty(at as usize / PAGE_SIZE);
+                    let readable = self.mem.place(bus, false) == Place::Ram(at);
+                    self.ram_entry(at, walk, access, readable)
+                }
+                // A store to ROM is ignored by whoever answers at its address.
+                Place::Rom(_) | Place::Device => device(true),
+            };
+        }
+        match self.mem.place(bus, false) {
+            Place::Ram(at) => self.ram_entry(at, walk, access, self.mem.place(bus, true) == Place::Ram(at)),
+            Place::Rom(at) => Fill { page: ENGINE_ROM + at, read: true, write: false, exec: true },
+            Place::Device => device(false),
+        }
+    }
+
+    /// An entry for a page of RAM. `symmetric`: reads and writes both reach this RAM.
+    fn ram_entry(&mut self, at: u64, walk: &Walk, access: Access, symmetric: bool) -> Fill {
+        let page = at as usize / PAGE_SIZE;
+        let shared = symmetric && walk.executable;
+        if access == Access::Fetch && !self.mem.is_code(page) {
+            self.mem.set_code(page, true);
+            if self.mem.has_fast_store(page) {
+                self.flush_tlb();
+            }
+        } else if access == Access::Write && self.mem.is_code(page) && !shared {
+            // This mapping cannot be fetched from, so its stores cannot be checked: forget the page's code instead.
+            self.engine.invalidate_code(PHYSICAL_ALIAS | at, PAGE_SIZE as u64);
+            self.mem.set_code(page, false);
+        }
+        let code = self.mem.is_code(page);
+        let free = walk.writable && walk.dirty() && self.mem.is_dirty(page) && !self.mem.is_watched(at);
+        let store = access == Access::Write || (symmetric && free && (!code || shared));
+        let exec = code && walk.executable && (symmetric || access == Access::Fetch);
+        if store && !exec {
+            self.mem.note_fast_store(page);
+        }
+        Fill { page: ENGINE_RAM + at, read: symmetric || access != Access::Write, write: store, exec }
+    }
+
+    /// Whether an access made at CPL 3 is the processor's own, to a descriptor table or the TSS, which has supervisor
+    /// rights (SDM 3A, 4.6.1): the engine does not say, but the instruction at RIP does.
+    fn is_system_access(&self, page: u64, access: Access) -> bool {
+        if access == Access::Fetch {
+            return false;
+        }
+        let gdt = self.env.gdtr();
+        let ldt = self.env.segment_at(off::LDT);
+        let tr = self.env.segment_at(off::TR);
+        let covers = |base: u64, limit: u64| page + 0xfff >= base && page <= base.wrapping_add(limit);
+        let table = covers(gdt.base, gdt.limit.into())
+            || covers(ldt.base, ldt.limit.into())
+            || covers(tr.base, tr.limit.into());
+        table && self.instruction().is_some_and(|insn| loads_descriptor(&insn))
+    }
+}
+
+/// Instructions that read a descriptor table or the TSS by themselves.
+fn loads_descriptor(insn: &iced_x86::Instruction) -> bool {
+    use Mnemonic::*;
+    let loads_segment = insn.op0_register().is_segment_register() && matches!(insn.mnemonic(), Mov | Pop);
+    let far = match insn.code() {
+        Code::Call_m1616 | Code::Call_m1632 | Code::Call_m1664 => true,
+        Code::Jmp_m1616 | Code::Jmp_m1632 | Code::Jmp_m1664 => true,
+        _ => insn.is_jmp_far() || insn.is_call_far(),
+    };
+    loads_segment
+        || far
+        || matches!(
+            insn.mnemonic(),
+            Lds | Les | Lfs | Lgs | Lss | Retf | Iret | Iretd | Iretq | Lar | Lsl | Verr | Verw
+        )
+}
+
+/// Maps memory into a new engine's address space.
+pub fn engine_map(mem: &mut Memory) -> [(u64, *mut u8, u64); 2] {
+    let [(ram, ram_len), (rom, rom_len)] = mem.host_regions();
+    [(ENGINE_RAM, ram, ram_len), (ENGINE_ROM, rom, rom_len)]
+}
