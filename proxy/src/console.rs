@@ -7,37 +7,46 @@ use anyhow::Result;
 use snapshots::{Error, Recording, Session};
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
-use vm::{Icount, Output, VmTime};
+use vm::units::NS_PER_STEP;
+use vm::{Icount, Machine, Output, VmTime};
 
-/// Steps that are replayed between two looks at the output.
-const SLICE_STEPS: u64 = 5_000_000;
+/// Steps that are replayed between two looks at the output and the clock.
+const SLICE_STEPS: u64 = 100_000;
 
 /// A line longer than this is shown in parts.
 const LINE_MAX_BYTES: usize = 64 << 10;
 
-/// Replays `recording` up to `end` and hands out what the guest wrote, in order, with the virtual time at the end of the
-/// slice in which it was written. Ends early when `sink` says false.
+/// Replays `recording` up to `end` and hands out what the guest wrote, in order, with its position and virtual time. The
+/// time may be early by what was skipped in a halt within the same slice. Ends early when `sink` says false.
 pub fn follow(
-    recording: Arc<Recording>,
+    recording: &Arc<Recording>,
     end: Icount,
     sink: &mut dyn FnMut(Icount, VmTime, Output) -> bool,
 ) -> Result<(), Error> {
-    let mut session = Session::new(recording)?;
-    while session.position() < end {
-        let next = Icount(session.position().0.saturating_add(SLICE_STEPS).min(end.0));
-        session.run_to(next)?;
-        let now = session.now();
+    let mut session = Session::<Machine>::new(Arc::clone(recording))?;
+    session.keep_output();
+    loop {
+        let here = session.position();
+        let skipped_ns = session.machine().now().0.saturating_sub(here.0.saturating_mul(NS_PER_STEP));
+        if here < end {
+            session.run_to(Icount(here.0.saturating_add(SLICE_STEPS)).min(end))?;
+        } else if end == recording.end() {
+            session.run_out()?;
+        }
         for (position, output) in session.take_output() {
-            if !sink(position, now, output) {
+            let time = VmTime(position.0.saturating_mul(NS_PER_STEP).saturating_add(skipped_ns));
+            if !sink(position, time, output) {
                 return Ok(());
             }
         }
+        if here >= end {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// What the guest wrote to its serial ports from the start up to `end`.
-pub fn serial_output(recording: Arc<Recording>, end: Icount) -> Result<Vec<u8>, Error> {
+pub fn serial_output(recording: &Arc<Recording>, end: Icount) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     follow(recording, end, &mut |_, _, output| {
         if let Output::Serial { byte, .. } = output {
@@ -58,7 +67,7 @@ pub fn run(args: &ConsoleArgs) -> Result<u8> {
     };
     let mut lines = Lines::new(std::io::stdout().lock());
     let mut broken = None;
-    follow(recording, end, &mut |position, now, output| {
+    follow(&recording, end, &mut |position, now, output| {
         if time.is_some_and(|limit| now > limit) {
             return false;
         }

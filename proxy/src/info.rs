@@ -25,7 +25,7 @@ fn as_json(recording: &Recording) -> serde_json::Value {
     json!({
         "end": recording.end().0,
         "virtual_ns": recording.end_time().0,
-        "checkpoints": recording.checkpoints(),
+        "checkpoints": recording.checkpoints().len(),
         "bytes": recording.bytes(),
         "inputs": recording.inputs().len(),
         "interrupts": recording.interrupts().len(),
@@ -61,7 +61,7 @@ fn as_text(name: &str, recording: &Recording) -> String {
         date(config.rtc_start),
         recording.inputs().len(),
         recording.interrupts().len(),
-        recording.checkpoints(),
+        recording.checkpoints().len(),
         human_bytes(recording.bytes()),
     )
 }

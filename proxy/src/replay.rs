@@ -15,15 +15,15 @@ use vm::{Icount, Output};
 pub fn run(args: &ReplayArgs) -> Result<u8> {
     let (name, recording) = open::recording(&args.file)?;
     if args.console {
-        show_console(Arc::clone(&recording)).with_context(|| format!("{name} does not replay"))?;
+        show_console(&recording).with_context(|| format!("{name} does not replay"))?;
     }
     if args.verify || !args.console {
-        verify(&name, recording)?;
+        verify(&name, &recording)?;
     }
     Ok(0)
 }
 
-fn show_console(recording: Arc<Recording>) -> Result<()> {
+fn show_console(recording: &Arc<Recording>) -> Result<()> {
     let end = recording.end();
     let mut out = std::io::stdout().lock();
     let mut broken = None;
@@ -38,17 +38,24 @@ fn show_console(recording: Arc<Recording>) -> Result<()> {
     }
 }
 
-fn verify(name: &str, recording: Arc<Recording>) -> Result<()> {
+fn verify(name: &str, recording: &Arc<Recording>) -> Result<()> {
     let began = Instant::now();
     let mut progress = Progress::new(recording.end());
-    let result = snapshots::verify(recording, &mut |position| progress.at(position));
+    let result = snapshots::verify(recording, &mut |position, _| progress.at(position));
     progress.finish();
     let report = result.with_context(|| format!("{name} does not replay as it was recorded"))?;
+    let end = if report.end_hash {
+        " and the end"
+    } else {
+        "; the recorder was killed, so there is no hash of the end"
+    };
     eprintln!(
-        "retrograde: {name}: replayed {} steps in {:.1} s; all {} hashes agree",
+        "retrograde: {name}: replayed {} steps in {:.1} s; equal at {} checkpoints{end}, {} interrupts, {} inputs",
         report.end,
         began.elapsed().as_secs_f64(),
-        report.hashes
+        report.checkpoints,
+        report.interrupts,
+        report.inputs,
     );
     Ok(())
 }

@@ -118,6 +118,6 @@ impl History for Recorded {
 
     fn console(&mut self) -> Result<Vec<u8>, Error> {
         let here = self.timeline.position();
-        crate::console::serial_output(Arc::clone(&self.recording), here)
+        crate::console::serial_output(&self.recording, here)
     }
 }
