@@ -262,10 +262,9 @@ impl Core {
     #[cold]
     fn block_slow(&mut self, addr: u64, size: u32, block: Block) {
         let n = u64::from(block.insns);
-        if self.cpu.is_empty_rep_pass(addr, size) {
-            return;
+        if self.cpu.may_be_aborted(addr) {
+            self.cpu.undo_aborted_block(addr, block.insns);
         }
-        self.cpu.undo_aborted_block(addr, block.insns);
         let pos = self.cpu.pos;
         let interrupt = !self.following() && self.board.intr() && self.cpu.env.interruptible();
         let bound = self.stop_pos.min(self.event_pos);
@@ -274,7 +273,7 @@ impl Core {
         }
         let mut room = bound - pos;
         if block.breakpoint {
-            let arriving = pos != self.run_start && !self.cpu.is_rep_iteration(addr, size);
+            let arriving = pos != self.run_start && !self.cpu.is_rep_pass(&block);
             let from = if arriving { addr } else { addr.wrapping_add(1) };
             match self.cpu.breakpoint_in(addr, size, from) {
                 Some((bp, 0)) => {
@@ -494,9 +493,11 @@ impl Hooks for Core {
     fn block(&mut self, addr: u64, size: u32) {
         self.cpu.single = false;
         let block = self.cpu.block(addr, size);
-        let current = self.cpu.current;
-        let in_current = addr.wrapping_sub(current.addr) < current.size.into();
-        if self.cpu.pos + u64::from(block.insns) > self.soft_limit || block.breakpoint || in_current {
+        if self.cpu.is_empty_rep_pass(&block) {
+            return;
+        }
+        let end = self.cpu.pos.wrapping_add(block.insns.into());
+        if end > self.soft_limit || block.breakpoint || self.cpu.may_be_aborted(addr) {
             return self.block_slow(addr, size, block);
         }
         self.enter(addr, size, block.insns);

@@ -5,7 +5,7 @@
 //! that was overwritten, have blocks of the same size at one address: that shows when the second one is translated, and
 //! from then on such a block is decoded each time.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction};
+use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
 use std::collections::BTreeMap;
 
 /// Slots of the direct-mapped front table.
@@ -24,6 +24,50 @@ pub struct Block {
     pub insns: u16,
     /// A breakpoint may lie in it: take the slow path.
     pub breakpoint: bool,
+    /// It is a single REP string instruction.
+    pub rep: Rep,
+}
+
+/// Whether a block is a REP string instruction, and the width of its count register.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rep {
+    /// It is something else.
+    #[default]
+    No,
+    /// CX counts.
+    Cx,
+    /// ECX counts.
+    Ecx,
+    /// RCX counts.
+    Rcx,
+}
+
+impl Rep {
+    /// Of one instruction: the count register follows the address size, which is that of the string operand.
+    pub fn of(insn: &Instruction) -> Rep {
+        use iced_x86::OpKind::*;
+        if !insn.is_string_instruction() || !(insn.has_rep_prefix() || insn.has_repne_prefix()) {
+            return Rep::No;
+        }
+        let operand = |kinds: [OpKind; 3]| (0..insn.op_count()).any(|i| kinds.contains(&insn.op_kind(i)));
+        if operand([MemorySegRSI, MemoryESRDI, MemorySegRDI]) {
+            Rep::Rcx
+        } else if operand([MemorySegSI, MemoryESDI, MemorySegDI]) {
+            Rep::Cx
+        } else {
+            Rep::Ecx
+        }
+    }
+
+    /// The count in this RCX.
+    #[inline]
+    pub fn count(self, rcx: u64) -> u64 {
+        match self {
+            Rep::Cx => rcx & 0xffff,
+            Rep::Ecx => rcx & 0xffff_ffff,
+            Rep::No | Rep::Rcx => rcx,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,20 +87,19 @@ pub enum Lookup {
 
 /// The table.
 pub struct BlockTable {
-    front: Vec<Block>,
+    front: Box<[Block; SLOTS]>,
     all: BTreeMap<(u64, u32), Count>,
 }
 
 #[inline]
 fn slot(addr: u64, size: u32) -> usize {
-    let h = (addr ^ addr >> 15).wrapping_add(u64::from(size).wrapping_mul(0x9e37_79b9));
-    h as usize % SLOTS
+    ((addr ^ addr >> 15) as usize).wrapping_add((size as usize) << 7) % SLOTS
 }
 
 impl BlockTable {
     /// Nothing known.
     pub fn new() -> BlockTable {
-        BlockTable { front: vec![Block::default(); SLOTS], all: BTreeMap::new() }
+        BlockTable { front: Box::new([Block::default(); SLOTS]), all: BTreeMap::new() }
     }
 
     /// The block, if it is in the front table.
@@ -67,10 +110,8 @@ impl BlockTable {
     }
 
     /// Puts a block into the front table.
-    pub fn cache(&mut self, addr: u64, size: u32, insns: u16, breakpoint: bool) -> Block {
-        let block = Block { addr, size, insns, breakpoint };
-        self.front[slot(addr, size)] = block;
-        block
+    pub fn cache(&mut self, block: Block) {
+        self.front[slot(block.addr, block.size)] = block;
     }
 
     /// The engine has translated a block.

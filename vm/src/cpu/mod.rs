@@ -14,7 +14,7 @@ pub(crate) mod tlb;
 use crate::machine::VmError;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
 use crate::units::{LinAddr, PhysAddr};
-use count::{BlockTable, Lookup, MAX_INSN};
+use count::{BlockTable, Lookup, MAX_INSN, Rep};
 use engine::{Access, Engine, Env, off};
 use iced_x86::{Instruction, Register, UsedMemory};
 use mmu::Paging;
@@ -103,13 +103,23 @@ impl Cpu {
     fn find_block(&mut self, addr: u64, size: u32) -> count::Block {
         let end = addr.saturating_add(size.into());
         let breakpoint = self.breakpoints.range(addr..end).next().is_some();
-        match self.table.lookup(addr, size) {
-            Lookup::Known(n) => self.table.cache(addr, size, n, breakpoint),
-            Lookup::Decode => {
-                let n = self.count_insns(addr, end);
-                count::Block { addr, size, insns: n, breakpoint }
-            }
+        let known = self.table.lookup(addr, size);
+        let insns = match known {
+            Lookup::Known(n) => n,
+            Lookup::Decode => self.count_insns(addr, end),
+        };
+        let mut rep = Rep::No;
+        if insns == 1 {
+            self.decode(addr, MAX_INSN, |_, insn| {
+                rep = Rep::of(insn);
+                false
+            });
         }
+        let block = count::Block { addr, size, insns, breakpoint, rep };
+        if known != Lookup::Decode {
+            self.table.cache(block);
+        }
+        block
     }
 
     /// The engine reports a new block.
@@ -168,78 +178,39 @@ impl Cpu {
         }
     }
 
-    /// Whether the block about to run is the empty last pass of a REP instruction: the engine leaves the instruction
-    /// only when it finds the count at zero, which is no step of its own.
-    pub fn is_empty_rep_pass(&self, addr: u64, size: u32) -> bool {
-        if self.current.insns == 0
-            || self.current.addr + u64::from(self.current.size) != addr + u64::from(size)
-        {
-            return false;
-        }
-        let mut empty = false;
-        self.decode(addr, MAX_INSN, |_, insn| {
-            let rep = insn.has_rep_prefix() || insn.has_repne_prefix();
-            if rep && insn.is_string_instruction() && insn.len() == size as usize {
-                empty = self.rep_count(insn) == 0;
-            }
-            false
-        });
-        empty
+    /// Whether the block about to run is a further pass of the REP instruction that ran just before.
+    #[inline]
+    pub fn is_rep_pass(&self, block: &count::Block) -> bool {
+        let current = &self.current;
+        block.rep != Rep::No
+            && current.insns != 0
+            && current.addr.wrapping_add(current.size.into()) == block.addr.wrapping_add(block.size.into())
     }
 
-    /// Whether the block about to run is a further iteration of the REP instruction that ran just before.
-    pub fn is_rep_iteration(&self, addr: u64, size: u32) -> bool {
-        let mut rep = false;
-        self.decode(addr, MAX_INSN, |_, insn| {
-            rep = (insn.has_rep_prefix() || insn.has_repne_prefix()) && insn.is_string_instruction();
-            false
-        });
-        rep && self.current.insns != 0
-            && self.current.addr + u64::from(self.current.size) == addr + u64::from(size)
+    /// Whether it is the empty last pass: the engine leaves the instruction only when it finds the count at zero, which
+    /// is no step of its own.
+    #[inline]
+    pub fn is_empty_rep_pass(&self, block: &count::Block) -> bool {
+        self.is_rep_pass(block) && block.rep.count(self.env.gpr(1)) == 0
     }
 
-    fn rep_count(&self, insn: &Instruction) -> u64 {
-        let rcx = self.env.gpr(1);
-        // The count register follows the address size: that of the string operand's index register.
-        let wide = (0..insn.op_count()).any(|i| {
-            use iced_x86::OpKind::*;
-            matches!(insn.op_kind(i), MemorySegRSI | MemoryESRDI | MemorySegRDI)
-        });
-        let narrow = (0..insn.op_count()).any(|i| {
-            use iced_x86::OpKind::*;
-            matches!(insn.op_kind(i), MemorySegSI | MemoryESDI | MemorySegDI)
-        });
-        if wide {
-            rcx
-        } else if narrow {
-            rcx & 0xffff
-        } else {
-            rcx & 0xffff_ffff
-        }
+    /// Whether the block about to run starts inside the running one and code was overwritten since this was last asked.
+    #[inline]
+    pub fn may_be_aborted(&self, addr: u64) -> bool {
+        addr.wrapping_sub(self.current.addr) < self.current.size.into()
+            && self.engine.invalidations() != self.seen_invalidations
     }
 
     /// A store into the running block makes the engine leave it at the storing instruction and run that one again in a
-    /// block of its own. True if the block about to run is that one; the position is corrected then.
-    #[inline]
-    pub fn undo_aborted_block(&mut self, addr: u64, insns: u16) -> bool {
+    /// block of its own. If the block about to run is that one, the position is corrected.
+    pub fn undo_aborted_block(&mut self, addr: u64, insns: u16) {
+        self.seen_invalidations = self.engine.invalidations();
         let current = self.current;
-        if addr.wrapping_sub(current.addr) >= current.size.into() {
-            return false;
-        }
-        let now = self.engine.invalidations();
-        if now == self.seen_invalidations {
-            return false;
-        }
-        self.seen_invalidations = now;
         if insns != 1 || current.insns < 2 {
-            return false;
+            return;
         }
-        match self.index_of(addr) {
-            Some(index) if index < current.insns.into() => {
-                self.pos = current.start + index;
-                true
-            }
-            _ => false,
+        if let Some(index) = self.index_of(addr).filter(|i| *i < current.insns.into()) {
+            self.pos = current.start + index;
         }
     }
 
