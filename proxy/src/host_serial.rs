@@ -87,6 +87,9 @@ pub fn parse_debugcon(text: &str) -> Result<SerialSpec, String> {
 trait Source: Read + AsFd {}
 impl<T: Read + AsFd> Source for T {}
 
+/// A name for messages, input, output.
+type Ends = (String, Option<Box<dyn Source>>, Option<Box<dyn Write>>);
+
 /// An opened end.
 pub struct HostSerial {
     name: String,
@@ -97,7 +100,7 @@ pub struct HostSerial {
 impl HostSerial {
     /// Opens what `spec` names. With `server` it waits until a peer is there.
     pub fn open(spec: &SerialSpec) -> Result<HostSerial> {
-        let (name, source, sink): (String, Option<Box<dyn Source>>, Option<Box<dyn Write>>) = match spec {
+        let (name, source, sink): Ends = match spec {
             SerialSpec::None => ("none".into(), None, None),
             SerialSpec::Stdout => ("stdout".into(), None, Some(Box::new(std::io::stdout()))),
             SerialSpec::Stdio => {

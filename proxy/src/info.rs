@@ -50,7 +50,7 @@ fn as_text(name: &str, recording: &Recording) -> String {
     let debug_exit =
         config.debug_exit_port.map_or_else(String::new, |p| format!(", isa-debug-exit at {p:#x}"));
     let no_reboot = if config.no_reboot { ", ends at a reset" } else { "" };
-    let ended = recording.ended_by().map_or_else(|| "the recorder was killed".to_owned(), describe);
+    let ended = recording.ended_by().map_or_else(|| killed(recording), describe);
     format!(
         "{name}\n  length       {} steps, {} virtual\n  ended by     {ended}\n  machine      {}, {} MiB, {bios}{debug_exit}{no_reboot}\n  \
          clock        {} at power-on\n  inputs       {}\n  interrupts   {}\n  checkpoints  {}\n  size         {}\n",
@@ -64,6 +64,13 @@ fn as_text(name: &str, recording: &Recording) -> String {
         recording.checkpoints().len(),
         human_bytes(recording.bytes()),
     )
+}
+
+fn killed(recording: &Recording) -> String {
+    match recording.torn_at() {
+        Some(at) => format!("a killed recorder (usable up to byte {at} of the file)"),
+        None => "a killed recorder".into(),
+    }
 }
 
 /// A date as `--rtc` takes it; a number where no calendar goes (a recording can hold any).

@@ -80,7 +80,7 @@ impl History for FakeHistory {
     }
 
     fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
-        let mapped = if addr.0 < 0x3000 { 0x3000 - addr.0 } else { 0 };
+        let mapped = 0x3000_u64.saturating_sub(addr.0);
         let count = buf.len().min(usize::try_from(mapped).unwrap());
         buf[..count].fill(0x90);
         count
@@ -111,7 +111,7 @@ impl History for FakeHistory {
             if self.position_break == Some(self.position()) {
                 return Ok(Stop::Position);
             }
-            if self.position % 1024 == 0 && interrupted() {
+            if self.position.is_multiple_of(1024) && interrupted() {
                 return Ok(Stop::Interrupted);
             }
         }

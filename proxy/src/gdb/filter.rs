@@ -126,7 +126,7 @@ fn signal(text: &str) -> bool {
 }
 
 fn is_hex_bytes(text: &str) -> bool {
-    text.len() % 2 == 0 && text.bytes().all(|b| b.is_ascii_hexdigit())
+    text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// `ANNEX:OFFSET,LENGTH`
