@@ -1,1 +1,37 @@
-//! The proxy library.
+//! `retrograde`: records a whole PC and lets GDB and LLDB debug it backwards.
+//!
+//! One module for each subcommand ([`record`], [`replay`], [`serve`], [`info`], [`console`]), the GDB server in [`gdb`],
+//! and what they share.
+
+pub mod cli;
+pub mod console;
+pub mod ending;
+pub mod escape;
+pub mod gdb;
+pub mod host_serial;
+pub mod info;
+pub mod keys;
+pub mod machine_args;
+pub mod open;
+pub mod place;
+pub mod record;
+pub mod replay;
+pub mod script;
+pub mod serve;
+pub mod signals;
+pub mod typist;
+pub mod units;
+pub mod until;
+
+use cli::{Cli, Command};
+
+/// Runs what the command line says; the exit status.
+pub fn run(cli: &Cli) -> anyhow::Result<u8> {
+    match &cli.command {
+        Command::Record(args) => record::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Info(args) => info::run(args),
+        Command::Console(args) => console::run(args),
+    }
+}

@@ -166,7 +166,7 @@ impl<M: Replayer> Session<M> {
     }
 
     /// From arrival at the last position goes on to the very end: what was injected and skipped there, and compares.
-    pub(crate) fn run_out(&mut self) -> Result<(), Error> {
+    pub fn run_out(&mut self) -> Result<(), Error> {
         let (last, hash) = self.recording.last();
         self.machine.follow(Some(Vec::new()));
         loop {

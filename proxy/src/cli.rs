@@ -1,0 +1,301 @@
+//! The command line.
+
+use crate::gdb::arch::ArchChoice;
+use crate::host_serial::{SerialSpec, parse_debugcon};
+use crate::place::Place;
+use crate::units::{parse_count, parse_cpu, parse_memory, parse_rtc};
+use crate::until::Until;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::str::FromStr;
+use vm::CpuModel;
+
+/// Time-travel debugging for whole x86 PCs: record a machine while it runs, then walk back from a crash to its cause with
+/// GDB or LLDB.
+#[derive(Debug, Parser)]
+#[command(
+    name = "retrograde",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  retrograde record --kernel kernel.elf -o crash.rec     run a kernel and record it
+  retrograde serve crash.rec                             debug the recording, forward and backward:
+  gdb kernel.elf -ex 'target remote :1234'                 ... reverse-continue, reverse-step, ...
+  retrograde replay --verify crash.rec                   run it again and compare every hash"
+)]
+pub struct Cli {
+    /// Log what happens (-v: information, -vv: debugging, -vvv: every packet)
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a machine and record it
+    Record(Box<RecordArgs>),
+    /// Run a recording again at full speed
+    Replay(ReplayArgs),
+    /// Debug a recording with GDB or LLDB
+    Serve(ServeArgs),
+    /// Say what is in a recording
+    Info(InfoArgs),
+    /// Show the serial output of a recording, each line with its position and virtual time
+    Console(ConsoleArgs),
+}
+
+/// `retrograde record`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde record --kernel kernel.elf -o crash.rec
+  retrograde record -m 1G --kernel vmlinuz --initrd initrd.gz --append 'console=ttyS0' -o boot.rec
+  retrograde record --debugcon stdio --serial none --until 'console=No bootable device' -o bios.rec
+  retrograde record --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --script session.txt -o s.rec
+
+A script has one command a line: wait serial|debugcon TEXT, wait time SECONDS, wait insns N, send TEXT (to the first serial
+port, with C escapes), type TEXT and key NAME... (on the keyboard), power, reset, quit. Lines that begin with # are comments;
+a TEXT in double quotes keeps blanks at its ends.
+
+On a terminal, keys go to the guest's first serial port; Ctrl-A x ends the recording, Ctrl-A h helps. Elsewhere Ctrl-C does.
+
+Exit status: 0 for an orderly end, (value<<1)|1 after isa-debug-exit, 1 for an error, 2 for wrong usage, 3 if the guest hung
+with interrupts off, 4 if the run ended while the script was still waiting.")]
+pub struct RecordArgs {
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Connect a serial port to stdio, file:PATH, tcp:HOST:PORT, unix:PATH or none; repeat it for the second port and so on
+    /// (`,server` after a socket waits for a peer) [default: stdio for the first; with --script its output only]
+    #[arg(long, value_name = "TO")]
+    pub serial: Vec<SerialSpec>,
+    /// Send the debug consoles (ports 0xe9 and 0x402) to stdio, file:PATH or none
+    #[arg(long, value_name = "TO", default_value = "none", value_parser = parse_debugcon)]
+    pub debugcon: SerialSpec,
+    /// End when this first holds: insns=N, time=SECONDS (virtual), console=TEXT (serial or debug console), poweroff;
+    /// may be repeated
+    #[arg(long, value_name = "CONDITION")]
+    pub until: Vec<Until>,
+    /// Give the machine the input of this script
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// Let virtual time run free, or hold it back to the host's
+    #[arg(long, value_enum, default_value_t = Pace::Fast)]
+    pub pace: Pace,
+    /// Steps between two checkpoints
+    #[arg(long, value_name = "STEPS", default_value = "50_000_000", value_parser = parse_checkpoint_every)]
+    pub checkpoint_every: u64,
+    /// The recording to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Overwrite the recording if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// The hardware and what is loaded into it.
+#[derive(Debug, Args)]
+pub struct MachineArgs {
+    /// Memory: 64M, 1G; a plain number is in megabytes
+    #[arg(short, long, value_name = "SIZE", default_value = "128M", value_parser = parse_memory)]
+    pub memory: u64,
+    /// Processor: qemu64, qemu32, pentium3, pentium, 486, max
+    #[arg(long, value_name = "NAME", default_value = "qemu64", value_parser = parse_cpu)]
+    pub cpu: CpuModel,
+    /// Firmware image [default: SeaBIOS, unless there is a --kernel]
+    #[arg(long, value_name = "FILE")]
+    pub bios: Option<PathBuf>,
+    /// Kernel to start: a Linux bzImage, a multiboot 1 ELF or a flat multiboot image
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// Initial RAM disk of the kernel
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub initrd: Option<PathBuf>,
+    /// Command line of the kernel
+    #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
+    pub append: Option<String>,
+    /// What the guest's clock says at power-on, as 2024-01-01T00:00:00 [default: the host's date, in UTC]
+    #[arg(long, value_name = "DATE", value_parser = parse_rtc, allow_hyphen_values = true)]
+    pub rtc: Option<i64>,
+    /// Add a device: isa-debug-exit[,iobase=PORT]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Vec<Device>,
+    /// End the run where the guest resets itself or triple-faults
+    #[arg(long)]
+    pub no_reboot: bool,
+}
+
+/// How virtual time relates to the host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Pace {
+    /// Never sleep.
+    Fast,
+    /// Never run ahead of the host's clock.
+    Realtime,
+}
+
+/// A device of `--device`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// isa-debug-exit at this port.
+    DebugExit {
+        /// I/O port.
+        port: u16,
+    },
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Device, String> {
+        let mut parts = text.split(',');
+        match parts.next() {
+            Some("isa-debug-exit") => {}
+            other => {
+                return Err(format!("there is no device `{}`; there is isa-debug-exit", other.unwrap_or("")));
+            }
+        }
+        // QEMU's default.
+        let mut port = 0x501;
+        for part in parts {
+            let value = |text| parse_count(text).ok().and_then(|n| u16::try_from(n).ok());
+            match part.split_once('=').map(|(name, text)| (name, value(text))) {
+                Some(("iobase", Some(base))) => port = base,
+                // The device decodes one register of up to four bytes: its width makes no difference.
+                Some(("iosize", Some(1 | 2 | 4))) => {}
+                _ => {
+                    return Err(format!("isa-debug-exit: `{part}` is none of iobase=PORT, iosize=1, 2 or 4"));
+                }
+            }
+        }
+        Ok(Device::DebugExit { port })
+    }
+}
+
+fn parse_checkpoint_every(text: &str) -> Result<u64, String> {
+    match parse_count(text)? {
+        0..1_000 => Err("checkpoints are at least 1000 steps apart".into()),
+        n => Ok(n),
+    }
+}
+
+/// `retrograde replay`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde replay --verify crash.rec      compare every hash; status 0 only if all agree
+  retrograde replay --console crash.rec     show what the guest wrote")]
+pub struct ReplayArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// Compare every hash of the recording; status 1 at the first difference, which is shown [default without --console]
+    #[arg(long)]
+    pub verify: bool,
+    /// Write the guest's serial output to standard output
+    #[arg(long)]
+    pub console: bool,
+}
+
+/// `retrograde serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde serve crash.rec
+  gdb kernel.elf -ex 'target remote :1234'
+  lldb kernel.elf -o 'gdb-remote 1234'
+
+The session starts at the end of the recording: the crash. Then in GDB: reverse-stepi, reverse-continue, `watch VARIABLE` and
+reverse-continue, `monitor help`. In LLDB: process continue --reverse.
+
+One debugger is served at a time; a second one is told so and turned away. When a debugger leaves, its breakpoints go and the
+next one may come; the session stays where it was. Ctrl-C here ends the server.")]
+pub struct ServeArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// Where to listen for a debugger: HOST:PORT, :PORT or PORT (0: any free port, which is printed)
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1234")]
+    pub gdb: String,
+    /// Where to start: start, end, a position, a percentage or a time
+    #[arg(long, value_name = "WHERE", default_value = "end")]
+    pub at: Place,
+    /// Which registers the debugger is shown; auto: by the processor's mode at the end of the recording
+    #[arg(long, value_enum, default_value_t = ArchChoice::Auto)]
+    pub arch: ArchChoice,
+    /// Exit when the first debugger leaves
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `retrograde info`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde info crash.rec
+  retrograde info --json crash.rec | jq .end")]
+pub struct InfoArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `retrograde console`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde console boot.rec | grep -i panic     find the position of a line, then: monitor replay_seek POSITION
+  retrograde console boot.rec --at 50%")]
+pub struct ConsoleArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// Only what was written up to there: a position, a percentage, a time, end
+    #[arg(long, value_name = "WHERE", default_value = "end")]
+    pub at: Place,
+    /// The debug consoles (ports 0xe9 and 0x402) instead of the serial ports
+    #[arg(long)]
+    pub debugcon: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_shows_examples() {
+        for sub in Cli::command().get_subcommands_mut() {
+            let help = sub.render_long_help().to_string();
+            assert!(help.contains("Examples:\n"), "{}", sub.get_name());
+        }
+    }
+
+    #[test]
+    fn the_debug_exit_device_is_placed_as_in_qemu() {
+        assert_eq!("isa-debug-exit".parse(), Ok(Device::DebugExit { port: 0x501 }));
+        assert_eq!("isa-debug-exit,iobase=0xf4,iosize=0x04".parse(), Ok(Device::DebugExit { port: 0xf4 }));
+        for bad in
+            ["", "e1000", "isa-debug-exit,iobase=", "isa-debug-exit,iobase=0x10000", "isa-debug-exit,x=1"]
+        {
+            assert!(bad.parse::<Device>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_initrd_needs_a_kernel() {
+        assert!(Cli::try_parse_from(["retrograde", "record", "--initrd", "x", "-o", "y"]).is_err());
+        assert!(
+            Cli::try_parse_from(["retrograde", "record", "--kernel", "k", "--initrd", "x", "-o", "y"])
+                .is_ok()
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! `retrograde console`: the guest's output, made again by replaying.
+
+use crate::cli::ConsoleArgs;
+use crate::open;
+use crate::place::Place;
+use anyhow::Result;
+use snapshots::{Error, Recording, Session};
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
+use vm::units::NS_PER_STEP;
+use vm::{Icount, Machine, Output, VmTime};
+
+/// Steps that are replayed between two looks at the output and the clock.
+const SLICE_STEPS: u64 = 100_000;
+
+/// A line longer than this is shown in parts.
+const LINE_MAX_BYTES: usize = 64 << 10;
+
+/// Replays `recording` up to `end` and hands out what the guest wrote, in order, with its position and virtual time. The
+/// time may be early by what was skipped in a halt within the same slice. Ends early when `sink` says false.
+pub fn follow(
+    recording: &Arc<Recording>,
+    end: Icount,
+    sink: &mut dyn FnMut(Icount, VmTime, Output) -> bool,
+) -> Result<(), Error> {
+    let mut session = Session::<Machine>::new(Arc::clone(recording))?;
+    session.keep_output();
+    loop {
+        let here = session.position();
+        let skipped_ns = session.machine().now().0.saturating_sub(here.0.saturating_mul(NS_PER_STEP));
+        if here < end {
+            session.run_to(Icount(here.0.saturating_add(SLICE_STEPS)).min(end))?;
+        } else if end == recording.end() {
+            session.run_out()?;
+        }
+        for (position, output) in session.take_output() {
+            let time = VmTime(position.0.saturating_mul(NS_PER_STEP).saturating_add(skipped_ns));
+            if !sink(position, time, output) {
+                return Ok(());
+            }
+        }
+        if here >= end {
+            return Ok(());
+        }
+    }
+}
+
+/// What the guest wrote to its serial ports from the start up to `end`.
+pub fn serial_output(recording: &Arc<Recording>, end: Icount) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    follow(recording, end, &mut |_, _, output| {
+        if let Output::Serial { byte, .. } = output {
+            bytes.push(byte);
+        }
+        true
+    })?;
+    Ok(bytes)
+}
+
+/// Runs the subcommand; the exit status.
+pub fn run(args: &ConsoleArgs) -> Result<u8> {
+    let (_, recording) = open::recording(&args.file)?;
+    let last = recording.end();
+    let (end, time) = match args.at {
+        Place::TimeNs(ns) => (last, Some(VmTime(ns))),
+        place => (Icount(place.position(0, last.0).unwrap_or(last.0).min(last.0)), None),
+    };
+    let mut lines = Lines::new(std::io::stdout().lock());
+    let mut broken = None;
+    follow(&recording, end, &mut |position, now, output| {
+        if time.is_some_and(|limit| now > limit) {
+            return false;
+        }
+        let (channel, byte) = match output {
+            Output::Serial { port, byte } if !args.debugcon => (usize::from(port), byte),
+            Output::Debugcon { byte, .. } if args.debugcon => (0, byte),
+            _ => return true,
+        };
+        match lines.push(channel, byte, position, now) {
+            Ok(()) => true,
+            Err(e) => {
+                broken = Some(e);
+                false
+            }
+        }
+    })?;
+    if let Some(e) = broken.or_else(|| lines.finish().err()) {
+        // Whoever reads us (`head`) has had enough.
+        if e.kind() != ErrorKind::BrokenPipe {
+            return Err(e.into());
+        }
+    }
+    Ok(0)
+}
+
+/// Collects bytes to lines, one for each port, and writes each with the position and time of its first byte.
+struct Lines<W: Write> {
+    out: W,
+    open: Vec<Option<(Icount, VmTime, Vec<u8>)>>,
+}
+
+impl<W: Write> Lines<W> {
+    fn new(out: W) -> Lines<W> {
+        Lines { out, open: Vec::new() }
+    }
+
+    fn push(&mut self, channel: usize, byte: u8, position: Icount, now: VmTime) -> std::io::Result<()> {
+        if self.open.len() <= channel {
+            self.open.resize(channel + 1, None);
+        }
+        let line = self.open[channel].get_or_insert_with(|| (position, now, Vec::new()));
+        if byte != b'\n' {
+            line.2.push(byte);
+        }
+        if byte == b'\n' || line.2.len() >= LINE_MAX_BYTES {
+            return self.end_line(channel);
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self, channel: usize) -> std::io::Result<()> {
+        let Some((position, now, mut bytes)) = self.open[channel].take() else { return Ok(()) };
+        while bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+        let port = if self.open.len() > 1 { format!("COM{} ", channel + 1) } else { String::new() };
+        write!(self.out, "{position:>12} {:>14}  {port}", seconds(now))?;
+        self.out.write_all(&bytes)?;
+        self.out.write_all(b"\n")
+    }
+
+    fn finish(&mut self) -> std::io::Result<()> {
+        for channel in 0..self.open.len() {
+            self.end_line(channel)?;
+        }
+        self.out.flush()
+    }
+}
+
+fn seconds(time: VmTime) -> String {
+    format!("{}.{:06}", time.0 / 1_000_000_000, time.0 % 1_000_000_000 / 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_carry_the_position_and_time_of_their_first_byte() {
+        let mut out = Vec::new();
+        let mut lines = Lines::new(&mut out);
+        for (index, byte) in (0..).zip(*b"ab\r\ncd") {
+            lines.push(0, byte, Icount(100 + index), VmTime(1_500_000_000 + index)).unwrap();
+        }
+        lines.finish().unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "         100       1.500000  ab\n         104       1.500000  cd\n");
+    }
+
+    #[test]
+    fn an_endless_line_is_shown_in_parts() {
+        let mut out = Vec::new();
+        let mut lines = Lines::new(&mut out);
+        for _ in 0..LINE_MAX_BYTES * 2 {
+            lines.push(0, b'a', Icount(0), VmTime(0)).unwrap();
+        }
+        lines.finish().unwrap();
+        assert_eq!(out.iter().filter(|&&b| b == b'\n').count(), 2);
+    }
+}

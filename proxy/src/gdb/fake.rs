@@ -1,0 +1,148 @@
+//! A history without a machine, for tests: at position `n` the program counter is `0x1000 + n % 16`, and at every
+//! position divisible by 100 the step writes to 0x2000.
+
+use super::arch::Width;
+use super::history::History;
+use super::target::Debuggee;
+use snapshots::{Direction, Error, Stop, Watch};
+use std::collections::BTreeSet;
+use vm::{CpuState, Icount, LinAddr, PhysAddr, VmTime};
+
+/// The fake.
+pub struct FakeHistory {
+    position: u64,
+    end: u64,
+    /// Breakpoints that are set.
+    pub breakpoints: BTreeSet<LinAddr>,
+    /// Watchpoints that are set.
+    pub watches: BTreeSet<(LinAddr, u64)>,
+    position_break: Option<Icount>,
+}
+
+/// A fake being debugged.
+pub fn debuggee(end: u64) -> Debuggee {
+    Debuggee::new(Box::new(FakeHistory::new(end)), Width::Bits64, Default::default())
+}
+
+impl FakeHistory {
+    /// A history that ends at position `end`.
+    pub fn new(end: u64) -> FakeHistory {
+        FakeHistory {
+            position: 0,
+            end,
+            breakpoints: BTreeSet::new(),
+            watches: BTreeSet::new(),
+            position_break: None,
+        }
+    }
+
+    fn pc(&self) -> LinAddr {
+        LinAddr(0x1000 + self.position % 16)
+    }
+
+    fn watch_hit(&self, direction: Direction) -> Option<Watch> {
+        let writer = match direction {
+            Direction::Forward => self.position.checked_sub(1)?,
+            Direction::Reverse => self.position,
+        };
+        let &(linear, len) = self.watches.first()?;
+        (writer % 100 == 0).then_some(Watch { linear, phys: PhysAddr(linear.0), len })
+    }
+}
+
+impl History for FakeHistory {
+    fn name(&self) -> &str {
+        "fake.rec"
+    }
+
+    fn end(&self) -> Icount {
+        Icount(self.end)
+    }
+
+    fn end_time(&self) -> VmTime {
+        VmTime(self.end * 8)
+    }
+
+    fn position(&self) -> Icount {
+        Icount(self.position)
+    }
+
+    fn now(&self) -> VmTime {
+        VmTime(self.position * 8)
+    }
+
+    fn cpu(&self) -> CpuState {
+        let mut cpu = CpuState { rip: self.pc().0, rflags: 2, ..CpuState::default() };
+        cpu.gpr[0] = self.position;
+        cpu.msr.efer = 1 << 10;
+        cpu.seg[vm::cpu::state::seg::CS].flags = 1 << 21;
+        cpu
+    }
+
+    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
+        let mapped = 0x3000_u64.saturating_sub(addr.0);
+        let count = buf.len().min(usize::try_from(mapped).unwrap());
+        buf[..count].fill(0x90);
+        count
+    }
+
+    fn step(&mut self, direction: Direction) -> Result<Stop, Error> {
+        match direction {
+            Direction::Forward if self.position == self.end => return Ok(Stop::End),
+            Direction::Reverse if self.position == 0 => return Ok(Stop::Begin),
+            Direction::Forward => self.position += 1,
+            Direction::Reverse => self.position -= 1,
+        }
+        Ok(Stop::Step)
+    }
+
+    fn resume(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
+        loop {
+            let stop = self.step(direction)?;
+            if stop != Stop::Step {
+                return Ok(stop);
+            }
+            if let Some(watch) = self.watch_hit(direction) {
+                return Ok(Stop::Watch(watch));
+            }
+            if self.breakpoints.contains(&self.pc()) {
+                return Ok(Stop::Breakpoint(self.pc()));
+            }
+            if self.position_break == Some(self.position()) {
+                return Ok(Stop::Position);
+            }
+            if self.position.is_multiple_of(1024) && interrupted() {
+                return Ok(Stop::Interrupted);
+            }
+        }
+    }
+
+    fn seek(&mut self, position: Icount, _interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
+        self.position = position.0.min(self.end);
+        Ok(Stop::Position)
+    }
+
+    fn add_breakpoint(&mut self, addr: LinAddr) {
+        self.breakpoints.insert(addr);
+    }
+
+    fn remove_breakpoint(&mut self, addr: LinAddr) {
+        self.breakpoints.remove(&addr);
+    }
+
+    fn add_watchpoint(&mut self, addr: LinAddr, len: u64) -> bool {
+        self.watches.insert((addr, len))
+    }
+
+    fn remove_watchpoint(&mut self, addr: LinAddr, len: u64) {
+        self.watches.remove(&(addr, len));
+    }
+
+    fn set_position_break(&mut self, position: Option<Icount>) {
+        self.position_break = position;
+    }
+
+    fn console(&mut self) -> Result<Vec<u8>, Error> {
+        Ok(b"hello\r\n\x1b[1mworld\r\n".to_vec())
+    }
+}

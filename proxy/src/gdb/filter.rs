@@ -1,0 +1,230 @@
+//! What is done with each packet, decided from its text alone.
+//!
+//! gdbstub parses packets for embedded use: some malformed ones end its session, a read that goes past the end of the
+//! address space overflows, and a read that is mapped in part is lost. So only packets whose form is known to be right
+//! go on to it, in a form that it takes; memory is read here; the rest is refused in words.
+
+/// What to do with a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// gdbstub handles it, in this form.
+    Forward(Vec<u8>),
+    /// This is the reply.
+    Reply(&'static str),
+    /// Read memory.
+    Read {
+        /// Linear address.
+        addr: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// An error with this text.
+    Refuse(&'static str),
+    /// The reply is OK, and from now on errors are told in LLDB's form.
+    LldbErrors,
+    /// The debugger leaves; the reply, if there is to be one.
+    Leave(Option<&'static str>),
+}
+
+const NO_WRITES: &str = "the recording is read-only: registers and memory cannot be changed in a replay";
+const ONLY_WRITE_WATCHES: &str =
+    "read and access watchpoints are not supported; use `watch` (writes) or a breakpoint";
+const MALFORMED: &str = "malformed packet";
+
+/// Decides. An empty reply tells a debugger that a packet is not supported.
+pub fn judge(body: &[u8]) -> Verdict {
+    let forward = || Verdict::Forward(body.to_vec());
+    let Ok(text) = std::str::from_utf8(body) else { return judge_binary(body) };
+    match text {
+        "" => Verdict::Reply(""),
+        "?" | "g" | "bs" | "bc" | "vCont?" | "qfThreadInfo" | "qsThreadInfo" | "QStartNoAckMode" => forward(),
+        "c" | "s" => Verdict::Forward(format!("vCont;{text}").into_bytes()),
+        "k" => Verdict::Leave(None),
+        "!" => Verdict::Reply(""),
+        "D" => Verdict::Leave(Some("OK")),
+        "qC" => Verdict::Reply("QCp1.1"),
+        "QEnableErrorStrings" => Verdict::LldbErrors,
+        _ if text == "qSupported" || text.starts_with("qSupported:") => forward(),
+        _ if text.starts_with("qAttached") => Verdict::Reply("1"),
+        _ if text.starts_with("D;") => Verdict::Leave(Some("OK")),
+        _ if text.starts_with("vKill;") => Verdict::Leave(Some("OK")),
+        _ if text.starts_with("vCont;") => judge_vcont(&text["vCont;".len()..]),
+        _ if text.starts_with("qRcmd,") => guard(is_hex_bytes(&text["qRcmd,".len()..]), forward),
+        _ if text.starts_with("qXfer:features:read:") => {
+            guard(is_xfer_range(&text["qXfer:features:read:".len()..]), forward)
+        }
+        _ => judge_short(text, forward),
+    }
+}
+
+fn guard(ok: bool, forward: impl Fn() -> Verdict) -> Verdict {
+    if ok { forward() } else { Verdict::Refuse(MALFORMED) }
+}
+
+/// Packets named by one letter.
+fn judge_short(text: &str, forward: impl Fn() -> Verdict) -> Verdict {
+    let Some(rest) = text.get(1..) else { return Verdict::Reply("") };
+    match text.as_bytes()[0] {
+        b'm' => match rest.split_once(',').map(|(a, l)| (hex(a), hex(l))) {
+            Some((Some(addr), Some(len))) => Verdict::Read { addr, len },
+            _ => Verdict::Refuse(MALFORMED),
+        },
+        b'p' => guard(rest.len() <= 4 && hex(rest).is_some(), forward),
+        b'P' | b'G' | b'M' => Verdict::Refuse(NO_WRITES),
+        b'X' => judge_binary(text.as_bytes()),
+        // There is one processor: any thread that is named is that one.
+        b'H' => Verdict::Reply("OK"),
+        b'T' => Verdict::Reply(if matches!(rest, "1" | "01" | "p1.1" | "p01.01") { "OK" } else { "E01" }),
+        b'Z' | b'z' => judge_breakpoint(rest, forward),
+        // Continue or step with a signal, which a machine does not have.
+        b'C' | b'S' if signal(rest) => {
+            Verdict::Forward(vec![b'v', b'C', b'o', b'n', b't', b';', text.as_bytes()[0] | 0x20])
+        }
+        _ => Verdict::Reply(""),
+    }
+}
+
+/// A binary write of no bytes asks whether binary writes are understood.
+fn judge_binary(body: &[u8]) -> Verdict {
+    match body.first() {
+        Some(b'X') if body.ends_with(b",0:") => Verdict::Reply("OK"),
+        Some(b'X') => Verdict::Refuse(NO_WRITES),
+        _ => Verdict::Reply(""),
+    }
+}
+
+/// The first action decides: there is one processor, and further actions are for threads that there are not.
+fn judge_vcont(actions: &str) -> Verdict {
+    let action = actions.split(';').next().unwrap_or("").split(':').next().unwrap_or("");
+    let canonical = match action.as_bytes() {
+        b"c" | b"s" => action.to_owned(),
+        [b'C', ..] if signal(&action[1..]) => "c".to_owned(),
+        [b'S', ..] if signal(&action[1..]) => "s".to_owned(),
+        [b'r', ..] => match action[1..].split_once(',').map(|(a, b)| (hex(a), hex(b))) {
+            Some((Some(start), Some(end))) => format!("r{start:x},{end:x}"),
+            _ => return Verdict::Refuse(MALFORMED),
+        },
+        _ => return Verdict::Refuse(MALFORMED),
+    };
+    Verdict::Forward(format!("vCont;{canonical}").into_bytes())
+}
+
+fn judge_breakpoint(rest: &str, forward: impl Fn() -> Verdict) -> Verdict {
+    let mut parts = rest.split(';').next().unwrap_or("").split(',');
+    let kind = parts.next().unwrap_or("");
+    let numbers = parts.next().and_then(hex).zip(parts.next().and_then(hex));
+    match (kind, numbers) {
+        ("3" | "4", Some(_)) => Verdict::Refuse(ONLY_WRITE_WATCHES),
+        ("0" | "1" | "2", Some(_)) if parts.next().is_none() && !rest.contains(';') => forward(),
+        ("0" | "1" | "2", _) => Verdict::Refuse(MALFORMED),
+        _ => Verdict::Reply(""),
+    }
+}
+
+fn signal(text: &str) -> bool {
+    text.len() <= 2 && hex(text).is_some()
+}
+
+fn is_hex_bytes(text: &str) -> bool {
+    text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// `ANNEX:OFFSET,LENGTH`
+fn is_xfer_range(text: &str) -> bool {
+    let range = text.split_once(':').and_then(|(_, range)| range.split_once(','));
+    range.is_some_and(|(offset, length)| hex(offset).is_some() && hex(length).is_some())
+}
+
+/// A number of at most 64 bits in hexadecimal.
+fn hex(text: &str) -> Option<u64> {
+    let all_digits = !text.is_empty() && text.len() <= 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    all_digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarded(body: &str, to: &str) {
+        assert_eq!(judge(body.as_bytes()), Verdict::Forward(to.as_bytes().to_vec()), "{body}");
+    }
+
+    #[test]
+    fn what_debuggers_send_goes_on() {
+        for body in [
+            "qSupported:multiprocess+;swbreak+",
+            "?",
+            "g",
+            "p10",
+            "bs",
+            "bc",
+            "Z0,ffffffff81000000,1",
+            "z2,1000,4",
+            "qRcmd,68656c70",
+            "qXfer:features:read:target.xml:0,ffb",
+        ] {
+            forwarded(body, body);
+        }
+    }
+
+    #[test]
+    fn resuming_packets_are_made_simple() {
+        forwarded("vCont;s:p1.1;c:p1.-1", "vCont;s");
+        forwarded("vCont;c:p1.-1", "vCont;c");
+        forwarded("vCont;r401000,401008:p1.1;c", "vCont;r401000,401008");
+        forwarded("vCont;C05:1", "vCont;c");
+        forwarded("c", "vCont;c");
+        forwarded("S05", "vCont;s");
+    }
+
+    #[test]
+    fn memory_is_read_here() {
+        assert_eq!(judge(b"mffffffffffffffff,ffffffff"), Verdict::Read { addr: u64::MAX, len: 0xffff_ffff });
+        for bad in ["m", "m,", "m0", "m0,", "m0,x", "m11112222333344445,1", "m-1,1", "m+1,1"] {
+            assert_eq!(judge(bad.as_bytes()), Verdict::Refuse(MALFORMED), "{bad}");
+        }
+    }
+
+    #[test]
+    fn writes_are_refused_in_words() {
+        for body in [&b"P10=00"[..], b"G00", b"M0,1:00", b"X0,1:\xff", b"X0,1:a"] {
+            assert_eq!(judge(body), Verdict::Refuse(NO_WRITES));
+        }
+        assert_eq!(judge(b"X0,0:"), Verdict::Reply("OK"));
+        assert_eq!(judge(b"Z3,1000,4"), Verdict::Refuse(ONLY_WRITE_WATCHES));
+    }
+
+    #[test]
+    fn malformed_packets_do_not_go_on() {
+        for bad in [
+            "vCont;",
+            "vCont;x",
+            "vCont;t",
+            "vCont;r1",
+            "vCont;Czz",
+            "Z0,xyz,1",
+            "Z0,11112222333344445,1",
+            "Z0,1",
+            "p",
+            "pfffff",
+            "qRcmd,6",
+            "qRcmd,zz",
+            "qXfer:features:read:target.xml",
+        ] {
+            assert_eq!(judge(bad.as_bytes()), Verdict::Refuse(MALFORMED), "{bad}");
+        }
+        for unknown in
+            ["", "vMustReplyEmpty", "qHostInfo", "x0,0", "Z9,0,0", "jThreadsInfo", "R00", "é", "\u{0}"]
+        {
+            assert_eq!(judge(unknown.as_bytes()), Verdict::Reply(""), "{unknown}");
+        }
+        assert_eq!(judge(b"\xff\xfe"), Verdict::Reply(""));
+    }
+
+    #[test]
+    fn leaving_is_answered() {
+        assert_eq!(judge(b"D;1"), Verdict::Leave(Some("OK")));
+        assert_eq!(judge(b"vKill;1"), Verdict::Leave(Some("OK")));
+        assert_eq!(judge(b"k"), Verdict::Leave(None));
+    }
+}

@@ -1,0 +1,123 @@
+//! What the GDB server needs of a recording: the view of a [`Timeline`] that has no file, machine or engine in it.
+
+use snapshots::{Direction, Error, Recording, Stop, Timeline};
+use std::sync::Arc;
+use vm::{CpuState, Icount, LinAddr, VmTime};
+
+/// History that can be walked in both directions.
+pub trait History {
+    /// The file, as the user named it.
+    fn name(&self) -> &str;
+    /// The last position.
+    fn end(&self) -> Icount;
+    /// Virtual time at the last position.
+    fn end_time(&self) -> VmTime;
+    /// Where we are.
+    fn position(&self) -> Icount;
+    /// Virtual time where we are.
+    fn now(&self) -> VmTime;
+    /// Registers here.
+    fn cpu(&self) -> CpuState;
+    /// Reads memory by linear address up to the first byte that is not mapped; how many bytes were read.
+    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize;
+    /// One step.
+    fn step(&mut self, direction: Direction) -> Result<Stop, Error>;
+    /// Continues until something stops it.
+    fn resume(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error>;
+    /// Goes to a position.
+    fn seek(&mut self, position: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error>;
+    /// Adds a breakpoint.
+    fn add_breakpoint(&mut self, addr: LinAddr);
+    /// Removes a breakpoint.
+    fn remove_breakpoint(&mut self, addr: LinAddr);
+    /// Adds a write watchpoint; false if the address is not mapped.
+    fn add_watchpoint(&mut self, addr: LinAddr, len: u64) -> bool;
+    /// Removes a write watchpoint.
+    fn remove_watchpoint(&mut self, addr: LinAddr, len: u64);
+    /// Sets or clears the position break.
+    fn set_position_break(&mut self, position: Option<Icount>);
+    /// The guest's serial output from the start up to here.
+    fn console(&mut self) -> Result<Vec<u8>, Error>;
+}
+
+/// A recording by its file name.
+pub struct Recorded {
+    name: String,
+    recording: Arc<Recording>,
+    timeline: Timeline,
+}
+
+impl Recorded {
+    /// The recording in the file `name`, at its start.
+    pub fn new(name: String, recording: Arc<Recording>) -> Result<Recorded, Error> {
+        let timeline = Timeline::new(Arc::clone(&recording))?;
+        Ok(Recorded { name, recording, timeline })
+    }
+}
+
+impl History for Recorded {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn end(&self) -> Icount {
+        self.recording.end()
+    }
+
+    fn end_time(&self) -> VmTime {
+        self.recording.end_time()
+    }
+
+    fn position(&self) -> Icount {
+        self.timeline.position()
+    }
+
+    fn now(&self) -> VmTime {
+        self.timeline.now()
+    }
+
+    fn cpu(&self) -> CpuState {
+        self.timeline.cpu()
+    }
+
+    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
+        self.timeline.machine().read_linear(addr, buf)
+    }
+
+    fn step(&mut self, direction: Direction) -> Result<Stop, Error> {
+        self.timeline.step(direction)
+    }
+
+    fn resume(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
+        self.timeline.resume(direction, interrupted)
+    }
+
+    fn seek(&mut self, position: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
+        self.timeline.seek(position, interrupted)
+    }
+
+    fn add_breakpoint(&mut self, addr: LinAddr) {
+        self.timeline.add_breakpoint(addr);
+    }
+
+    fn remove_breakpoint(&mut self, addr: LinAddr) {
+        self.timeline.remove_breakpoint(addr);
+    }
+
+    fn add_watchpoint(&mut self, addr: LinAddr, len: u64) -> bool {
+        self.timeline.add_watchpoint(addr, len).is_some()
+    }
+
+    fn remove_watchpoint(&mut self, addr: LinAddr, len: u64) {
+        self.timeline.remove_watchpoint(addr, len);
+    }
+
+    fn set_position_break(&mut self, position: Option<Icount>) {
+        self.timeline.set_position_break(position);
+    }
+
+    fn console(&mut self) -> Result<Vec<u8>, Error> {
+        let here = self.timeline.position();
+        crate::console::serial_output(&self.recording, here)
+    }
+}

@@ -1,0 +1,178 @@
+//! The connection to one debugger.
+
+use super::framing::{Frame, Framer, packet};
+use gdbstub::conn::Connection;
+use mio::net::TcpStream;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::rc::Rc;
+
+/// Replies that wait for a debugger that does not read. One that lets more pile up is dropped.
+const OUTBOX_MAX_BYTES: usize = 16 << 20;
+/// Packets that may wait: a debugger sends one and awaits the reply.
+const INBOX_MAX_FRAMES: usize = 4096;
+
+/// A non-blocking connection: frames in, bytes out.
+#[derive(Debug)]
+pub struct Link {
+    stream: TcpStream,
+    framer: Framer,
+    inbox: VecDeque<Frame>,
+    outbox: VecDeque<u8>,
+    /// The last packet sent, for a debugger that asks for it again.
+    last: Vec<u8>,
+    /// Packets are still acknowledged.
+    acks: bool,
+    open: bool,
+}
+
+impl Link {
+    /// Takes over an accepted connection.
+    pub fn new(stream: TcpStream) -> Link {
+        // A failure costs time only.
+        let _ = stream.set_nodelay(true);
+        Link {
+            stream,
+            framer: Framer::default(),
+            inbox: VecDeque::new(),
+            outbox: VecDeque::new(),
+            last: Vec::new(),
+            acks: true,
+            open: true,
+        }
+    }
+
+    /// The socket, to register it.
+    pub fn stream_mut(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// Whether the debugger is still there.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Gives the connection up.
+    pub fn close(&mut self) {
+        self.open = false;
+    }
+
+    /// Takes in all that has arrived.
+    pub fn receive(&mut self) {
+        let mut buf = [0; 4096];
+        while self.open && self.inbox.len() < INBOX_MAX_FRAMES {
+            match self.stream.read(&mut buf) {
+                Ok(0) => self.open = false,
+                Ok(n) => self.inbox.extend(buf[..n].iter().filter_map(|&b| self.framer.push(b))),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) => {
+                    tracing::debug!("debugger's connection: {e}");
+                    self.open = false;
+                }
+            }
+        }
+        // More waiting packets than any debugger sends: not one.
+        if self.inbox.len() >= INBOX_MAX_FRAMES {
+            self.open = false;
+        }
+    }
+
+    /// The next frame that was received.
+    pub fn next_frame(&mut self) -> Option<Frame> {
+        self.inbox.pop_front()
+    }
+
+    /// Whether a running machine is to stop: the debugger sent Ctrl-C, or is gone. The Ctrl-C is used up; whatever else
+    /// was received stays.
+    pub fn interrupted(&mut self) -> bool {
+        self.receive();
+        let ctrl_c = self.inbox.iter().position(|frame| *frame == Frame::Interrupt);
+        if let Some(at) = ctrl_c {
+            self.inbox.remove(at);
+        }
+        ctrl_c.is_some() || !self.open
+    }
+
+    /// Stops acknowledging.
+    pub fn stop_acks(&mut self) {
+        self.acks = false;
+    }
+
+    /// Whether packets are acknowledged.
+    pub fn acks(&self) -> bool {
+        self.acks
+    }
+
+    /// Sends a packet.
+    pub fn reply(&mut self, body: &[u8]) {
+        let bytes = packet(body);
+        tracing::trace!("--> {}", String::from_utf8_lossy(&bytes));
+        self.send(&bytes);
+        self.last = bytes;
+    }
+
+    /// Sends the last packet again.
+    pub fn repeat(&mut self) {
+        let last = std::mem::take(&mut self.last);
+        self.send(&last);
+        self.last = last;
+    }
+
+    /// Sends bytes, as far as the socket takes them; the rest waits.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.outbox.extend(bytes);
+        self.flush();
+    }
+
+    /// Goes on sending what waits.
+    pub fn flush(&mut self) {
+        while self.open && !self.outbox.is_empty() {
+            let (front, _) = self.outbox.as_slices();
+            match self.stream.write(front) {
+                Ok(0) => self.open = false,
+                Ok(n) => drop(self.outbox.drain(..n)),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => self.open = false,
+            }
+        }
+        self.open &= self.outbox.len() <= OUTBOX_MAX_BYTES;
+    }
+}
+
+/// gdbstub's end of a [`Link`]. It collects what gdbstub writes until a whole packet is there.
+#[derive(Debug)]
+pub struct Handle {
+    link: Rc<RefCell<Link>>,
+    pending: Vec<u8>,
+}
+
+impl Handle {
+    /// An end of `link`.
+    pub fn new(link: Rc<RefCell<Link>>) -> Handle {
+        Handle { link, pending: Vec::new() }
+    }
+}
+
+impl Connection for Handle {
+    type Error = std::convert::Infallible;
+
+    fn write(&mut self, byte: u8) -> Result<(), Self::Error> {
+        self.pending.push(byte);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Self::Error> {
+        let mut link = self.link.borrow_mut();
+        // gdbstub acknowledges for itself; that was done when the packet came.
+        let start = self.pending.iter().take_while(|&&b| b == b'+').count();
+        let bytes = self.pending.split_off(start);
+        self.pending.clear();
+        tracing::trace!("--> {}", String::from_utf8_lossy(&bytes));
+        link.send(&bytes);
+        link.last = bytes;
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! `monitor` commands: what GDB has no commands of its own for.
+
+use super::target::Debuggee;
+use crate::place::Place;
+use crate::units::parse_count;
+use snapshots::Stop;
+use std::fmt::Write;
+use vm::{Icount, VmTime};
+
+const HELP: &str = "\
+Where we are:
+  monitor where               position, virtual time, code
+  monitor info replay         the same as QEMU says it
+Going elsewhere:
+  monitor seek WHERE          12345, +10, -10, start, end, 50%, 1.5s, 20ms
+  monitor replay_seek N       to position N, as in QEMU
+  monitor replay_break N      stop at position N when running over it
+  monitor replay_delete_break
+What the guest wrote:
+  monitor console             its serial output from the start up to here
+
+A position counts the steps of the processor since power-on. GDB does not know
+that a seek moves the machine: `maint flush register-cache` makes it look again.
+Going back: reverse-stepi, reverse-continue, reverse-next, reverse-finish;
+`watch X` and reverse-continue finds who wrote X last.
+";
+
+const FLUSH_HINT: &str =
+    "GDB still shows the place before: `maint flush register-cache` makes it look again.\n";
+
+/// Console output is cut to its last part.
+const CONSOLE_MAX_BYTES: usize = 64 << 10;
+
+/// Runs one command; its answer, which ends in a newline unless it is empty.
+pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let result = match words.as_slice() {
+        [] | ["help" | "?"] => Ok(HELP.to_owned()),
+        ["info", "replay"] => Ok(info_replay(debuggee)),
+        ["where"] => Ok(position_line(debuggee)),
+        ["seek", place] => place.parse().and_then(|place| seek(debuggee, place)),
+        ["replay_seek", n] => parse_count(n).and_then(|n| seek(debuggee, Place::Position(n))),
+        ["replay_break", n] => parse_count(n).and_then(|n| replay_break(debuggee, n)),
+        ["replay_delete_break"] => {
+            debuggee.history.set_position_break(None);
+            Ok(String::new())
+        }
+        ["console"] => console(debuggee),
+        ["info", ..] => Err("one can ask for: info replay".into()),
+        ["seek", ..] => Err("write one place, for example: monitor seek 50%".into()),
+        ["replay_seek" | "replay_break", ..] => {
+            Err(format!("write one position: monitor {} 12345", words[0]))
+        }
+        [first, ..] => {
+            Err(format!("there is no monitor command `{first}`; `monitor help` lists what there is"))
+        }
+    };
+    result.unwrap_or_else(|error| format!("error: {error}\n"))
+}
+
+fn info_replay(debuggee: &Debuggee) -> String {
+    let history = &debuggee.history;
+    format!("Replaying execution '{}': instruction count = {}\n", history.name(), history.position())
+}
+
+fn position_line(debuggee: &Debuggee) -> String {
+    let history = &debuggee.history;
+    let (position, end, cpu) = (history.position(), history.end(), history.cpu());
+    let percent = u128::from(position.0) * 10_000 / u128::from(end.0.max(1));
+    let mut line = format!(
+        "position {position} of {end} ({}.{:02}%), {} of {}\npc {:#x}, {}-bit code at privilege level {}",
+        percent / 100,
+        percent % 100,
+        history.now(),
+        history.end_time(),
+        cpu.linear_pc(),
+        cpu.code_bits(),
+        cpu.cpl(),
+    );
+    if cpu.halted {
+        line.push_str(", halted");
+    }
+    line.push('\n');
+    line
+}
+
+fn seek(debuggee: &mut Debuggee, place: Place) -> Result<String, String> {
+    let before = debuggee.history.position();
+    let stop = go_to(debuggee, place)?;
+    let mut answer = match stop {
+        Stop::Interrupted => "interrupted on the way\n".to_owned(),
+        _ => String::new(),
+    };
+    answer.push_str(&position_line(debuggee));
+    if debuggee.history.position() != before {
+        answer.push_str(FLUSH_HINT);
+    }
+    Ok(answer)
+}
+
+/// Goes to a place.
+pub fn go_to(debuggee: &mut Debuggee, place: Place) -> Result<Stop, String> {
+    let here = debuggee.history.position();
+    let end = debuggee.history.end();
+    let position = match place {
+        Place::TimeNs(ns) => match first_at(debuggee, VmTime(ns))? {
+            Some(position) => position,
+            None => return Ok(Stop::Interrupted),
+        },
+        place => Icount(place.position(here.0, end.0).unwrap_or(end.0)),
+    };
+    if position > end {
+        return Err(format!("cannot seek to position {position}: the recording ends at {end}"));
+    }
+    let mut interrupted = debuggee.interrupter();
+    debuggee.history.seek(position, &mut interrupted).map_err(|e| e.to_string())
+}
+
+/// The first position at or after a virtual time; `None` if interrupted. Time never runs backwards, so it is searched
+/// for by halves.
+fn first_at(debuggee: &mut Debuggee, time: VmTime) -> Result<Option<Icount>, String> {
+    let end = debuggee.history.end_time();
+    if time > end {
+        return Err(format!("the recording ends at {end}"));
+    }
+    let mut interrupted = debuggee.interrupter();
+    let (mut low, mut high) = (0, debuggee.history.end().0);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let stop = debuggee.history.seek(Icount(middle), &mut interrupted).map_err(|e| e.to_string())?;
+        if stop == Stop::Interrupted {
+            return Ok(None);
+        }
+        if debuggee.history.now() < time { low = middle + 1 } else { high = middle }
+    }
+    Ok(Some(Icount(low)))
+}
+
+fn replay_break(debuggee: &mut Debuggee, n: u64) -> Result<String, String> {
+    let end = debuggee.history.end();
+    if n > end.0 {
+        return Err(format!("position {n} is never reached: the recording ends at {end}"));
+    }
+    debuggee.history.set_position_break(Some(Icount(n)));
+    Ok(format!("will stop at position {n}, forward and backward\n"))
+}
+
+fn console(debuggee: &mut Debuggee) -> Result<String, String> {
+    let bytes = debuggee.history.console().map_err(|e| e.to_string())?;
+    if bytes.is_empty() {
+        return Ok("the guest has written nothing to a serial port up to here\n".into());
+    }
+    let left_out = bytes.len().saturating_sub(CONSOLE_MAX_BYTES);
+    let mut answer = String::new();
+    if left_out > 0 {
+        // Writing to a String cannot fail.
+        let _ = writeln!(answer, "({left_out} bytes before this are left out)");
+    }
+    for c in String::from_utf8_lossy(&bytes[left_out..]).chars() {
+        match c {
+            '\n' | '\t' => answer.push(c),
+            '\r' => {}
+            // What would move the user's cursor or change colours is shown, not done.
+            c if c.is_control() => answer.extend(c.escape_default()),
+            c => answer.push(c),
+        }
+    }
+    if !answer.ends_with('\n') {
+        answer.push('\n');
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gdb::fake::debuggee;
+
+    #[test]
+    fn info_replay_is_qemus_line() {
+        let mut debuggee = debuggee(1000);
+        run(&mut debuggee, "seek 123");
+        assert_eq!(
+            run(&mut debuggee, "info replay"),
+            "Replaying execution 'fake.rec': instruction count = 123\n"
+        );
+    }
+
+    #[test]
+    fn seeks_go_where_they_say() {
+        let mut debuggee = debuggee(1000);
+        for (command, position) in [
+            ("seek 500", 500),
+            ("seek +7", 507),
+            ("seek -10", 497),
+            ("seek 25%", 250),
+            ("seek end", 1000),
+            ("seek start", 0),
+            ("replay_seek 0x10", 16),
+            ("seek 801ns", 101),
+            ("seek -9999", 0),
+        ] {
+            let answer = run(&mut debuggee, command);
+            assert_eq!(debuggee.history.position(), Icount(position), "{command}");
+            assert!(answer.starts_with(&format!("position {position} of 1000")), "{command}: {answer}");
+        }
+    }
+
+    #[test]
+    fn a_seek_says_that_gdb_must_look_again() {
+        let mut debuggee = debuggee(1000);
+        assert!(run(&mut debuggee, "seek 5").contains("maint flush register-cache"));
+        assert!(!run(&mut debuggee, "seek 5").contains("maint"));
+    }
+
+    #[test]
+    fn nonsense_is_answered_and_moves_nothing() {
+        let mut debuggee = debuggee(1000);
+        run(&mut debuggee, "seek 5");
+        for bad in [
+            "seek",
+            "seek 1 2",
+            "seek 1001",
+            "seek +99999999999999999999",
+            "seek 9s",
+            "replay_seek x",
+            "replay_seek",
+            "replay_break 1001",
+            "info",
+            "info registers",
+            "fly",
+            "\u{fffd}",
+        ] {
+            assert!(run(&mut debuggee, bad).starts_with("error: "), "{bad}");
+            assert_eq!(debuggee.history.position(), Icount(5));
+        }
+    }
+
+    #[test]
+    fn help_fits_a_terminal() {
+        let mut debuggee = debuggee(10);
+        assert!(run(&mut debuggee, "help").lines().all(|line| line.len() <= 80));
+    }
+
+    #[test]
+    fn the_console_is_shown_without_its_control_characters() {
+        let mut debuggee = debuggee(10);
+        assert_eq!(run(&mut debuggee, "console"), "hello\n\\u{1b}[1mworld\n");
+    }
+}

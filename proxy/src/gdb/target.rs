@@ -1,0 +1,306 @@
+//! The recording as gdbstub's target: registers, memory and breakpoints.
+
+use super::arch::{GRegisters, RegNumber, Width, X86};
+use super::breakpoints::{BreakTable, Kind};
+use super::history::History;
+use super::link::Link;
+use super::regs::{Layout, Moment};
+use super::resume::Resume;
+use super::xml::target_xml;
+use gdbstub::common::Signal;
+use gdbstub::target::ext::base::BaseOps;
+use gdbstub::target::ext::base::reverse_exec::{ReverseCont, ReverseContOps, ReverseStep, ReverseStepOps};
+use gdbstub::target::ext::base::single_register_access::{SingleRegisterAccess, SingleRegisterAccessOps};
+use gdbstub::target::ext::base::singlethread::{
+    SingleThreadBase, SingleThreadRangeStepping, SingleThreadRangeSteppingOps, SingleThreadResume,
+    SingleThreadResumeOps, SingleThreadSingleStep, SingleThreadSingleStepOps,
+};
+use gdbstub::target::ext::breakpoints::{
+    Breakpoints, BreakpointsOps, HwBreakpoint, HwBreakpointOps, HwWatchpoint, HwWatchpointOps, SwBreakpoint,
+    SwBreakpointOps, WatchKind,
+};
+use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd, MonitorCmdOps};
+use gdbstub::target::ext::target_description_xml_override::{
+    TargetDescriptionXmlOverride, TargetDescriptionXmlOverrideOps,
+};
+use gdbstub::target::{Target, TargetError, TargetResult};
+use snapshots::Direction;
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use vm::LinAddr;
+
+/// EFAULT: the error of an address that is not mapped.
+const E_FAULT: u8 = 14;
+/// EINVAL.
+const E_INVAL: u8 = 22;
+/// Console output for the debugger goes in pieces of this size.
+const CONSOLE_PIECE_BYTES: usize = 1024;
+
+/// A recording that is being debugged. It outlives the debuggers that come and go.
+pub struct Debuggee {
+    pub(super) history: Box<dyn History>,
+    pub(super) breaks: BreakTable,
+    /// What the debugger has told the machine to do.
+    pub(super) pending: Option<Resume>,
+    layout: Layout,
+    xml: String,
+    link: Option<Rc<RefCell<Link>>>,
+    quit: Arc<AtomicBool>,
+}
+
+impl Debuggee {
+    /// A recording shown with registers of `width`; whatever runs stops when `quit` is set.
+    pub fn new(history: Box<dyn History>, width: Width, quit: Arc<AtomicBool>) -> Debuggee {
+        let layout = Layout::new(width);
+        Debuggee {
+            history,
+            breaks: BreakTable::default(),
+            pending: None,
+            xml: target_xml(&layout),
+            layout,
+            link: None,
+            quit,
+        }
+    }
+
+    /// The recording.
+    pub fn history(&mut self) -> &mut dyn History {
+        self.history.as_mut()
+    }
+
+    /// A debugger is there: its Ctrl-C stops what runs.
+    pub fn attach(&mut self, link: Rc<RefCell<Link>>) {
+        self.link = Some(link);
+    }
+
+    /// The debugger is gone, and its breakpoints go too.
+    pub fn detach(&mut self) {
+        self.link = None;
+        self.pending = None;
+        self.breaks.clear(self.history.as_mut());
+        self.history.set_position_break(None);
+    }
+
+    /// Whether what runs is to stop; to be asked again and again.
+    pub(super) fn interrupter(&self) -> impl FnMut() -> bool + use<> {
+        let link = self.link.clone();
+        let quit = Arc::clone(&self.quit);
+        move || quit.load(Ordering::Relaxed) || link.as_ref().is_some_and(|l| l.borrow_mut().interrupted())
+    }
+
+    /// Reads memory up to the first byte that is not mapped.
+    pub fn read_memory(&self, addr: u64, len: usize) -> Vec<u8> {
+        // An access does not go on from the last address to the first.
+        let most = usize::try_from(u64::MAX - addr).unwrap_or(usize::MAX).saturating_add(1);
+        let mut bytes = vec![0; len.min(most)];
+        let read = self.history.read_linear(LinAddr(addr), &mut bytes);
+        bytes.truncate(read);
+        bytes
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { position: self.history.position(), now: self.history.now() }
+    }
+}
+
+impl Target for Debuggee {
+    type Arch = X86;
+    type Error = Infallible;
+
+    fn base_ops(&mut self) -> BaseOps<'_, X86, Infallible> {
+        BaseOps::SingleThread(self)
+    }
+
+    // LLDB does not undo run-length encoding in every reply that it reads.
+    fn use_rle(&self) -> bool {
+        false
+    }
+
+    fn support_breakpoints(&mut self) -> Option<BreakpointsOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_monitor_cmd(&mut self) -> Option<MonitorCmdOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_target_description_xml_override(
+        &mut self,
+    ) -> Option<TargetDescriptionXmlOverrideOps<'_, Self>> {
+        Some(self)
+    }
+}
+
+impl SingleThreadBase for Debuggee {
+    fn read_registers(&mut self, regs: &mut GRegisters) -> TargetResult<(), Self> {
+        *regs = GRegisters::new(&self.layout, &self.history.cpu());
+        Ok(())
+    }
+
+    fn write_registers(&mut self, _regs: &GRegisters) -> TargetResult<(), Self> {
+        Err(TargetError::Errno(E_INVAL))
+    }
+
+    fn support_single_register_access(&mut self) -> Option<SingleRegisterAccessOps<'_, (), Self>> {
+        Some(self)
+    }
+
+    fn read_addrs(&mut self, start: u64, data: &mut [u8]) -> TargetResult<usize, Self> {
+        match self.history.read_linear(LinAddr(start), data) {
+            0 if !data.is_empty() => Err(TargetError::Errno(E_FAULT)),
+            n => Ok(n),
+        }
+    }
+
+    fn write_addrs(&mut self, _start: u64, _data: &[u8]) -> TargetResult<(), Self> {
+        Err(TargetError::Errno(E_INVAL))
+    }
+
+    fn support_resume(&mut self) -> Option<SingleThreadResumeOps<'_, Self>> {
+        Some(self)
+    }
+}
+
+impl SingleRegisterAccess<()> for Debuggee {
+    fn read_register(&mut self, _tid: (), reg: RegNumber, buf: &mut [u8]) -> TargetResult<usize, Self> {
+        let value =
+            self.layout.read(reg.0, &self.history.cpu(), self.moment()).ok_or(TargetError::Errno(E_INVAL))?;
+        buf.get_mut(..value.len()).ok_or(TargetError::NonFatal)?.copy_from_slice(&value);
+        Ok(value.len())
+    }
+
+    fn write_register(&mut self, _tid: (), _reg: RegNumber, _val: &[u8]) -> TargetResult<(), Self> {
+        Err(TargetError::Errno(E_INVAL))
+    }
+}
+
+impl SingleThreadResume for Debuggee {
+    fn resume(&mut self, _signal: Option<Signal>) -> Result<(), Infallible> {
+        self.pending = Some(Resume::Continue(Direction::Forward));
+        Ok(())
+    }
+
+    fn support_single_step(&mut self) -> Option<SingleThreadSingleStepOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_range_step(&mut self) -> Option<SingleThreadRangeSteppingOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_reverse_step(&mut self) -> Option<ReverseStepOps<'_, (), Self>> {
+        Some(self)
+    }
+
+    fn support_reverse_cont(&mut self) -> Option<ReverseContOps<'_, (), Self>> {
+        Some(self)
+    }
+}
+
+impl SingleThreadSingleStep for Debuggee {
+    fn step(&mut self, _signal: Option<Signal>) -> Result<(), Infallible> {
+        self.pending = Some(Resume::Step(Direction::Forward));
+        Ok(())
+    }
+}
+
+impl SingleThreadRangeStepping for Debuggee {
+    fn resume_range_step(&mut self, start: u64, end: u64) -> Result<(), Infallible> {
+        self.pending = Some(Resume::RangeStep(start..end));
+        Ok(())
+    }
+}
+
+impl ReverseStep<()> for Debuggee {
+    fn reverse_step(&mut self, _tid: ()) -> Result<(), Infallible> {
+        self.pending = Some(Resume::Step(Direction::Reverse));
+        Ok(())
+    }
+}
+
+impl ReverseCont<()> for Debuggee {
+    fn reverse_cont(&mut self) -> Result<(), Infallible> {
+        self.pending = Some(Resume::Continue(Direction::Reverse));
+        Ok(())
+    }
+}
+
+impl Breakpoints for Debuggee {
+    fn support_sw_breakpoint(&mut self) -> Option<SwBreakpointOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_hw_breakpoint(&mut self) -> Option<HwBreakpointOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_hw_watchpoint(&mut self) -> Option<HwWatchpointOps<'_, Self>> {
+        Some(self)
+    }
+}
+
+impl SwBreakpoint for Debuggee {
+    fn add_sw_breakpoint(&mut self, addr: u64, _kind: usize) -> TargetResult<bool, Self> {
+        Ok(self.breaks.add(self.history.as_mut(), Kind::Software, LinAddr(addr)))
+    }
+
+    fn remove_sw_breakpoint(&mut self, addr: u64, _kind: usize) -> TargetResult<bool, Self> {
+        self.breaks.remove(self.history.as_mut(), Kind::Software, LinAddr(addr));
+        Ok(true)
+    }
+}
+
+impl HwBreakpoint for Debuggee {
+    fn add_hw_breakpoint(&mut self, addr: u64, _kind: usize) -> TargetResult<bool, Self> {
+        Ok(self.breaks.add(self.history.as_mut(), Kind::Hardware, LinAddr(addr)))
+    }
+
+    fn remove_hw_breakpoint(&mut self, addr: u64, _kind: usize) -> TargetResult<bool, Self> {
+        self.breaks.remove(self.history.as_mut(), Kind::Hardware, LinAddr(addr));
+        Ok(true)
+    }
+}
+
+impl HwWatchpoint for Debuggee {
+    fn add_hw_watchpoint(&mut self, addr: u64, len: u64, kind: WatchKind) -> TargetResult<bool, Self> {
+        Ok(kind == WatchKind::Write && self.breaks.watch(self.history.as_mut(), LinAddr(addr), len))
+    }
+
+    fn remove_hw_watchpoint(&mut self, addr: u64, len: u64, _kind: WatchKind) -> TargetResult<bool, Self> {
+        self.breaks.unwatch(self.history.as_mut(), LinAddr(addr), len);
+        Ok(true)
+    }
+}
+
+impl MonitorCmd for Debuggee {
+    fn handle_monitor_cmd(&mut self, cmd: &[u8], mut out: ConsoleOutput<'_>) -> Result<(), Infallible> {
+        let answer = super::monitor::run(self, &String::from_utf8_lossy(cmd));
+        for piece in answer.as_bytes().chunks(CONSOLE_PIECE_BYTES) {
+            out.write_raw(piece);
+            out.flush();
+        }
+        Ok(())
+    }
+}
+
+impl TargetDescriptionXmlOverride for Debuggee {
+    fn target_description_xml(
+        &self,
+        annex: &[u8],
+        offset: u64,
+        length: usize,
+        buf: &mut [u8],
+    ) -> TargetResult<usize, Self> {
+        if annex != b"target.xml" {
+            return Err(TargetError::NonFatal);
+        }
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = self.xml.as_bytes().get(start..).unwrap_or(&[]);
+        let count = rest.len().min(length).min(buf.len());
+        buf[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+}

@@ -1,0 +1,404 @@
+//! `retrograde record`: runs a machine while its host ends, script and stop conditions are served between slices.
+
+use crate::cli::{Pace, RecordArgs};
+use crate::ending::{self, describe};
+use crate::host_serial::{HostSerial, Hotkey, HotkeyFilter, RawTerminal, SerialSpec, wait_readable};
+use crate::machine_args;
+use crate::script::{Action, Script, ScriptRun, Stream, View};
+use crate::signals::Signals;
+use crate::typist::Typist;
+use crate::units::human_bytes;
+use crate::until::{Finder, Until};
+use anyhow::{Context, Result, anyhow, bail};
+use snapshots::{EndReason, Recorder, RecorderOptions};
+use std::collections::VecDeque;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+use vm::units::NS_PER_STEP;
+use vm::{Exit, Input, Output, VmTime};
+
+/// Steps of one slice: some milliseconds of the host, which is how long input waits.
+const SLICE_STEPS: u64 = 1_000_000;
+/// Virtual time that a slice may skip while the guest is halted.
+const SLICE_HALT_NS: u64 = 10_000_000;
+/// Ten bits at 115200 baud: input comes no faster than that line would bring it.
+const NS_PER_SERIAL_BYTE: u64 = 86_806;
+/// Bytes that enter a port at one position at most: the depth of a 16550A's FIFO.
+const SERIAL_BURST_BYTES: usize = 16;
+const PORTS_MAX: usize = 4;
+
+/// Runs the subcommand; the exit status.
+pub fn run(args: &RecordArgs) -> Result<u8> {
+    let script = args.script.as_ref().map(|path| load_script(path)).transpose()?;
+    let specs = serial_specs(args)?;
+    if args.output.exists() && !args.force {
+        bail!("{} exists; give --force to overwrite it, or another name to -o", args.output.display());
+    }
+    let machine = machine_args::build(&args.machine)?;
+    let ports = specs.iter().map(Port::open).collect::<Result<Vec<_>>>()?;
+    let debugcon = HostSerial::open(&args.debugcon).context("--debugcon")?;
+    let signals = Signals::catch()?;
+    let options = RecorderOptions { checkpoint_every: args.checkpoint_every };
+    let recorder = Recorder::create(&args.output, args.force, machine, options)
+        .with_context(|| format!("cannot record to {}", args.output.display()))?;
+    let terminal = specs.contains(&SerialSpec::Stdio).then(RawTerminal::enter).flatten();
+    if terminal.is_some() {
+        eprintln!("retrograde: recording; Ctrl-A x ends it, Ctrl-A h helps");
+    }
+    let run = Run {
+        recorder,
+        ports,
+        debugcon,
+        hotkeys: terminal.is_some().then(HotkeyFilter::default),
+        until: args.until.iter().cloned().map(Condition::new).collect(),
+        script: script.map(ScriptRun::new),
+        typist: Typist::default(),
+        signals,
+        pace: args.pace,
+        began: Instant::now(),
+        idle: false,
+    };
+    let ended = run.run();
+    drop(terminal);
+    report(args, ended?)
+}
+
+fn load_script(path: &std::path::Path) -> Result<Script> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("--script: cannot read {shown}"))?;
+    Script::parse(&text).map_err(|e| anyhow!("--script: {shown}, {e}"))
+}
+
+fn serial_specs(args: &RecordArgs) -> Result<Vec<SerialSpec>> {
+    let stdio_users = args.serial.iter().filter(|s| **s == SerialSpec::Stdio).count();
+    if stdio_users > 1 {
+        bail!("--serial stdio can be given once; send the other ports to file:PATH, a socket or none");
+    }
+    if args.serial.len() > PORTS_MAX {
+        bail!("--serial can be given {PORTS_MAX} times: a PC has {PORTS_MAX} serial ports");
+    }
+    Ok(match (args.serial.is_empty(), args.script.is_some()) {
+        (false, _) => args.serial.clone(),
+        // A script's run must not depend on what standard input happens to be.
+        (true, true) => vec![SerialSpec::Stdout],
+        (true, false) => vec![SerialSpec::Stdio],
+    })
+}
+
+/// A serial port with what is on its way to the guest.
+struct Port {
+    host: HostSerial,
+    queue: VecDeque<u8>,
+    /// When the line has brought what was injected last.
+    free_at: VmTime,
+}
+
+impl Port {
+    fn open(spec: &SerialSpec) -> Result<Port> {
+        let host = HostSerial::open(spec).context("--serial")?;
+        Ok(Port { host, queue: VecDeque::new(), free_at: VmTime(0) })
+    }
+}
+
+/// A stop condition, with what it has seen.
+struct Condition {
+    until: Until,
+    /// For a text: one finder for each serial port, and one for each debug console.
+    finders: Vec<Finder>,
+    held: bool,
+}
+
+impl Condition {
+    fn new(until: Until) -> Condition {
+        let finders = match &until {
+            Until::Console(text) => vec![Finder::new(text.as_bytes()); PORTS_MAX + 1],
+            _ => Vec::new(),
+        };
+        Condition { until, finders, held: false }
+    }
+
+    fn output(&mut self, channel: usize, bytes: &[u8]) {
+        if let Some(finder) = self.finders.get_mut(channel) {
+            self.held |= finder.feed(bytes).is_some();
+        }
+    }
+}
+
+/// How a run ended.
+struct Ended {
+    reason: EndReason,
+    /// The script's line that was not done.
+    script_waiting: Option<String>,
+    position: u64,
+    now: VmTime,
+    took: Duration,
+}
+
+/// A recording being made.
+struct Run {
+    recorder: Recorder,
+    ports: Vec<Port>,
+    debugcon: HostSerial,
+    hotkeys: Option<HotkeyFilter>,
+    until: Vec<Condition>,
+    script: Option<ScriptRun>,
+    typist: Typist,
+    signals: Signals,
+    pace: Pace,
+    began: Instant,
+    /// The guest waits for input and no timer runs: virtual time stands still.
+    idle: bool,
+}
+
+impl Run {
+    fn run(mut self) -> Result<Ended> {
+        let reason = loop {
+            if let Some(reason) = self.between_slices()? {
+                break reason;
+            }
+            let (steps, halt_ns) = self.slice();
+            let exit = self.recorder.run(steps, halt_ns)?;
+            self.deliver_output();
+            self.idle = exit == Exit::Idle;
+            if let Some(reason) = ending::of_exit(exit)? {
+                break reason;
+            }
+        };
+        let script_waiting = self.script.as_ref().and_then(ScriptRun::waiting);
+        let ended = Ended {
+            script_waiting,
+            position: self.recorder.machine().position().0,
+            now: self.recorder.now(),
+            took: self.began.elapsed(),
+            reason: reason.clone(),
+        };
+        self.recorder.finish(reason).context("cannot finish the recording")?;
+        Ok(ended)
+    }
+
+    /// Everything from outside: signals, stop conditions, host input, the script. Why to end, if so.
+    fn between_slices(&mut self) -> Result<Option<EndReason>> {
+        loop {
+            if self.signals.caught() || self.read_hosts() {
+                return Ok(Some(EndReason::Interrupted));
+            }
+            if let Some(until) = self.condition_holds() {
+                return Ok(Some(EndReason::Until(until)));
+            }
+            if self.run_script()? {
+                return Ok(Some(EndReason::Until("the script's `quit`".into())));
+            }
+            let injected = self.inject_due()?;
+            if self.idle && !injected {
+                if let Some(reason) = self.wait_for_input() {
+                    return Ok(Some(reason));
+                }
+                continue;
+            }
+            self.keep_pace();
+            return Ok(None);
+        }
+    }
+
+    /// The idle guest waits, and so do we. Why to end, if nothing can ever come.
+    fn wait_for_input(&mut self) -> Option<EndReason> {
+        if self.ports.iter().any(|p| p.host.is_open()) {
+            self.wait(None);
+            return None;
+        }
+        let waiting = self.script.as_ref().and_then(ScriptRun::waiting);
+        Some(waiting.map_or_else(
+            || EndReason::Until("the guest waits for input, and none can come".into()),
+            EndReason::ScriptWaiting,
+        ))
+    }
+
+    /// Waits for host input or a signal.
+    fn wait(&self, timeout: Option<Duration>) {
+        let mut inputs = vec![self.signals.descriptor()];
+        inputs.extend(self.ports.iter().filter_map(|p| p.host.input()));
+        wait_readable(&inputs, timeout);
+    }
+
+    /// Under `--pace realtime`, waits until the host's clock has caught up with the guest's.
+    fn keep_pace(&self) {
+        while self.pace == Pace::Realtime && !self.signals.caught() {
+            let ahead = Duration::from_nanos(self.recorder.now().0).saturating_sub(self.began.elapsed());
+            if ahead < Duration::from_millis(1) {
+                return;
+            }
+            let inputs = [self.signals.descriptor()];
+            wait_readable(&inputs, Some(ahead));
+        }
+    }
+
+    /// Takes what the hosts have for ports that have nothing on the way. True if the user wants to end.
+    fn read_hosts(&mut self) -> bool {
+        for port in &mut self.ports {
+            if !port.queue.is_empty() {
+                continue;
+            }
+            let bytes = port.host.read_ready(SERIAL_BURST_BYTES);
+            // Only standard input has hotkeys, and only one port can have that.
+            let (bytes, hotkey) = match self.hotkeys.as_mut() {
+                Some(filter) if port.host.is_stdio() => filter.filter(&bytes),
+                _ => (bytes, None),
+            };
+            port.queue.extend(bytes);
+            match hotkey {
+                Some(Hotkey::Quit) => return true,
+                Some(Hotkey::Help) => eprintln!(
+                    "\nCtrl-A x  end the recording\nCtrl-A h  this help\nCtrl-A Ctrl-A  send Ctrl-A to the guest"
+                ),
+                None => {}
+            }
+        }
+        false
+    }
+
+    fn condition_holds(&self) -> Option<String> {
+        let position = self.recorder.machine().position().0;
+        let now = self.recorder.now().0;
+        let holds = |c: &&Condition| match c.until {
+            Until::Insns(n) => position >= n,
+            Until::TimeNs(ns) => now >= ns || self.idle,
+            Until::Console(_) => c.held,
+            Until::PowerOff => false,
+        };
+        self.until.iter().find(holds).map(|c| c.until.to_string())
+    }
+
+    /// Does what the script says is to be done now. True if it quits.
+    fn run_script(&mut self) -> Result<bool> {
+        let Some(script) = self.script.as_mut() else { return Ok(false) };
+        loop {
+            let view = View {
+                position: self.recorder.machine().position(),
+                now: self.recorder.now(),
+                input_drained: self.typist.is_done() && self.ports.iter().all(|p| p.queue.is_empty()),
+                idle: self.idle,
+            };
+            match script.next_action(view) {
+                None => return Ok(false),
+                Some(Action::Send(bytes)) => {
+                    let port =
+                        self.ports.first_mut().context("the script sends to a port that is not there")?;
+                    port.queue.extend(bytes);
+                }
+                Some(Action::Keys(chords)) => self.typist.type_chords(&chords, view.now),
+                Some(Action::Power) => self.recorder.inject(Input::PowerButton)?,
+                Some(Action::Reset) => self.recorder.inject(Input::Reset)?,
+                Some(Action::Quit) => return Ok(true),
+            }
+        }
+    }
+
+    /// Injects serial bytes and keys whose time has come. True if there were any.
+    fn inject_due(&mut self) -> Result<bool> {
+        let now = self.recorder.now();
+        let mut any = false;
+        for (index, port) in self.ports.iter_mut().enumerate() {
+            if port.queue.is_empty() || (now < port.free_at && !self.idle) {
+                continue;
+            }
+            let count = port.queue.len().min(SERIAL_BURST_BYTES);
+            let bytes: Vec<u8> = port.queue.drain(..count).collect();
+            port.free_at = now.plus_ns(NS_PER_SERIAL_BYTE * count as u64);
+            self.recorder.inject(Input::Serial { port: u8::try_from(index)?, bytes })?;
+            any = true;
+        }
+        while let Some(scancode) = self.typist.due(now, self.idle) {
+            self.recorder.inject(Input::Key { scancode })?;
+            any = true;
+            if self.idle {
+                // The next key waits until the guest has seen this one.
+                break;
+            }
+        }
+        Ok(any)
+    }
+
+    /// How far the next slice may go: to the next moment at which something is to be looked at.
+    fn slice(&self) -> (u64, u64) {
+        let position = self.recorder.machine().position().0;
+        let now = self.recorder.now().0;
+        let mut steps = SLICE_STEPS;
+        let mut halt_ns = SLICE_HALT_NS;
+        let mut until_step = |at: u64| steps = steps.min(at.saturating_sub(position).max(1));
+        let mut until_time = |at: u64| halt_ns = halt_ns.min(at.saturating_sub(now).max(1));
+        for condition in &self.until {
+            match condition.until {
+                Until::Insns(n) => until_step(n),
+                Until::TimeNs(ns) => until_time(ns),
+                Until::Console(_) | Until::PowerOff => {}
+            }
+        }
+        if let Some((step, time)) = self.script.as_ref().map(ScriptRun::deadline) {
+            step.into_iter().for_each(|p| until_step(p.0));
+            time.into_iter().for_each(|t| until_time(t.0));
+        }
+        self.typist.next().into_iter().for_each(|t| until_time(t.0));
+        for port in self.ports.iter().filter(|p| !p.queue.is_empty()) {
+            until_time(port.free_at.0);
+        }
+        // Time passes with steps too.
+        (steps.min((halt_ns / NS_PER_STEP).saturating_add(1)), halt_ns)
+    }
+
+    /// Hands the guest's output to the hosts, the script and the stop conditions.
+    fn deliver_output(&mut self) {
+        let mut serial: [Vec<u8>; PORTS_MAX] = Default::default();
+        let mut debugcon = Vec::new();
+        for (_, output) in self.recorder.take_output() {
+            match output {
+                Output::Serial { port, byte } => {
+                    if let Some(bytes) = serial.get_mut(usize::from(port)) {
+                        bytes.push(byte);
+                    }
+                }
+                Output::Debugcon { byte, .. } => debugcon.push(byte),
+            }
+        }
+        for (index, bytes) in serial.iter().enumerate().filter(|(_, bytes)| !bytes.is_empty()) {
+            if let Some(port) = self.ports.get_mut(index) {
+                port.host.write(bytes);
+            }
+            self.watch_output(index, Stream::Serial, bytes);
+        }
+        if !debugcon.is_empty() {
+            self.debugcon.write(&debugcon);
+            self.watch_output(PORTS_MAX, Stream::Debugcon, &debugcon);
+        }
+    }
+
+    fn watch_output(&mut self, channel: usize, stream: Stream, bytes: &[u8]) {
+        for condition in &mut self.until {
+            condition.output(channel, bytes);
+        }
+        if let Some(script) = self.script.as_mut() {
+            script.output(stream, bytes);
+        }
+    }
+}
+
+/// The last line, and the exit status.
+fn report(args: &RecordArgs, ended: Ended) -> Result<u8> {
+    let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
+    let newline = if std::io::stdout().is_terminal() { "\n" } else { "" };
+    eprintln!(
+        "{newline}retrograde: {}: {} steps, {} virtual, {} in {:.1} s; ended by {}",
+        args.output.display(),
+        ended.position,
+        ended.now,
+        human_bytes(bytes),
+        ended.took.as_secs_f64(),
+        describe(&ended.reason)
+    );
+    if let Some(line) = &ended.script_waiting
+        && ended.reason != EndReason::Interrupted
+    {
+        let script = args.script.as_ref().map_or_else(String::new, |p| p.display().to_string());
+        eprintln!("retrograde: the run ended while the script {script} was still at {line}");
+    }
+    Ok(ending::exit_status(&ended.reason, ended.script_waiting.is_some()))
+}

@@ -1,0 +1,169 @@
+//! `retrograde serve`: one recording, one debugger at a time.
+
+use crate::cli::ServeArgs;
+use crate::gdb::Session;
+use crate::gdb::history::{History, Recorded};
+use crate::gdb::link::Link;
+use crate::gdb::monitor::go_to;
+use crate::gdb::target::Debuggee;
+use crate::open;
+use crate::place::Place;
+use crate::signals::Signals;
+use anyhow::{Context, Result, anyhow, bail};
+use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsRawFd;
+
+#[cfg(test)]
+mod tests;
+
+const LISTENER: Token = Token(0);
+const SIGNAL: Token = Token(1);
+const DEBUGGER: Token = Token(2);
+/// Debuggers that were turned away and may still be reading why.
+const TURNED_AWAY_MAX: usize = 8;
+
+/// Runs the subcommand; the exit status.
+pub fn run(args: &ServeArgs) -> Result<u8> {
+    let address = resolve(&args.gdb)?;
+    let (name, recording) = open::recording(&args.file)?;
+    // First of all the port, so that a busy one is known at once.
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!(
+            "cannot listen on {address}: choose another port, for example --gdb :{}",
+            address.port().wrapping_add(1)
+        )
+    })?;
+    let signals = Signals::catch()?;
+    let mut history = Recorded::new(name, recording)?;
+    // The mode at the end is asked for there; this is also where a session starts by default.
+    let end = history.end();
+    history.seek(end, &mut || signals.caught())?;
+    let width = args.arch.width(&history.cpu());
+    let mut debuggee = Debuggee::new(Box::new(history), width, signals.flag());
+    if args.at != Place::End {
+        go_to(&mut debuggee, args.at).map_err(|e| anyhow!("--at: {e}"))?;
+    }
+    let mut server = Server::new(listener, &signals)?;
+    announce(&args.file.display().to_string(), server.listener.local_addr()?, &mut debuggee);
+    server.run(&mut debuggee, &signals, args.once)?;
+    Ok(0)
+}
+
+fn announce(file: &str, address: SocketAddr, debuggee: &mut Debuggee) {
+    let history = debuggee.history();
+    println!("retrograde: {file}: at position {} of {}", history.position(), history.end());
+    let target =
+        if address.ip().is_loopback() { format!(":{}", address.port()) } else { address.to_string() };
+    println!("retrograde: listening on {address}, connect with: gdb -ex 'target remote {target}'");
+    // Whoever started this in a pipe waits for the line.
+    let _ = std::io::stdout().flush();
+}
+
+/// HOST:PORT, :PORT or PORT; the host is this machine's loopback unless another is named.
+fn resolve(text: &str) -> Result<SocketAddr> {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = if host.is_empty() { "127.0.0.1" } else { host };
+    let Ok(port) = port.parse::<u16>() else {
+        bail!("--gdb: `{text}` is no address; write HOST:PORT, :PORT or PORT, for example 127.0.0.1:1234");
+    };
+    (host, port)
+        .to_socket_addrs()
+        .with_context(|| format!("--gdb: cannot find the host of `{text}`"))?
+        .next()
+        .with_context(|| format!("--gdb: `{text}` has no address"))
+}
+
+/// The sockets.
+struct Server {
+    poll: Poll,
+    listener: TcpListener,
+    session: Option<Session>,
+    turned_away: VecDeque<TcpStream>,
+}
+
+impl Server {
+    fn new(mut listener: TcpListener, signals: &Signals) -> Result<Server> {
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let signal_fd = signals.descriptor().as_raw_fd();
+        poll.registry().register(&mut SourceFd(&signal_fd), SIGNAL, Interest::READABLE)?;
+        Ok(Server { poll, listener, session: None, turned_away: VecDeque::new() })
+    }
+
+    fn run(&mut self, debuggee: &mut Debuggee, signals: &Signals, once: bool) -> Result<()> {
+        let mut events = Events::with_capacity(16);
+        while !signals.caught() {
+            match self.poll.poll(&mut events, None) {
+                Err(e) if e.kind() != ErrorKind::Interrupted => {
+                    return Err(e).context("waiting for a debugger");
+                }
+                _ => {}
+            }
+            self.accept(debuggee);
+            let Some(session) = self.session.as_mut() else { continue };
+            if !session.serve(debuggee) {
+                self.end_session(debuggee);
+                if once {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, debuggee: &mut Debuggee) {
+        loop {
+            let (mut stream, peer) = match self.listener.accept() {
+                Ok(accepted) => accepted,
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                // Out of descriptors, or the peer is gone again: the next event tries anew.
+                Err(e) => return tracing::warn!("cannot accept a debugger: {e}"),
+            };
+            if self.session.is_some() {
+                tracing::info!("{peer}: turned away, a debugger is connected already");
+                self.turn_away(stream);
+                continue;
+            }
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            if let Err(e) = self.poll.registry().register(&mut stream, DEBUGGER, interest) {
+                tracing::warn!("cannot serve a debugger: {e}");
+                continue;
+            }
+            tracing::info!("{peer}: connected");
+            self.session = Some(Session::new(Link::new(stream), debuggee));
+        }
+    }
+
+    /// Answers the first packet that a debugger sends, before it is read. The connection stays for a while: closing it
+    /// at once could destroy the answer on its way.
+    fn turn_away(&mut self, mut stream: TcpStream) {
+        let reply =
+            crate::gdb::framing::packet(b"E.another debugger is connected; try again when it has left");
+        // If it does not even take this, nothing is lost.
+        let _ = stream.write_all(b"+").and_then(|()| stream.write_all(&reply));
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        if self.turned_away.len() >= TURNED_AWAY_MAX {
+            self.turned_away.pop_front();
+        }
+        self.turned_away.push_back(stream);
+    }
+
+    fn end_session(&mut self, debuggee: &mut Debuggee) {
+        if let Some(session) = self.session.take() {
+            let mut link = session.link().borrow_mut();
+            link.flush();
+            // It is closed next, which deregisters it as well.
+            let _ = self.poll.registry().deregister(link.stream_mut());
+        }
+        debuggee.detach();
+        self.turned_away.clear();
+        tracing::info!("the debugger has left");
+    }
+}

@@ -1,0 +1,277 @@
+//! The server over real sockets, in front of a fake history.
+
+use super::*;
+use crate::gdb::arch::Width;
+use crate::gdb::fake::FakeHistory;
+use crate::gdb::framing::packet;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// A server in a thread of its own; it ends when this is dropped.
+struct Running {
+    address: SocketAddr,
+    quit: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+fn start(end: u64) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let signals = Signals::detached().unwrap();
+    let quit = signals.flag();
+    let thread = std::thread::spawn(move || {
+        let mut debuggee = Debuggee::new(Box::new(FakeHistory::new(end)), Width::Bits64, signals.flag());
+        Server::new(listener, &signals).unwrap().run(&mut debuggee, &signals, false).unwrap();
+    });
+    Running { address, quit, thread: Some(thread) }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.quit.store(true, Ordering::Relaxed);
+        // Any event makes the server look at the flag.
+        drop(std::net::TcpStream::connect(self.address));
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Running {
+    fn connect(&self) -> Client {
+        let stream = std::net::TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Client { stream }
+    }
+}
+
+struct Client {
+    stream: std::net::TcpStream,
+}
+
+impl Client {
+    fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    fn byte(&mut self) -> u8 {
+        let mut byte = [0];
+        self.stream.read_exact(&mut byte).unwrap();
+        byte[0]
+    }
+
+    /// The next packet; what stands before it must be acknowledgements.
+    fn receive(&mut self) -> String {
+        let mut first = self.byte();
+        while first == b'+' {
+            first = self.byte();
+        }
+        assert_eq!(first, b'$');
+        let mut body = Vec::new();
+        loop {
+            match self.byte() {
+                b'#' => break,
+                byte => body.push(byte),
+            }
+        }
+        self.byte();
+        self.byte();
+        String::from_utf8(body).unwrap()
+    }
+
+    fn ask(&mut self, body: &str) -> String {
+        self.send(&packet(body.as_bytes()));
+        self.receive()
+    }
+}
+
+#[test]
+fn addresses_are_on_loopback_unless_they_name_a_host() {
+    for (text, address) in [
+        ("1234", "127.0.0.1:1234"),
+        (":0", "127.0.0.1:0"),
+        ("0.0.0.0:99", "0.0.0.0:99"),
+        ("[::1]:7", "[::1]:7"),
+    ] {
+        assert_eq!(resolve(text).unwrap().to_string(), address);
+    }
+    for bad in ["", ":", "host", "1.2.3.4:", ":70000", ":-1"] {
+        assert!(resolve(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_debugger_can_walk_both_ways_and_meets_both_ends() {
+    let server = start(1000);
+    let mut gdb = server.connect();
+    let features = gdb.ask("qSupported:multiprocess+;swbreak+;hwbreak+");
+    assert!(features.contains("ReverseStep+") && features.contains("ReverseContinue+"), "{features}");
+    assert_eq!(gdb.ask("QStartNoAckMode"), "OK");
+    assert_eq!(gdb.ask("bs"), "T05thread:p01.01;replaylog:begin;");
+    assert_eq!(gdb.ask("vCont;s:p1.1;c:p1.-1"), "T05thread:p01.01;");
+    assert_eq!(gdb.ask("p0"), "0100000000000000");
+    assert_eq!(gdb.ask("bs"), "T05thread:p01.01;");
+    assert_eq!(gdb.ask("vCont;c"), "T05thread:p01.01;replaylog:end;");
+    assert_eq!(gdb.ask("bc"), "T05thread:p01.01;replaylog:begin;");
+}
+
+#[test]
+fn breakpoints_and_watchpoints_are_told_apart() {
+    let server = start(1000);
+    let mut gdb = server.connect();
+    gdb.ask("qSupported:multiprocess+");
+    assert_eq!(gdb.ask("Z0,1004,1"), "OK");
+    assert_eq!(gdb.ask("vCont;c"), "T05thread:p01.01;swbreak:;");
+    assert_eq!(gdb.ask("z0,1004,1"), "OK");
+    assert_eq!(gdb.ask("Z1,1004,1"), "OK");
+    assert_eq!(gdb.ask("vCont;c"), "T05thread:p01.01;hwbreak:;");
+    assert_eq!(gdb.ask("z1,1004,1"), "OK");
+    assert_eq!(gdb.ask("Z2,2000,4"), "OK");
+    assert_eq!(gdb.ask("vCont;c"), "T05thread:p01.01;watch:2000;");
+    assert_eq!(gdb.ask("p0"), "6500000000000000");
+    assert_eq!(gdb.ask("bc"), "T05thread:p01.01;watch:2000;");
+    assert_eq!(gdb.ask("p0"), "6400000000000000");
+    assert!(gdb.ask("Z3,2000,4").starts_with("E."));
+    assert_eq!(gdb.ask("vCont;r1000,1008:p1.1"), "T05thread:p01.01;");
+    assert_eq!(gdb.ask("p0"), "6800000000000000");
+}
+
+#[test]
+fn memory_is_read_as_far_as_it_is_mapped() {
+    let server = start(10);
+    let mut gdb = server.connect();
+    assert_eq!(gdb.ask("m2ffe,4"), "9090");
+    assert_eq!(gdb.ask("m3000,4"), "E0e");
+    assert_eq!(gdb.ask("mffffffffffffffff,ffffffffffffffff"), "E0e");
+    assert_eq!(gdb.ask("m0,ffffffffffffffff").len(), 0x4000);
+    assert_eq!(gdb.ask("m0,0"), "");
+    assert!(gdb.ask("M0,1:00").contains("read-only"));
+    assert!(gdb.ask("P0=0000000000000000").contains("read-only"));
+}
+
+#[test]
+fn the_target_description_comes_in_pieces() {
+    let server = start(10);
+    let mut gdb = server.connect();
+    let mut xml = String::new();
+    loop {
+        let piece = gdb.ask(&format!("qXfer:features:read:target.xml:{:x},100", xml.len()));
+        xml.push_str(&piece[1..]);
+        if piece.starts_with('l') {
+            break;
+        }
+        assert!(piece.len() > 1);
+    }
+    assert!(xml.contains("i386:x86-64") && xml.ends_with("</target>\n"), "{xml}");
+    assert!(gdb.ask("qXfer:features:read:other.xml:0,100").starts_with('E'));
+    assert!(gdb.ask("qXfer:features:read:target.xml:ffffffffffffffff,ffffffffffffffff").starts_with('l'));
+}
+
+#[test]
+fn ctrl_c_stops_what_runs_and_later_packets_are_not_lost() {
+    let server = start(u64::MAX / 16);
+    let mut gdb = server.connect();
+    gdb.ask("QStartNoAckMode");
+    gdb.send(&packet(b"vCont;c"));
+    std::thread::sleep(Duration::from_millis(50));
+    let sent = Instant::now();
+    gdb.send(b"\x03$p0#a0");
+    assert_eq!(gdb.receive(), "T02thread:01;");
+    assert!(sent.elapsed() < Duration::from_millis(500), "{:?}", sent.elapsed());
+    assert_eq!(gdb.receive().len(), 16);
+    // One that comes when all is done stops nothing.
+    gdb.send(b"\x03");
+    assert_eq!(gdb.ask("vCont;s"), "T05thread:01;");
+}
+
+#[test]
+fn garbage_does_not_end_the_session() {
+    let server = start(10);
+    let mut gdb = server.connect();
+    gdb.send(b"GET / HTTP/1.1\r\n\r\n\0\xff$\xff\xfe#fd");
+    assert_eq!(gdb.receive(), "");
+    gdb.send(b"$g#00");
+    while gdb.byte() != b'-' {}
+    for body in ["vCont;zzz", "Z0,zz,1", "qRcmd,6", "p", "mzz,1", "vCont;r1,"] {
+        assert!(gdb.ask(body).starts_with("E."), "{body}");
+    }
+    gdb.send(&packet(&vec![b'a'; 100_000]));
+    assert_eq!(gdb.receive(), "E.packet too long");
+    assert_eq!(gdb.ask("qC"), "QCp1.1");
+}
+
+#[test]
+fn a_reply_is_repeated_when_it_was_damaged_on_the_way() {
+    let server = start(10);
+    let mut gdb = server.connect();
+    assert_eq!(gdb.ask("m0,2"), "9090");
+    gdb.send(b"-");
+    assert_eq!(gdb.receive(), "9090");
+}
+
+#[test]
+fn debuggers_come_and_go_and_leave_nothing_behind() {
+    let server = start(1000);
+    let mut first = server.connect();
+    assert_eq!(first.ask("Z0,1004,1"), "OK");
+    assert_eq!(first.ask("vCont;c"), "T05thread:01;swbreak:;");
+    first.send(b"$vCont;");
+    drop(first);
+    let mut second = connect_when_free(&server);
+    assert_eq!(second.ask("p0"), "0400000000000000");
+    assert_eq!(second.ask("vCont;c"), "T05thread:01;replaylog:end;");
+    assert_eq!(second.ask("D"), "OK");
+    for _ in 0..50 {
+        let mut client = connect_when_free(&server);
+        client.send(&packet(b"bc"));
+    }
+    assert!(connect_when_free(&server).ask("?").starts_with("T05"));
+}
+
+/// Connects, again and again while the server has not noticed that the debugger before is gone.
+fn connect_when_free(server: &Running) -> Client {
+    loop {
+        let mut client = server.connect();
+        if !client.ask("qC").starts_with("E.another") {
+            return client;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_second_debugger_is_told_to_wait() {
+    let server = start(10);
+    let mut first = server.connect();
+    first.ask("qC");
+    let mut second = server.connect();
+    assert!(second.receive().starts_with("E.another debugger"));
+    assert_eq!(second.stream.read(&mut [0]).unwrap(), 0);
+    assert_eq!(first.ask("qC"), "QCp1.1");
+}
+
+#[test]
+fn a_vanished_debugger_stops_what_runs() {
+    let server = start(u64::MAX / 16);
+    let mut gdb = server.connect();
+    gdb.send(&packet(b"vCont;c"));
+    std::thread::sleep(Duration::from_millis(20));
+    drop(gdb);
+    assert!(connect_when_free(&server).ask("?").starts_with("T05"));
+}
+
+#[test]
+fn monitor_commands_are_answered_on_the_console() {
+    let server = start(1000);
+    let mut gdb = server.connect();
+    let text = |body: String| {
+        let bytes: Vec<u8> =
+            (1..body.len()).step_by(2).map(|i| u8::from_str_radix(&body[i..i + 2], 16).unwrap()).collect();
+        String::from_utf8(bytes).unwrap()
+    };
+    let answer = text(gdb.ask("qRcmd,696e666f207265706c6179"));
+    assert_eq!(answer, "Replaying execution 'fake.rec': instruction count = 0\n");
+    assert_eq!(gdb.receive(), "OK");
+}
