@@ -111,7 +111,7 @@ impl Board {
             rtc: Rtc::new(config),
             keyboard: I8042::new(),
             uarts: std::array::from_fn(|_| Uart::new()),
-            pci: Pci::new(),
+            pci: if config.bios.is_empty() { Pci::new_without_firmware() } else { Pci::new() },
             pm: AcpiPm::new(),
             sysctl: SysCtl::new(),
             fw_cfg: FwCfg::new(config),
@@ -255,7 +255,7 @@ impl Board {
         for uart in &mut self.uarts {
             uart.reset(now);
         }
-        self.pci = Pci::new();
+        self.pci.reset();
         self.pm.reset(now);
         self.sysctl = SysCtl::new();
         self.fw_cfg.reset();

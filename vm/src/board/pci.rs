@@ -40,6 +40,7 @@ pub struct Pci {
     host: I440fx,
     isa: Piix3,
     pm: Piix4Pm,
+    without_firmware: bool,
 }
 
 impl Default for Pci {
@@ -51,17 +52,28 @@ impl Default for Pci {
 impl Pci {
     /// The bus and its chips after reset.
     pub fn new() -> Pci {
-        Pci { address: 0, host: I440fx::new(), isa: Piix3::new(), pm: Piix4Pm::new() }
+        Pci {
+            address: 0,
+            host: I440fx::new(),
+            isa: Piix3::new(),
+            pm: Piix4Pm::new(),
+            without_firmware: false,
+        }
     }
 
     /// The bus as firmware hands it to an operating system, for kernels that are loaded without firmware: shadow RAM
     /// readable and write protected, the PM I/O block at [`PM_BASE_WITHOUT_FIRMWARE`], its interrupt on IRQ 9. PIRQ
     /// routes stay off.
     pub fn new_without_firmware() -> Pci {
-        let mut pci = Pci::new();
+        let mut pci = Pci { without_firmware: true, ..Pci::new() };
         pci.host.protect_shadow_ram();
         pci.pm.enable(PM_BASE_WITHOUT_FIRMWARE);
         pci
+    }
+
+    /// The reset line: everything as it was at power-on.
+    pub fn reset(&mut self) {
+        *self = if self.without_firmware { Pci::new_without_firmware() } else { Pci::new() };
     }
 
     /// IN of `size` bytes; what nobody answers reads as ones.
