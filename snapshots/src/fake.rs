@@ -33,6 +33,7 @@ pub(crate) struct Toy {
     cpu: CpuState,
     board: Board,
     shut_down: bool,
+    in_rep: false,
     ram: Vec<u8>,
     dirty: BTreeSet<usize>,
     log: Option<VecDeque<InterruptTaken>>,
@@ -283,6 +284,10 @@ impl Replayer for Toy {
 
     fn cpu(&self) -> CpuState {
         self.cpu.clone()
+    }
+
+    fn in_rep(&self) -> bool {
+        false
     }
 
     fn save(&self) -> MachineState {

@@ -418,7 +418,7 @@ macro_rules! accessors {
         /// Reads the field at this offset.
         #[inline]
         pub fn $read(&self, offset: usize) -> $t {
-            assert!(offset + size_of::<$t>() <= layout::ENV_SIZE);
+            assert!(offset <= layout::ENV_SIZE - size_of::<$t>());
             // SAFETY: inside the register file, which lives as long as the engine; it is plain memory that only
             // this thread touches.
             unsafe { self.p.as_ptr().add(offset).cast::<$t>().read_unaligned() }
@@ -427,7 +427,7 @@ macro_rules! accessors {
         /// Writes the field at this offset.
         #[inline]
         pub fn $write(&self, offset: usize, value: $t) {
-            assert!(offset + size_of::<$t>() <= layout::ENV_SIZE);
+            assert!(offset <= layout::ENV_SIZE - size_of::<$t>());
             // SAFETY: as for reading.
             unsafe { self.p.as_ptr().add(offset).cast::<$t>().write_unaligned(value) }
         }
