@@ -1,7 +1,7 @@
 //! The guests that the other tests use do in QEMU what they are expected to do.
 
 use retrograde_tests::qemu::Qemu;
-use retrograde_tests::{GUEST_READY, busybox_initrd, debian_kernel, workspace_root};
+use retrograde_tests::{GUEST_READY, build_guest, busybox_initrd, debian_kernel, workspace_root};
 use std::fs;
 use std::time::Duration;
 
@@ -34,4 +34,33 @@ fn the_clobber_example_crashes_where_its_page_says() {
     let page = fs::read_to_string(kernel.with_file_name("README.md")).unwrap();
     let panic = console.lines().find(|line| line.starts_with("PANIC")).expect("a panic on the console");
     assert!(page.lines().any(|line| line == panic), "{panic}");
+}
+
+/// Runs a guest of ours; it ends with PASS on the console and in its exit status (0x10 << 1 | 1).
+fn passes(name: &str, cmdline: &str) -> String {
+    let (status, console) = Qemu::start(&build_guest(name), None, cmdline).wait_for_end(BOOT_LIMIT);
+    assert_eq!(status.code(), Some(33), "{name}: {console}");
+    assert!(console.lines().any(|line| line.trim() == "PASS"), "{name}: {console}");
+    console
+}
+
+#[test]
+fn the_loop_guest_runs_as_long_as_it_is_told() {
+    let short = passes("loop", "iterations=1000");
+    assert!(short.contains("loop: 1000 iterations"), "{short}");
+    let long = passes("loop", "quiet iterations=2000000");
+    assert!(long.contains("loop: 2000000 iterations"), "{long}");
+    assert_ne!(short.lines().nth(1), long.lines().nth(1), "another sum");
+}
+
+#[test]
+fn the_real_mode_guest_passes() {
+    let console = passes("real16", "");
+    assert!(console.starts_with("iesrtR"), "{console}");
+}
+
+#[test]
+fn the_long_mode_guest_passes() {
+    let console = passes("longmode", "");
+    assert!(console.starts_with("lkspxut"), "{console}");
 }

@@ -4,6 +4,8 @@
 //! following a recording; a [`Timeline`] is a session plus checkpoints, breakpoints and seeking. This crate knows no
 //! socket and no debugger.
 
+#[cfg(test)]
+mod fake;
 mod pages;
 pub mod recorder;
 pub mod recording;

@@ -16,13 +16,13 @@ pub(crate) type PageBytes = [u8; PAGE_SIZE];
 pub(crate) static ZERO_PAGE: PageBytes = [0; PAGE_SIZE];
 
 /// Children of a tree node, a power of two.
-const FAN_OUT: usize = 64;
+const FAN_OUT: usize = 16;
 /// `FAN_OUT` is 2 to this.
-const FAN_BITS: u32 = 6;
-/// Levels of the tree: enough for 2^24 pages, 64 GiB.
-const LEVELS: u32 = 4;
+const FAN_BITS: u32 = 4;
+/// Levels of the tree: enough for 2^20 pages, 4 GiB.
+const LEVELS: u32 = 5;
 /// What a page costs in memory beside its bytes: its share of the tree.
-const OVERHEAD_BYTES: usize = 1200;
+const OVERHEAD_BYTES: usize = 640;
 
 /// By what a page's contents are known: `None` for zeros.
 pub(crate) fn page_hash(bytes: &PageBytes) -> Option<u128> {

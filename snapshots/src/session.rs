@@ -101,11 +101,9 @@ impl<M: Replayer> Session<M> {
 
     /// Runs to `target`, or to what is met before it. Never goes back; `target` is at most the recording's end.
     pub fn run_to(&mut self, target: Icount) -> Result<Reached, Error> {
-        let log = self.recording.interrupts_between(self.position(), target).to_vec();
-        self.machine.follow(Some(log));
         while self.position() < target {
             self.inject_due()?;
-            let limit = self.limit(target);
+            let limit = self.follow_to(target);
             let before = (self.position(), self.machine.now());
             let exit = self.advance(limit)?;
             let moved = (self.position(), self.machine.now()) > before;
@@ -161,8 +159,9 @@ impl<M: Replayer> Session<M> {
             return Ok(());
         }
         let body = self.recording.read_checkpoint(checkpoint)?;
-        let (expected, actual) = difference(&body.state, &self.machine.save())
-            .unwrap_or_else(|| (format!("machine hash {expected:#018x}"), format!("{actual:#018x} (RAM differs)")));
+        let (expected, actual) = difference(&body.state, &self.machine.save()).unwrap_or_else(|| {
+            (format!("machine hash {expected:#018x}"), format!("{actual:#018x} (RAM differs)"))
+        });
         Err(self.diverged(expected, actual))
     }
 
@@ -195,7 +194,8 @@ impl<M: Replayer> Session<M> {
         let actual = self.hash()?;
         match hash {
             Some(expected) if expected != actual => {
-                Err(self.diverged(format!("machine hash {expected:#018x} at the end"), format!("{actual:#018x}")))
+                Err(self
+                    .diverged(format!("machine hash {expected:#018x} at the end"), format!("{actual:#018x}")))
             }
             _ => Ok(()),
         }
@@ -287,20 +287,27 @@ impl<M: Replayer> Session<M> {
         next.is_some_and(|(p, t, _)| (*p, *t) == (self.position(), self.machine.now()))
     }
 
-    /// How far the machine may run before something must be injected.
-    fn limit(&self, target: Icount) -> RunLimit {
+    /// How far the machine may run towards `target` before something must be injected. It is given the interrupts up to
+    /// there.
+    fn follow_to(&mut self, target: Icount) -> RunLimit {
         let here = self.position();
-        let forever = VmTime(u64::MAX);
-        match self.recording.inputs().get(self.next_input) {
-            // The CPU is halted here, and the input comes later at this same position.
-            Some((p, t, _)) if *p == here => RunLimit { position: Icount(here.0.saturating_add(1)), time: *t },
-            Some((p, _, _)) => RunLimit { position: target.min(*p), time: forever },
-            None => RunLimit { position: target, time: forever },
-        }
+        // No halt lasts longer than the recording.
+        let forever = self.recording.end_time();
+        let (limit, log_end) = match self.recording.inputs().get(self.next_input) {
+            // The CPU is halted here, and the input comes later at this same position: before any interrupt, which would
+            // be a step.
+            Some((p, t, _)) if *p == here => {
+                (RunLimit { position: Icount(here.0.saturating_add(1)), time: *t }, here)
+            }
+            Some((p, _, _)) => (RunLimit { position: target.min(*p), time: forever }, target.min(*p)),
+            None => (RunLimit { position: target, time: forever }, target),
+        };
+        self.machine.follow(Some(self.recording.interrupts_between(here, log_end).to_vec()));
+        limit
     }
 
     /// The hash of the machine as it is.
-    fn hash(&mut self) -> Result<u64, Error> {
+    pub(crate) fn hash(&mut self) -> Result<u64, Error> {
         self.changed();
         let state = encode_state(&self.machine.save());
         let state = state.map_err(|e| Error::Unrecordable {

@@ -341,18 +341,16 @@ impl<M: Replayer> Timeline<M> {
     /// Restores the best checkpoint for going to `target`, unless the machine is as near.
     fn approach(&mut self, target: Icount) -> Result<(), Error> {
         let here = self.position();
-        let best = self.checkpoints.before(target).unwrap_or(self.recording().start());
+        let best = self.checkpoints.before(target);
         let stay = self.session.has_arrived()
             && here <= target
             && (best <= here || target.0.saturating_sub(here.0) <= NEAR);
-        if stay { Ok(()) } else { self.restore(best) }
+        if stay { Ok(()) } else { self.restore_before(target) }
     }
 
-    /// Puts the machine where the checkpoint at `position` is.
-    fn restore(&mut self, position: Icount) -> Result<(), Error> {
-        let Some(to) = self.checkpoints.get(position)? else {
-            return Ok(());
-        };
+    /// Puts the machine where the nearest checkpoint at or before `target` is.
+    fn restore_before(&mut self, target: Icount) -> Result<(), Error> {
+        let to = self.checkpoints.nearest(target)?;
         let mut pages = self.session.changed().to_vec();
         pages.extend(self.base.changed(&to.pages));
         pages.sort_unstable();
@@ -365,7 +363,7 @@ impl<M: Replayer> Timeline<M> {
     /// Plants a checkpoint here unless there is one so near that it would gain little on the way to `target`.
     fn plant_unless_near(&mut self, target: Icount) -> Result<(), Error> {
         let here = self.position();
-        let gap = self.checkpoints.before(here).map_or(u64::MAX, |p| here.0 - p.0);
+        let gap = here.0.saturating_sub(self.checkpoints.before(here).0);
         if gap > target.0.saturating_sub(here.0) / 2 { self.plant() } else { Ok(()) }
     }
 

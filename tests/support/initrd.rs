@@ -10,16 +10,20 @@ use std::path::PathBuf;
 pub const GUEST_READY: &str = "RETROGRADE-GUEST-READY";
 
 /// Starts a shell on the console, and switches the power off when it ends.
-const INIT: &str = "#!/bin/busybox sh
+fn init() -> String {
+    format!(
+        "#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/ PS1='# '
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-echo RETROGRADE-GUEST-READY
+echo {GUEST_READY}
 setsid cttyhack sh
 poweroff -f
-";
+"
+    )
+}
 
 /// An uncompressed initial RAM disk with Debian's static busybox: a shell on the console, the same bytes every time.
 pub fn busybox_initrd() -> PathBuf {
@@ -33,7 +37,7 @@ pub fn busybox_initrd() -> PathBuf {
         // The kernel opens the console before anything is mounted.
         archive.character_device("dev/console", 5, 1);
         archive.executable("bin/busybox", &fs::read(&busybox).expect("the cached busybox"));
-        archive.executable("init", INIT.as_bytes());
+        archive.executable("init", init().as_bytes());
         fs::write(path, archive.finish()).expect("the initial RAM disk can be written");
     });
     initrd

@@ -6,7 +6,7 @@ use crate::board::{Board, Bus, Effects, Request};
 use crate::config::MachineConfig;
 use crate::cpu::count::Block;
 use crate::cpu::cpuid::{self, Model};
-use crate::cpu::delivery::{Cause, vector};
+use crate::cpu::delivery::{Cause, TripleFault, vector};
 use crate::cpu::engine::{Access, Engine, FETCH_FROM_DEVICE, Fill, Hooks, StartError, off};
 use crate::cpu::state::CpuState;
 use crate::cpu::tlb::{self, Miss};
@@ -247,6 +247,19 @@ impl Core {
         self.cpu.drop_stale_code();
     }
 
+    /// An undefined opcode: whether it is one that is executed here.
+    fn emulated(&mut self, step: u64) -> bool {
+        let (cx8, cx16) = self.model.compare_exchange();
+        let done = self.cpu.emulate(cx8, cx16).unwrap_or_else(|TripleFault| {
+            self.shut_down = true;
+            self.soft_limit = 0;
+            true
+        });
+        self.note_watch(step);
+        self.cpu.drop_stale_code();
+        done
+    }
+
     fn stop_engine(&mut self) {
         self.stopping = true;
         self.cpu.current.insns = 0;
@@ -309,14 +322,15 @@ impl Core {
                     Request::DebugExit(value) => Exit::DebugExit(value),
                 });
             }
+            // Before anything is returned: the chips at a position must not depend on how it was reached.
+            if self.event_time.is_some_and(|t| t <= self.now()) {
+                self.advance();
+            }
             if self.cpu.pos >= limit.position.0 {
                 return Some(Exit::Position);
             }
             if self.shut_down {
                 return Some(Exit::TripleFault);
-            }
-            if self.event_time.is_some_and(|t| t <= self.now()) {
-                self.advance();
             }
             let interrupted = match self.source {
                 Source::Board => self.interrupt_by_board(),
@@ -526,6 +540,9 @@ impl Hooks for Core {
             self.correct_position(u64::from(!software));
         }
         let step = self.cpu.pos.saturating_sub(1);
+        if vector == vector::UD && self.emulated(step) {
+            return;
+        }
         let cause = if software {
             Cause::Software
         } else {

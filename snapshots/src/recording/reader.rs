@@ -43,8 +43,7 @@ pub(super) fn open(path: &Path) -> Result<Recording, Error> {
     if !meta.is_file() {
         return Err(foreign("it is not a regular file"));
     }
-    let source =
-        Source { path: path.to_owned(), file: File::open(path).map_err(io)?, size: meta.len() };
+    let source = Source { path: path.to_owned(), file: File::open(path).map_err(io)?, size: meta.len() };
     source.check_header()?;
     let found = match source.read_index() {
         Some(entries) => Found { entries, progress: None, torn_at: None },
@@ -69,7 +68,8 @@ impl Source {
         if length < FILE_HEADER_BYTES {
             return Err(self.damaged(self.size, "it ends within the header"));
         }
-        let long = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let long =
+            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         if long(12) != crc32fast::hash(&header[..12]) {
             return Err(self.damaged(0, "the header's checksum is wrong"));
         }
@@ -114,8 +114,7 @@ impl Source {
 
     /// Takes in the chunk at `offset`; returns where the next one begins.
     fn scan_one(&self, offset: u64, found: &mut Found) -> Result<u64, Error> {
-        let header =
-            self.header_at(offset)?.ok_or_else(|| self.damaged(offset, "no chunk begins here"))?;
+        let header = self.header_at(offset)?.ok_or_else(|| self.damaged(offset, "no chunk begins here"))?;
         let place = Place { offset, length: header.length };
         let payload = self.payload(&header, place)?;
         let Some(kind) = self.kind(&header, offset)? else { return Ok(place.end()) };
@@ -161,7 +160,11 @@ impl Source {
                 }
             }
             // The magic may lie across the windows' border.
-            at += if length > CHUNK_MAGIC.len() { (length - CHUNK_MAGIC.len() + 1) as u64 } else { length as u64 };
+            at += if length > CHUNK_MAGIC.len() {
+                (length - CHUNK_MAGIC.len() + 1) as u64
+            } else {
+                length as u64
+            };
         }
         Ok(true)
     }
@@ -215,9 +218,7 @@ impl Source {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), Error> {
-        self.file
-            .read_exact_at(buf, offset)
-            .map_err(|source| Error::Io { path: self.path.clone(), source })
+        self.file.read_exact_at(buf, offset).map_err(|source| Error::Io { path: self.path.clone(), source })
     }
 
     fn damaged(&self, offset: u64, what: impl Into<String>) -> Error {

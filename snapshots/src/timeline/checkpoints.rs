@@ -35,22 +35,22 @@ impl Checkpoints {
         Checkpoints { recording, maps: Vec::new(), memory: BTreeMap::new(), meter: Meter::default(), budget }
     }
 
-    /// Position of the last checkpoint at or before `position`.
-    pub(super) fn before(&self, position: Icount) -> Option<Icount> {
-        let stored = self.recording.checkpoint_before(position);
-        let stored = stored.map(|i| self.recording.checkpoint_info(i).position);
-        stored.max(self.memory.range(..=position).next_back().map(|(p, _)| *p))
+    /// Position of the last checkpoint at or before `position`; the recording's first if there is none.
+    pub(super) fn before(&self, position: Icount) -> Icount {
+        let index = self.recording.checkpoint_before(position).unwrap_or(0);
+        let stored = self.recording.checkpoint_info(index).position;
+        self.memory.range(..=position).next_back().map_or(stored, |(p, _)| stored.max(*p))
     }
 
-    /// The checkpoint at exactly `position`.
-    pub(super) fn get(&mut self, position: Icount) -> Result<Option<Checkpoint>, Error> {
-        if let Some(checkpoint) = self.memory.get(&position) {
-            return Ok(Some(checkpoint.clone()));
+    /// The checkpoint that is the last at or before `position`; the recording's first if there is none.
+    pub(super) fn nearest(&mut self, position: Icount) -> Result<Checkpoint, Error> {
+        if let Some(checkpoint) = self.memory.get(&self.before(position)) {
+            return Ok(checkpoint.clone());
         }
-        let Some(index) = self.stored_at(position) else { return Ok(None) };
+        let index = self.recording.checkpoint_before(position).unwrap_or(0);
         let pages = self.stored_pages(index)?;
         let state = Arc::new(self.recording.read_checkpoint(index)?.state);
-        Ok(Some(Checkpoint { state, pages }))
+        Ok(Checkpoint { state, pages })
     }
 
     /// Number of the recording's checkpoint at exactly `position`.

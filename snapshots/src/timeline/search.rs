@@ -6,9 +6,9 @@
 //! its later half is searched first, so that the work stays in proportion to the interval's length and not to the stops.
 
 use super::{SLICE, Seen, Stop, Timeline};
+use crate::Replayer;
 use crate::recording::Error;
 use crate::session::Reached;
-use crate::Replayer;
 use vm::Icount;
 
 /// Steps between the checkpoints that a search leaves behind.
@@ -42,7 +42,7 @@ impl<M: Replayer> Timeline<M> {
     ) -> Result<Search, Error> {
         let mut high = high;
         while high > low {
-            let from = self.checkpoints.before(Icount(high.0 - 1)).unwrap_or(low).max(low);
+            let from = self.checkpoints.before(Icount(high.0 - 1)).max(low);
             match self.last_in(from, high, interrupted)? {
                 Search::Nothing => high = from,
                 other => return Ok(other),
@@ -82,10 +82,8 @@ impl<M: Replayer> Timeline<M> {
     /// Runs armed from here towards `to` and remembers the last stop, until `to` is reached or stops come too thick.
     fn sweep(&mut self, to: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Sweep, Error> {
         let start = self.session.position();
-        let mut last = self
-            .session
-            .met(&self.breakpoints)
-            .map(|a| Hit { position: start, stop: Stop::Breakpoint(a) });
+        let mut last =
+            self.session.met(&self.breakpoints).map(|a| Hit { position: start, stop: Stop::Breakpoint(a) });
         let mut hits = 0;
         let mut planted = start;
         // Up to where the machine ran on after the last write was seen: a further stop in there may have been missed.
@@ -104,8 +102,11 @@ impl<M: Replayer> Timeline<M> {
             let here = self.session.position();
             if let Some(hit) = found.filter(|hit| hit.position < to) {
                 hits += 1;
-                blind_to = if matches!(hit.stop, Stop::Watch(_)) { here } else { blind_to };
-                let next = Icount(hit.position.0.saturating_add(1));
+                let is_watch = matches!(hit.stop, Stop::Watch(_));
+                // A breakpoint where this run ended would not be seen by the next run either.
+                blind_to = if is_watch { Icount(here.0.saturating_add(1)) } else { blind_to };
+                // The instruction that a breakpoint is on may write to a watched place.
+                let next = Icount(hit.position.0.saturating_add(is_watch.into()));
                 last = Some(hit);
                 if hits >= MANY && to.0.saturating_sub(next.0) > SHORT || !self.session.has_arrived() {
                     return Ok(Sweep { last, rest: Rest::Unseen { from: next, to } });
@@ -119,7 +120,8 @@ impl<M: Replayer> Timeline<M> {
             }
         }
         let next = last.as_ref().map_or(start, |hit| Icount(hit.position.0.saturating_add(1)));
-        let rest = if next < blind_to { Rest::Unseen { from: next, to: blind_to.min(to) } } else { Rest::Done };
+        let rest =
+            if next < blind_to { Rest::Unseen { from: next, to: blind_to.min(to) } } else { Rest::Done };
         Ok(Sweep { last, rest })
     }
 

@@ -1,0 +1,262 @@
+//! The timeline against a naive one: a table of every position, made by one straight run.
+
+use super::*;
+use crate::EndReason;
+use crate::fake::{CODE, INSTRUCTIONS, Random, Toy, record};
+use std::path::Path;
+
+const STEPS: u64 = 30_000;
+
+/// What is known of a position.
+struct Moment {
+    hash: u64,
+    pc: LinAddr,
+    /// The instruction at `pc` runs next: no halt, no interrupt.
+    runs: bool,
+    /// First byte that the step from here writes.
+    writes: Option<u64>,
+}
+
+fn opened(path: &Path) -> Arc<Recording> {
+    Arc::new(Recording::open(path).unwrap())
+}
+
+fn recorded(dir: &Path, seed: u64, every: u64) -> Arc<Recording> {
+    let path = dir.join(format!("{seed}"));
+    record(&path, STEPS, seed, every).finish(EndReason::Until("enough".into())).unwrap();
+    opened(&path)
+}
+
+/// Every position, seen by stepping from the start.
+fn straight_run(recording: &Arc<Recording>) -> Vec<Moment> {
+    let mut session = Session::<Toy>::new(recording.clone()).unwrap();
+    session.arm(&BTreeSet::new(), &[(PhysAddr(0), 1 << 20)]);
+    let mut moments = Vec::new();
+    loop {
+        let here = session.position();
+        let cpu = session.machine().cpu();
+        let pc = LinAddr(cpu.linear_pc());
+        let runs = session.met(&BTreeSet::from([pc])).is_some();
+        let hash = session.hash().unwrap();
+        let writes = if here < recording.end() {
+            match session.run_to(Icount(here.0 + 1)).unwrap() {
+                Reached::Watchpoint { position, addr } => {
+                    assert_eq!(position, here);
+                    Some(addr.0)
+                }
+                _ => None,
+            }
+        } else {
+            None
+        };
+        moments.push(Moment { hash, pc, runs, writes });
+        if here == recording.end() {
+            return moments;
+        }
+    }
+}
+
+/// The naive timeline.
+struct Naive<'a> {
+    moments: &'a [Moment],
+    here: usize,
+    breakpoints: BTreeSet<LinAddr>,
+    watches: BTreeSet<Watch>,
+    position_break: Option<usize>,
+}
+
+impl Naive<'_> {
+    fn watch_of(&self, step: usize) -> Option<Watch> {
+        let addr = self.moments[step].writes?;
+        let hit = |a: u64| self.watches.iter().find(|w| (w.phys.0..w.phys.0 + w.len).contains(&a)).copied();
+        (addr..addr + 8).find_map(hit)
+    }
+
+    fn breakpoint_at(&self, at: usize) -> Option<LinAddr> {
+        let m = &self.moments[at];
+        (m.runs && self.breakpoints.contains(&m.pc)).then_some(m.pc)
+    }
+
+    fn forward_stop(&self, at: usize) -> Option<Stop> {
+        self.watch_of(at - 1).map(Stop::Watch).or(self.breakpoint_at(at).map(Stop::Breakpoint))
+    }
+
+    fn reverse_stop(&self, at: usize) -> Option<Stop> {
+        self.watch_of(at).map(Stop::Watch).or(self.breakpoint_at(at).map(Stop::Breakpoint))
+    }
+
+    fn end(&self) -> usize {
+        self.moments.len() - 1
+    }
+
+    fn step(&mut self, direction: Direction) -> Stop {
+        match direction {
+            Direction::Forward if self.here == self.end() => Stop::End,
+            Direction::Reverse if self.here == 0 => Stop::Begin,
+            Direction::Forward => {
+                self.here += 1;
+                self.forward_stop(self.here).unwrap_or(Stop::Step)
+            }
+            Direction::Reverse => {
+                self.here -= 1;
+                self.reverse_stop(self.here).unwrap_or(Stop::Step)
+            }
+        }
+    }
+
+    fn resume(&mut self, direction: Direction) -> Stop {
+        let start = self.here;
+        loop {
+            let (edge, stop) = match direction {
+                Direction::Forward => (self.end(), Stop::End),
+                Direction::Reverse => (0, Stop::Begin),
+            };
+            if self.here == edge {
+                return stop;
+            }
+            let met = match direction {
+                Direction::Forward => {
+                    self.here += 1;
+                    self.forward_stop(self.here)
+                }
+                Direction::Reverse => {
+                    self.here -= 1;
+                    self.reverse_stop(self.here)
+                }
+            };
+            let at_break =
+                self.position_break == Some(self.here) && self.here != start && self.here != self.end();
+            if let Some(stop) = met.or(at_break.then_some(Stop::Position)) {
+                return stop;
+            }
+        }
+    }
+}
+
+/// One random operation on both; they must agree.
+fn operate(real: &mut Timeline<Toy>, naive: &mut Naive, random: &mut Random) -> Stop {
+    let go = &mut || false;
+    let end = naive.end() as u64;
+    let direction = if random.next().is_multiple_of(2) { Direction::Forward } else { Direction::Reverse };
+    let kind = random.next() % 12;
+    let (expected, actual) = match kind {
+        0 => {
+            naive.here = (random.next() % (end + 1)) as usize;
+            (Stop::Position, real.seek(Icount(naive.here as u64), go).unwrap())
+        }
+        1..=4 => (naive.step(direction), real.step(direction).unwrap()),
+        5..=7 => (naive.resume(direction), real.resume(direction, go).unwrap()),
+        8 | 9 => {
+            let addr = LinAddr(CODE + random.next() % INSTRUCTIONS);
+            let here = naive.here as u64;
+            if kind == 8 && naive.breakpoints.len() < 3 {
+                assert_eq!(naive.breakpoints.insert(addr), real.add_breakpoint(addr));
+            } else {
+                for addr in std::mem::take(&mut naive.breakpoints) {
+                    assert!(real.remove_breakpoint(addr));
+                }
+            }
+            (Stop::Position, real.seek(Icount(here), go).unwrap())
+        }
+        10 => {
+            if naive.watches.len() < 2 {
+                let places = [0x8000, 0x9000, 0xa000, 0x1_8000 + random.next() % 4096, 0x1_f000];
+                let addr = LinAddr(places[(random.next() % 5) as usize]);
+                naive.watches.extend(real.add_watchpoint(addr, 1 + random.next() % 16));
+            } else {
+                for w in std::mem::take(&mut naive.watches) {
+                    assert!(real.remove_watchpoint(w.linear, w.len));
+                }
+            }
+            (Stop::Step, Stop::Step)
+        }
+        _ => {
+            let at = (!random.next().is_multiple_of(3)).then(|| random.next() % (end + 1));
+            naive.position_break = at.map(|a| a as usize);
+            real.set_position_break(at.map(Icount));
+            real.set_memory_budget((random.next() % 4) as usize * 300_000);
+            (Stop::Step, Stop::Step)
+        }
+    };
+    assert_eq!((naive.here as u64, &expected), (real.position().0, &actual), "{kind} {direction:?}");
+    assert_eq!(real.cpu().linear_pc(), naive.moments[naive.here].pc.0);
+    if random.next().is_multiple_of(8) {
+        assert_eq!(real.session.hash().unwrap(), naive.moments[naive.here].hash, "at {}", naive.here);
+    }
+    actual
+}
+
+#[test]
+fn every_answer_equals_that_of_a_table_of_all_positions() {
+    let dir = tempfile::tempdir().unwrap();
+    for (seed, every) in [(1, 3000), (2, 1_000_000), (3, 700)] {
+        let recording = recorded(dir.path(), seed, every);
+        let moments = straight_run(&recording);
+        let mut real = Timeline::<Toy>::on(recording).unwrap();
+        let mut naive = Naive {
+            moments: &moments,
+            here: 0,
+            breakpoints: BTreeSet::new(),
+            watches: BTreeSet::new(),
+            position_break: None,
+        };
+        let mut random = Random(seed);
+        let mut seen = [0; 6];
+        for _ in 0..1500 {
+            match operate(&mut real, &mut naive, &mut random) {
+                Stop::Breakpoint(_) => seen[0] += 1,
+                Stop::Watch(_) => seen[1] += 1,
+                Stop::Position => seen[2] += 1,
+                Stop::Begin => seen[3] += 1,
+                Stop::End => seen[4] += 1,
+                Stop::Step | Stop::Interrupted => seen[5] += 1,
+            }
+        }
+        assert!(seen.iter().all(|n| *n > 20), "{seen:?}");
+    }
+}
+
+#[test]
+fn the_next_step_back_starts_near() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path(), 9, 1_000_000);
+    let mut timeline = Timeline::<Toy>::on(recording).unwrap();
+    timeline.seek(Icount(29_000), &mut || false).unwrap();
+    let nearest = timeline.checkpoints.before(Icount(28_999));
+    assert!(29_000 - nearest.0 <= 1024, "{nearest}");
+    timeline.step(Direction::Reverse).unwrap();
+    assert_eq!(timeline.position(), Icount(28_999));
+}
+
+#[test]
+fn checkpoints_in_memory_keep_to_their_budget_and_stay_dense_near_the_present() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path(), 4, 1_000_000);
+    let mut timeline = Timeline::<Toy>::on(recording).unwrap();
+    for position in (0..STEPS).step_by(100) {
+        timeline.seek(Icount(position), &mut || false).unwrap();
+        timeline.plant().unwrap();
+    }
+    let all = timeline.checkpoints.in_memory();
+    timeline.set_memory_budget(4 << 20);
+    let kept = timeline.checkpoints.in_memory();
+    assert!(0 < kept && kept < all, "{kept} of {all}");
+    assert!(timeline.checkpoints.bytes() <= 4 << 20);
+    let near = timeline.checkpoints.before(timeline.position());
+    assert!(timeline.position().0 - near.0 <= 1000, "{near}");
+}
+
+#[test]
+fn an_interrupted_search_returns_to_where_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path(), 5, 1_000_000);
+    let mut timeline = Timeline::<Toy>::on(recording).unwrap();
+    timeline.seek(Icount(20_000), &mut || false).unwrap();
+    let hash = timeline.session.hash().unwrap();
+    timeline.add_breakpoint(LinAddr(0xdead));
+    assert_eq!(timeline.resume(Direction::Reverse, &mut || true).unwrap(), Stop::Interrupted);
+    assert_eq!(timeline.position(), Icount(20_000));
+    assert_eq!(timeline.session.hash().unwrap(), hash);
+    assert_eq!(timeline.resume(Direction::Reverse, &mut || false).unwrap(), Stop::Begin);
+    assert_eq!(timeline.position(), Icount(0));
+}

@@ -65,3 +65,52 @@ impl DebugPorts {
         self.exit_port.is_some_and(|first| port.wrapping_sub(first) < EXIT_PORTS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::test_support::config;
+
+    fn written(ports: &mut DebugPorts, port: u16, value: u32) -> Effects {
+        let mut fx = Effects::default();
+        ports.write(port, value, &mut fx);
+        fx
+    }
+
+    #[test]
+    fn consoles_show_themselves_and_pass_bytes_on() {
+        let mut ports = DebugPorts::new(&config());
+        for port in [0xe9, 0x402] {
+            assert_eq!(ports.read(port), 0xe9);
+            let fx = written(&mut ports, port, 0x41);
+            assert_eq!(fx.output, [Output::Debugcon { port, byte: b'A' }]);
+            assert_eq!(fx.request, None);
+        }
+    }
+
+    #[test]
+    fn debug_exit_ends_the_run_with_the_value() {
+        let mut ports = DebugPorts::new(&config());
+        for port in 0xf4..0xf8 {
+            assert!(ports.decodes(port));
+            assert_eq!(ports.read(port), 0);
+            assert_eq!(written(&mut ports, port, 0x1234_5678).request, Some(Request::DebugExit(0x1234_5678)));
+        }
+        assert!(!ports.decodes(0xf8) && !ports.decodes(0xf3));
+    }
+
+    #[test]
+    fn without_debug_exit_its_ports_are_free() {
+        let mut ports = DebugPorts::new(&MachineConfig { debug_exit_port: None, ..config() });
+        assert!(!ports.decodes(0xf4));
+        assert_eq!(written(&mut ports, 0xf4, 1).request, None);
+        assert_eq!(ports.read(0xf4), u32::MAX);
+    }
+
+    #[test]
+    fn the_post_code_is_latched() {
+        let mut ports = DebugPorts::new(&config());
+        assert!(written(&mut ports, 0x80, 0x1ab).output.is_empty());
+        assert_eq!((ports.read(0x80), ports.post_code()), (0xab, 0xab));
+    }
+}

@@ -37,6 +37,9 @@ const ITEM_MAX_CPUS: u16 = 0x0f;
 const ITEM_DIRECTORY: u16 = 0x19;
 const ITEM_FIRST_FILE: u16 = 0x20;
 
+/// Bit of the selector that asks for an item to write to, which is no item of its own.
+const WRITE_CHANNEL: u16 = 0x4000;
+
 /// ITEM_ID: the traditional interface and DMA.
 const FEATURES: u32 = 0x03;
 
@@ -124,7 +127,7 @@ impl FwCfg {
     }
 
     fn select(&mut self, item: u16) {
-        self.selected = item;
+        self.selected = item & !WRITE_CHANNEL;
         self.offset = 0;
     }
 
@@ -218,3 +221,7 @@ impl FwCfg {
 fn memory_map(ram_bytes: u64) -> Vec<u8> {
     [&0u64.to_le_bytes()[..], &ram_bytes.to_le_bytes(), &E820_RAM.to_le_bytes()].concat()
 }
+
+#[cfg(test)]
+#[path = "fw_cfg_tests.rs"]
+mod tests;

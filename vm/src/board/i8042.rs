@@ -1,4 +1,4 @@
-//! 8042 keyboard controller with the PS/2 [`keyboard`] and [`mouse`] on its two ports.
+//! 8042 keyboard controller with the PS/2 keyboard and mouse on its two ports.
 //!
 //! | port | read                           | write                                                  |
 //! |------|--------------------------------|--------------------------------------------------------|
@@ -234,10 +234,9 @@ impl I8042 {
                 self.set_output(byte, Source::Keyboard);
             }
         }
-        if !self.output_full && now >= self.device_at && self.mouse_sends() {
-            if let Some(byte) = self.mouse.send() {
-                self.set_output(byte, Source::Mouse);
-            }
+        let mouse_sends = !self.output_full && now >= self.device_at && self.mouse_sends();
+        if let Some(byte) = mouse_sends.then(|| self.mouse.send()).flatten() {
+            self.set_output(byte, Source::Mouse);
         }
     }
 
@@ -336,3 +335,6 @@ impl I8042 {
         lines.iter().filter(|(on, _)| *on).fold(OUTPUT_NOT_RESET, |port, (_, bit)| port | bit)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,49 @@
 //! The board: the chips of an i440FX PC as fields of one struct, and the ports and lines that join them.
+//!
+//! | IRQ | line |
+//! |---|---|
+//! | 0 | timer, counter 0 |
+//! | 1 | keyboard |
+//! | 3 | COM2, COM4 |
+//! | 4 | COM1, COM3 |
+//! | 8 | real-time clock |
+//! | 9 | ACPI (SCI) |
+//! | 12 | mouse |
+//!
+//! The ports are in `ports`. Lines are levels: after each access and each event they are copied to the interrupt
+//! controller as they are. Chips are brought to the time of an access before it happens, in order of their events, so that
+//! an edge cannot be lost or seen late by looking late.
 
+pub mod clock;
+mod cmos;
 pub mod debug;
 pub mod fw_cfg;
 pub mod i8042;
 pub mod pci;
+pub mod pic;
+pub mod pit;
+mod pit_counter;
 pub mod pm;
+pub mod port61;
+mod ports;
+pub mod rtc;
+mod rtc_calendar;
 pub mod sysctl;
+#[cfg(test)]
+mod test_support;
 pub mod uart;
 
+use self::debug::DebugPorts;
+use self::fw_cfg::FwCfg;
+use self::i8042::I8042;
+use self::pci::Pci;
+use self::pic::Pic;
+use self::pit::Pit;
+use self::pm::AcpiPm;
+use self::port61::SystemControl;
+use self::rtc::Rtc;
+use self::sysctl::SysCtl;
+use self::uart::Uart;
 use crate::config::MachineConfig;
 use crate::input::{Input, Output};
 use crate::memory::PhysMemory;
@@ -48,79 +84,194 @@ pub struct Bus<'a> {
 
 /// All chips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Board {}
+pub struct Board {
+    /// All chips have done what they do up to and including this time.
+    now: VmTime,
+    pic: Pic,
+    pit: Pit,
+    system_control: SystemControl,
+    rtc: Rtc,
+    keyboard: I8042,
+    uarts: [Uart; 4],
+    pci: Pci,
+    pm: AcpiPm,
+    sysctl: SysCtl,
+    fw_cfg: FwCfg,
+    debug: DebugPorts,
+}
 
-#[allow(unused_variables)]
 impl Board {
     /// The board at power-on.
     pub fn new(config: &MachineConfig) -> Board {
-        todo!()
+        let mut board = Board {
+            now: VmTime(0),
+            pic: Pic::new(),
+            pit: Pit::new(),
+            system_control: SystemControl::new(),
+            rtc: Rtc::new(config),
+            keyboard: I8042::new(),
+            uarts: std::array::from_fn(|_| Uart::new()),
+            pci: if config.bios.is_empty() { Pci::new_without_firmware() } else { Pci::new() },
+            pm: AcpiPm::new(),
+            sysctl: SysCtl::new(),
+            fw_cfg: FwCfg::new(config),
+            debug: DebugPorts::new(config),
+        };
+        board.copy_lines();
+        board
     }
 
     /// IN of `size` 1, 2 or 4 bytes.
     pub fn io_read(&mut self, port: u16, size: u8, bus: &mut Bus) -> u32 {
-        todo!()
+        self.advance(bus);
+        let value = self.port_read(port, size, bus);
+        self.copy_lines();
+        value & size_mask(size) as u32
     }
 
     /// OUT of `size` 1, 2 or 4 bytes.
     pub fn io_write(&mut self, port: u16, size: u8, value: u32, bus: &mut Bus) {
-        todo!()
+        self.advance(bus);
+        let a20 = self.a20();
+        self.port_write(port, size, value & size_mask(size) as u32, bus);
+        if self.keyboard.take_reset() {
+            bus.fx.request = Some(Request::Reset);
+        }
+        bus.fx.memory_map_changed |= a20 != self.a20();
+        self.copy_lines();
     }
 
     /// A CPU read of `size` bytes (1, 2, 4, 8) from an address that is not RAM or ROM.
-    pub fn mmio_read(&mut self, addr: PhysAddr, size: u8, bus: &mut Bus) -> u64 {
-        todo!()
+    pub fn mmio_read(&mut self, addr: PhysAddr, size: u8, _bus: &mut Bus) -> u64 {
+        tracing::debug!(%addr, size, "read of an address where nothing is");
+        size_mask(size)
     }
 
     /// A CPU write to an address that is not RAM or ROM.
-    pub fn mmio_write(&mut self, addr: PhysAddr, size: u8, value: u64, bus: &mut Bus) {
-        todo!()
+    pub fn mmio_write(&mut self, addr: PhysAddr, size: u8, value: u64, _bus: &mut Bus) {
+        tracing::debug!(%addr, size, value, "write to an address where nothing is");
     }
 
     /// Lets every chip do what it does up to and including `bus.now`, event by event in order of time, so that the
     /// result does not depend on how often this is called.
     pub fn advance(&mut self, bus: &mut Bus) {
-        todo!()
+        while let Some(event) = self.next_event().filter(|event| *event <= bus.now) {
+            self.advance_chips(event);
+        }
+        if self.now < bus.now {
+            self.advance_chips(bus.now);
+        }
     }
 
-    /// When the board's outputs may next change by themselves.
+    /// To `time`, which no event precedes. A chip that would name an event again that it has been brought to cannot hold
+    /// the loop up: [`Board::next_event`] is always later than `now`.
+    fn advance_chips(&mut self, time: VmTime) {
+        self.now = time;
+        self.pit.advance(time);
+        self.rtc.advance(time);
+        self.keyboard.advance(time);
+        for uart in &mut self.uarts {
+            uart.advance(time);
+        }
+        self.pm.advance(time);
+        self.copy_lines();
+    }
+
+    /// When the board's outputs may next change by themselves: later than the last [`Board::advance`] or access.
     pub fn next_event(&self) -> Option<VmTime> {
-        todo!()
+        let chips =
+            [self.pit.next_event(), self.rtc.next_event(), self.keyboard.next_event(), self.pm.next_event()];
+        let uarts = self.uarts.iter().map(Uart::next_event);
+        chips.into_iter().chain(uarts).flatten().filter(|event| *event > self.now).min()
+    }
+
+    /// Brings the lines of the chips to the interrupt controller.
+    fn copy_lines(&mut self) {
+        let [com1, com2, com3, com4] = self.uarts.each_ref().map(Uart::irq);
+        let lines = [
+            (0, self.pit.out(0)),
+            (1, self.keyboard.irq1()),
+            (3, com2 || com4),
+            (4, com1 || com3),
+            (8, self.rtc.irq()),
+            (9, self.pm.sci()),
+            (12, self.keyboard.irq12()),
+        ];
+        for (irq, high) in lines {
+            self.pic.set_irq(irq, high);
+        }
     }
 
     /// The INTR line of the CPU.
     pub fn intr(&self) -> bool {
-        todo!()
+        self.pic.intr()
     }
 
     /// Interrupt acknowledge cycle: the vector, which is now in service.
     pub fn acknowledge(&mut self) -> Vector {
-        todo!()
+        self.pic.acknowledge()
     }
 
     /// The vector that [`Board::acknowledge`] would give.
     pub fn peek_vector(&self) -> Option<Vector> {
-        todo!()
+        self.pic.peek_vector()
     }
 
     /// The A20 gate: address bit 20 is passed through.
     pub fn a20(&self) -> bool {
-        todo!()
+        self.keyboard.a20()
     }
 
     /// Whether reads of the 16 KiB block (32 KiB below 0xc8000.. as the PAM registers divide it) at `addr`
     /// (0xc0000..0x100000) come from RAM instead of ROM/PCI, and whether writes go to RAM.
     pub fn pam(&self, addr: PhysAddr) -> (bool, bool) {
-        todo!()
+        self.pci.pam(addr)
     }
 
     /// An input arrives.
     pub fn inject(&mut self, input: &Input, bus: &mut Bus) {
-        todo!()
+        self.advance(bus);
+        match input {
+            Input::Serial { port, bytes } => {
+                if let Some(uart) = self.uarts.get_mut(usize::from(*port)) {
+                    uart.receive(bytes, bus.now);
+                }
+            }
+            Input::Key { scancode } => self.keyboard.key(scancode, bus.now),
+            Input::Reset => bus.fx.request = Some(Request::Reset),
+            Input::PowerButton => self.pm.power_button(bus.now),
+        }
+        self.copy_lines();
     }
 
     /// All chips as after power-on, except what a reset line does not reach (RTC and its RAM).
     pub fn reset(&mut self) {
-        todo!()
+        let now = self.now;
+        self.pic.reset();
+        self.pit.reset(now);
+        self.system_control = SystemControl::new();
+        self.rtc.reset();
+        self.keyboard = I8042::new();
+        for uart in &mut self.uarts {
+            uart.reset(now);
+        }
+        self.pci.reset();
+        self.pm.reset(now);
+        self.sysctl = SysCtl::new();
+        self.fw_cfg.reset();
+        self.copy_lines();
     }
 }
+
+/// The bits that an access of `size` bytes has.
+fn size_mask(size: u8) -> u64 {
+    match size {
+        1 => 0xff,
+        2 => 0xffff,
+        4 => 0xffff_ffff,
+        _ => u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests;

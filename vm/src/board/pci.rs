@@ -2,9 +2,9 @@
 //!
 //! | device.function | chip                                              |
 //! |-----------------|---------------------------------------------------|
-//! | 0.0             | 82441FX host bridge (i440FX): [`i440fx`]          |
-//! | 1.0             | 82371SB ISA bridge (PIIX3): [`piix3`]             |
-//! | 1.3             | 82371AB power management (PIIX4): [`piix4_pm`]    |
+//! | 0.0             | 82441FX host bridge (i440FX): `i440fx`            |
+//! | 1.0             | 82371SB ISA bridge (PIIX3): `piix3`               |
+//! | 1.3             | 82371AB power management (PIIX4): `piix4_pm`      |
 //!
 //! Reference: PCI Local Bus Specification 2.1, 3.7.4.1 "Configuration Mechanism #1".
 
@@ -24,6 +24,9 @@ use serde::{Deserialize, Serialize};
 pub const CONFIG_ADDRESS: u16 = 0xcf8;
 /// First of the four ports of CONFIG_DATA.
 pub const CONFIG_DATA: u16 = 0xcfc;
+/// Where the PM I/O block is on a machine without firmware; SeaBIOS puts it there too.
+pub const PM_BASE_WITHOUT_FIRMWARE: u16 = 0x600;
+
 const CONFIG_DATA_LAST: u16 = CONFIG_DATA + 3;
 
 const ENABLE: u32 = 1 << 31;
@@ -37,6 +40,7 @@ pub struct Pci {
     host: I440fx,
     isa: Piix3,
     pm: Piix4Pm,
+    without_firmware: bool,
 }
 
 impl Default for Pci {
@@ -48,7 +52,28 @@ impl Default for Pci {
 impl Pci {
     /// The bus and its chips after reset.
     pub fn new() -> Pci {
-        Pci { address: 0, host: I440fx::new(), isa: Piix3::new(), pm: Piix4Pm::new() }
+        Pci {
+            address: 0,
+            host: I440fx::new(),
+            isa: Piix3::new(),
+            pm: Piix4Pm::new(),
+            without_firmware: false,
+        }
+    }
+
+    /// The bus as firmware hands it to an operating system, for kernels that are loaded without firmware: shadow RAM
+    /// readable and write protected, the PM I/O block at [`PM_BASE_WITHOUT_FIRMWARE`], its interrupt on IRQ 9. PIRQ
+    /// routes stay off.
+    pub fn new_without_firmware() -> Pci {
+        let mut pci = Pci { without_firmware: true, ..Pci::new() };
+        pci.host.protect_shadow_ram();
+        pci.pm.enable(PM_BASE_WITHOUT_FIRMWARE);
+        pci
+    }
+
+    /// The reset line: everything as it was at power-on.
+    pub fn reset(&mut self) {
+        *self = if self.without_firmware { Pci::new_without_firmware() } else { Pci::new() };
     }
 
     /// IN of `size` bytes; what nobody answers reads as ones.
@@ -133,3 +158,6 @@ impl Pci {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

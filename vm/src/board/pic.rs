@@ -264,7 +264,7 @@ impl Pic {
         }
     }
 
-    /// Whether any of 0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1 is `port`.
+    /// Reads 0x20, 0x21, 0xa0, 0xa1, 0x4d0 or 0x4d1.
     pub fn read(&mut self, port: u16) -> u8 {
         match port {
             0x20 | 0x21 => self.master.read(port & 1 != 0, 1 << CASCADE),

@@ -34,6 +34,12 @@ impl Pit {
         Pit { counters: [Counter::new(true), Counter::new(true), Counter::new(false)] }
     }
 
+    /// As at power-on, at `now`.
+    pub fn reset(&mut self, now: VmTime) {
+        *self = Pit::new();
+        self.advance(now);
+    }
+
     /// Reads port 0x40 to 0x43. The control register cannot be read ("Read/Write Operations Summary": the bus floats).
     pub fn read(&mut self, port: u16, now: VmTime) -> u8 {
         self.advance(now);

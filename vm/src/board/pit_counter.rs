@@ -199,7 +199,7 @@ impl Counter {
         if !self.bcd {
             return count as u16;
         }
-        (count / 1000 << 12 | count / 100 % 10 << 8 | count / 10 % 10 << 4 | count % 10) as u16
+        [1000, 100, 10, 1].into_iter().fold(0, |bcd, weight| (bcd << 4) | (count / weight % 10) as u16)
     }
 
     /// Counts up to CLK pulse `tick`.

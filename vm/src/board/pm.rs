@@ -230,3 +230,7 @@ fn split_bytes(offset: u16, size: u8, value: u32) -> impl Iterator<Item = (u16, 
     let bytes = value.to_le_bytes().into_iter().take(usize::from(size));
     bytes.enumerate().map(move |(i, byte)| (offset.wrapping_add(i as u16), byte))
 }
+
+#[cfg(test)]
+#[path = "pm_tests.rs"]
+mod tests;

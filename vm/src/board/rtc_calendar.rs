@@ -21,7 +21,7 @@ impl Format {
     }
 
     fn encode(self, value: u8) -> u8 {
-        if self.binary { value } else { value / 10 % 10 << 4 | value % 10 }
+        if self.binary { value } else { ((value / 10 % 10) << 4) | (value % 10) }
     }
 
     fn decode(self, byte: u8) -> u8 {
@@ -35,7 +35,7 @@ impl Format {
             return self.encode(hour);
         }
         let pm = if hour >= 12 { PM } else { 0 };
-        let twelve = if hour % 12 == 0 { 12 } else { hour % 12 };
+        let twelve = if hour.is_multiple_of(12) { 12 } else { hour % 12 };
         self.encode(twelve) | pm
     }
 

@@ -63,3 +63,44 @@ impl SysCtl {
         reset.then_some(Request::Reset)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::i8042::COMMAND;
+    use crate::board::test_support::Rng;
+    use crate::units::VmTime;
+
+    #[test]
+    fn port_92_and_the_keyboard_controller_share_a20() {
+        let (mut sysctl, mut keyboard) = (SysCtl::new(), I8042::new());
+        assert_eq!(sysctl.read(PORT_A, &keyboard), A20);
+        assert_eq!(sysctl.write(PORT_A, 0, &mut keyboard), None);
+        assert!(!keyboard.a20());
+        keyboard.write(COMMAND, 0xdf, VmTime(0));
+        assert_eq!(sysctl.read(PORT_A, &keyboard), A20);
+    }
+
+    #[test]
+    fn resets_happen_where_their_bit_rises() {
+        let (mut sysctl, mut keyboard) = (SysCtl::new(), I8042::new());
+        assert_eq!(sysctl.write(PORT_A, 0x03, &mut keyboard), Some(Request::Reset));
+        assert_eq!(sysctl.write(PORT_A, 0x03, &mut keyboard), None);
+        assert_eq!(sysctl.write(RESET_CONTROL, 0x02, &mut keyboard), None);
+        assert_eq!(sysctl.read(RESET_CONTROL, &keyboard), 0x02);
+        assert_eq!(sysctl.write(RESET_CONTROL, 0x06, &mut keyboard), Some(Request::Reset));
+        assert_eq!(sysctl.write(RESET_CONTROL, 0x06, &mut keyboard), None);
+    }
+
+    #[test]
+    fn random_accesses_do_not_panic_and_survive_a_round_trip() {
+        let (mut sysctl, mut keyboard, mut rng) = (SysCtl::new(), I8042::new(), Rng::new(1));
+        for _ in 0..1000 {
+            sysctl.write([PORT_A, RESET_CONTROL, 7][rng.below(3) as usize], rng.byte(), &mut keyboard);
+            let bytes = bincode::serde::encode_to_vec(&sysctl, bincode::config::standard()).expect("encodes");
+            let (back, _): (SysCtl, usize) =
+                bincode::serde::decode_from_slice(&bytes, bincode::config::standard()).expect("decodes");
+            assert_eq!(back, sysctl);
+        }
+    }
+}

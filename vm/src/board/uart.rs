@@ -271,7 +271,7 @@ impl Uart {
 
     /// "FIFO Interrupt Mode Operation": four character times without an arrival or a read while the FIFO is not empty.
     fn restart_timeout(&mut self, now: VmTime) {
-        let armed = self.fifos_on() && !self.rx.is_empty();
+        let armed = self.fifos_on() && !self.rx.is_empty() && !self.timeout;
         self.timeout_at = armed.then(|| now.plus_ns(4 * self.character_ns()));
     }
 
@@ -388,3 +388,7 @@ impl Uart {
         self.modem_lines() | std::mem::take(&mut self.msr_deltas) & MSR_DELTAS
     }
 }
+
+#[cfg(test)]
+#[path = "uart_tests.rs"]
+mod tests;

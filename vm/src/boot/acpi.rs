@@ -8,9 +8,9 @@
 //! Source: "Advanced Configuration and Power Interface Specification", revision 1.0b (chapter 5 and 15), which this
 //! generation of chips was made for.
 
-use super::BootError;
 use super::bytes::put;
 use super::layout::{Layout, ROM};
+use super::{BootError, dsdt};
 
 /// Base of the power management registers.
 pub const PM_BASE: u16 = 0x600;
@@ -39,7 +39,7 @@ const FACS_BYTES: u32 = 64;
 /// Writes all tables.
 pub(super) fn write_tables(ram: &mut [u8], layout: &Layout) -> Result<(), BootError> {
     let facs_at = layout.nvs;
-    let dsdt = dsdt();
+    let dsdt = table(b"DSDT", 1, &dsdt::aml(layout.ram_end as u32));
     let dsdt_at = layout.usable_end;
     let fadt = fadt(facs_at as u32, dsdt_at as u32);
     let fadt_at = (dsdt_at + dsdt.len() as u64).next_multiple_of(ALIGN);
@@ -121,18 +121,4 @@ fn fadt(facs_at: u32, dsdt_at: u32) -> Vec<u8> {
     set(108, &[CENTURY]);
     set(112, &FLAGS.to_le_bytes());
     table(b"FACP", 1, &body)
-}
-
-/// Differentiated System Description Table: `Name (\_S5, Package () { SLP_TYP, SLP_TYP, 0, 0 })` in AML (15.2).
-fn dsdt() -> Vec<u8> {
-    const NAME_OP: u8 = 0x08;
-    const PACKAGE_OP: u8 = 0x12;
-    const BYTE_PREFIX: u8 = 0x0a;
-    let elements = [BYTE_PREFIX, SLP_TYP_S5, BYTE_PREFIX, SLP_TYP_S5, BYTE_PREFIX, 0, BYTE_PREFIX, 0];
-    let package_bytes = (2 + elements.len()) as u8; // the length byte and the number of elements count too
-    let mut aml = vec![NAME_OP];
-    aml.extend_from_slice(b"_S5_");
-    aml.extend_from_slice(&[PACKAGE_OP, package_bytes, 4]);
-    aml.extend_from_slice(&elements);
-    table(b"DSDT", 1, &aml)
 }

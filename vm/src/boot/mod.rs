@@ -27,7 +27,9 @@
 //! is empty. The machine has to open the A20 gate and to enable the ACPI registers (see [`acpi`]).
 
 pub mod acpi;
+mod aml;
 mod bytes;
+mod dsdt;
 mod elf;
 mod layout;
 pub mod linux;

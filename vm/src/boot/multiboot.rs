@@ -224,8 +224,9 @@ fn write_info(
         flags |= INFO_MODULES;
         set(20, 1);
         set(24, modules_at as u32);
-        // The module's own string is the loader name for want of a file name; a null pointer would be read by some.
-        let entry = [start, end, name_at as u32, 0].map(u32::to_le_bytes);
+        // The module has no string of its own: an empty one, as some kernels read it without asking.
+        let empty_at = name_at + LOADER_NAME.len() as u64 - 1;
+        let entry = [start, end, empty_at as u32, 0].map(u32::to_le_bytes);
         put(ram, modules_at, entry.as_flattened())?;
     }
     set(0, flags);

@@ -206,6 +206,15 @@ fn the_multiboot_memory_map_can_be_walked() {
 }
 
 #[test]
+fn multiboot_modules_and_command_lines_that_do_not_fit_are_refused() {
+    let kernel = Elf::default().build();
+    let error = load(&mut ram(4), &kernel, Some(&vec![0; 3 * MIB]), "").unwrap_err();
+    assert!(matches!(error, BootError::DoesNotFit { what: "the module", .. }), "{error}");
+    let error = load(&mut ram(4), &kernel, None, &"x".repeat(0x1_0000)).unwrap_err();
+    assert!(matches!(error, BootError::CmdlineTooLong { len: 0x1_0000, .. }), "{error}");
+}
+
+#[test]
 fn address_fields_go_before_elf_headers() {
     let mut ram = ram(16);
     let image = aout_kludge(0x20_0000, 0x20_0020);
@@ -267,7 +276,7 @@ fn acpi_tables_are_found_from_the_root_pointer_and_add_up_to_zero() {
     assert_eq!(u32_in(&ram, fadt + 64), 0x604);
     assert_eq!(u32_in(&ram, fadt + 48), 0xb2);
     let aml = bytes_in(&ram, dsdt + 36, u32_in(&ram, dsdt + 4) as usize - 36);
-    assert!(aml.starts_with(b"\x08_S5_\x12"));
+    assert!(aml.ends_with(b"\x08\\_S5_\x12\x06\x04\0\0\0\0"), "soft off is sleep type 0");
 }
 
 #[test]

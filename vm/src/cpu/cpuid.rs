@@ -1,6 +1,7 @@
 //! CPU models: what CPUID says, and the same told to the engine, so that an instruction that is not announced raises
 //! #UD. Nothing is announced that the engine does not execute or that is not deterministic (RDRAND, RDSEED), and no
-//! local APIC as long as the board has none.
+//! local APIC as long as the board has none. `qemu64` does without CMPXCHG16B, which QEMU's has: it is slow here, and
+//! kernels that see it use it for every allocation.
 
 use super::engine::{Env, off};
 use crate::config::CpuModel;
@@ -98,7 +99,7 @@ pub fn model(name: CpuModel) -> Model {
         vendor: b"AuthenticAMD",
         signature: 0x0006_0fb1,
         d1: QEMU64,
-        c1: SSE3 | CX16 | HYPERVISOR,
+        c1: SSE3 | HYPERVISOR,
         b7: 0,
         d8: (QEMU64 & AMD_COPY) | SYSCALL | NX | LM,
         c8: LAHF_LM,
@@ -153,6 +154,11 @@ impl Model {
         }
     }
 
+    /// Whether it has CMPXCHG8B and CMPXCHG16B, which are not the engine's.
+    pub fn compare_exchange(&self) -> (bool, bool) {
+        (self.d1 & d1::CX8 != 0, self.c1 & CX16 != 0)
+    }
+
     fn name_part(&self, part: usize) -> [u32; 4] {
         let mut text = [0u8; 48];
         text[..self.name.len()].copy_from_slice(self.name.as_bytes());
@@ -163,7 +169,7 @@ impl Model {
     /// Tells the engine which instructions exist (its feature words: leaf 1 EDX and ECX, 7 EBX, 7 ECX, 7 EDX, 7.1 EAX,
     /// 0x8000_0001 EDX and ECX).
     pub fn apply(&self, env: &Env) {
-        let words = [self.d1, self.c1 & !HYPERVISOR, self.b7, 0, 0, 0, self.d8, self.c8];
+        let words = [self.d1 & !d1::CX8, self.c1 & !(HYPERVISOR | CX16), self.b7, 0, 0, 0, self.d8, self.c8];
         for (i, word) in words.into_iter().enumerate() {
             env.w64(off::FEATURES + 8 * i, word.into());
         }

@@ -265,6 +265,9 @@ impl Engine {
     /// instructions. No reference to the hooks' object may be live.
     pub fn start(&self, limit: Option<u32>) -> Result<(), StartError> {
         let rip = self.env.r64(off::EIP);
+        // On entry the engine takes the arithmetic flags and DF from its eflags field, and keeps them elsewhere while it
+        // runs: what was written there since it last ran (a restore, a delivery) would be lost.
+        self.env.w64(off::EFLAGS, self.rflags());
         // SAFETY: the field was checked in `new`; CF_COUNT_MASK is 0x7fff and the other flags of the engine's
         // `curr_cflags()` are 0.
         unsafe {

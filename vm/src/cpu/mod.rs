@@ -4,6 +4,7 @@
 pub(crate) mod count;
 pub(crate) mod cpuid;
 pub(crate) mod delivery;
+mod emulate;
 pub(crate) mod engine;
 pub(crate) mod mmu;
 pub(crate) mod regs;

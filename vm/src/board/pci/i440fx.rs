@@ -72,6 +72,13 @@ impl I440fx {
         (attributes & PAM_READ != 0, attributes & PAM_WRITE != 0)
     }
 
+    /// Reads of 0xc0000..0x100000 come from RAM, writes go nowhere.
+    pub(super) fn protect_shadow_ram(&mut self) {
+        for register in PAM0..=PAM6 {
+            self.write(register, PAM_READ * 0x11);
+        }
+    }
+
     pub(super) fn smram_open(&self) -> bool {
         let smram = self.0.get(SMRAM);
         smram & (SMRAM_ENABLE | SMRAM_OPEN | SMRAM_CLOSED) == SMRAM_ENABLE | SMRAM_OPEN

@@ -13,6 +13,8 @@ const PMBASE: u8 = 0x40;
 /// Bit 0 enables the PM I/O block.
 const PMREGMISC: u8 = 0x80;
 
+const SCI_IRQ: u8 = 9;
+
 /// The power management function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Piix4Pm(ConfigSpace);
@@ -47,6 +49,15 @@ impl Piix4Pm {
 
     pub(super) fn write(&mut self, at: u8, value: u8) {
         self.0.set_masked(at, value, writable(at));
+    }
+
+    /// Puts the PM I/O block at `base` and its interrupt on IRQ 9, to which the SCI is wired.
+    pub(super) fn enable(&mut self, base: u16) {
+        let [low, high] = base.to_le_bytes();
+        let registers = [(PMBASE, low), (PMBASE + 1, high), (PMREGMISC, 1), (INTERRUPT_LINE, SCI_IRQ)];
+        for (at, value) in registers {
+            self.write(at, value);
+        }
     }
 
     pub(super) fn pm_base(&self) -> Option<u16> {

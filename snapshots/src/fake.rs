@@ -1,0 +1,330 @@
+//! A machine of a few lines for tests: a deterministic toy CPU that stores, halts, takes interrupts and inputs, and
+//! stops in every awkward place that the contract allows (some steps after a watched write, at breakpoints again and
+//! again, at the time limit of a halt).
+
+use crate::{Recorder, RecorderOptions, Replayer};
+use std::collections::{BTreeSet, VecDeque};
+use vm::board::Board;
+use vm::machine::{Divergence, RunLimit};
+use vm::units::NS_PER_STEP;
+use vm::{
+    CpuModel, CpuState, Exit, Icount, Input, InterruptTaken, LinAddr, MachineConfig, MachineState, Output,
+    PhysAddr, Vector, VmError, VmTime,
+};
+
+const R: usize = 0;
+const TIMER: usize = 1;
+const PENDING: usize = 2;
+/// Addresses at which the toy's instructions lie.
+pub(crate) const CODE: u64 = 0x1000;
+/// How many there are.
+pub(crate) const INSTRUCTIONS: u64 = 97;
+/// The step that does what ends a run.
+const LAST_GASP: u64 = 1_000_000;
+
+/// The toy. All its state is in registers (and RAM): gpr 0 is a random number, 1 the time of the next timer
+/// interrupt, 2 whether one is pending.
+#[derive(Debug)]
+pub(crate) struct Toy {
+    config: MachineConfig,
+    position: u64,
+    skipped: u64,
+    digest: u64,
+    cpu: CpuState,
+    board: Board,
+    shut_down: bool,
+    ram: Vec<u8>,
+    dirty: BTreeSet<usize>,
+    log: Option<VecDeque<InterruptTaken>>,
+    taken: Vec<InterruptTaken>,
+    output: Vec<(Icount, Output)>,
+    breakpoints: Vec<LinAddr>,
+    watched: Vec<(PhysAddr, u64)>,
+    /// Flips a bit at this position: a machine that does not do what it did.
+    pub(crate) sick_at: Option<u64>,
+}
+
+thread_local! {
+    /// From which position new toys of this thread are sick.
+    pub(crate) static SICK: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
+}
+
+/// A machine with 1 MiB of RAM.
+pub(crate) fn config() -> MachineConfig {
+    MachineConfig {
+        ram_bytes: 1 << 20,
+        cpu: CpuModel::default(),
+        rtc_start: 0,
+        bios: vec![0x90; 100],
+        debug_exit_port: None,
+        no_reboot: true,
+    }
+}
+
+/// Records a toy for about `steps` steps with inputs that arrive whenever `seed` says.
+pub(crate) fn record(path: &std::path::Path, steps: u64, seed: u64, every: u64) -> Recorder<Toy> {
+    let toy = Toy::new(&config()).unwrap();
+    let mut recorder =
+        Recorder::create(path, false, toy, RecorderOptions { checkpoint_every: every }).unwrap();
+    let mut random = Random(seed);
+    while recorder.machine().position().0 < steps {
+        let left = steps - recorder.machine().position().0;
+        match recorder.run((random.next() % 3000).min(left), random.next() % 3000).unwrap() {
+            Exit::HaltedForever => recorder.inject(Input::Reset).unwrap(),
+            Exit::PowerOff => break,
+            _ => {}
+        }
+        for _ in 0..(random.next() % 7).saturating_sub(3) {
+            recorder.inject(Input::Serial { port: 0, bytes: vec![b'x'; 3] }).unwrap();
+        }
+    }
+    recorder
+}
+
+/// Random numbers from a seed.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e3779b97f4a7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58476d1ce4e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d049bb133111eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Toy {
+    fn time(&self) -> u64 {
+        self.position * NS_PER_STEP + self.skipped
+    }
+
+    fn store(&mut self, addr: u64, value: u64) -> Option<PhysAddr> {
+        let at = addr as usize;
+        self.ram[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        self.dirty.insert(at / 4096);
+        self.dirty.insert((at + 7) / 4096);
+        let hit = (addr..addr + 8).find(|a| self.watched.iter().any(|(p, l)| (p.0..p.0 + l).contains(a)));
+        hit.map(PhysAddr)
+    }
+
+    /// Chips: the timer fires when its time has come, however late that is noticed.
+    fn tick(&mut self) {
+        while self.cpu.gpr[TIMER] <= self.time() {
+            self.cpu.gpr[TIMER] += 7919;
+            self.cpu.gpr[PENDING] = 1;
+        }
+    }
+
+    fn interrupt_due(&self) -> Result<bool, Divergence> {
+        let Some(log) = &self.log else { return Ok(self.cpu.gpr[PENDING] == 1 && self.interruptible()) };
+        let due = log.front().is_some_and(|i| i.position.0 <= self.position && i.time.0 <= self.time());
+        if due && (log[0].position.0 < self.position || self.cpu.gpr[PENDING] == 0) {
+            let (expected, actual) = (format!("{:?}", log[0]), "nothing".to_owned());
+            return Err(Divergence { position: Icount(self.position), expected, actual });
+        }
+        Ok(due)
+    }
+
+    fn interruptible(&self) -> bool {
+        self.cpu.gpr[R] & 0x300 != 0
+    }
+
+    fn take_interrupt(&mut self) -> Option<PhysAddr> {
+        if let Some(log) = &mut self.log {
+            log.pop_front();
+        }
+        let time = VmTime(self.time());
+        self.taken.push(InterruptTaken { position: Icount(self.position), time, vector: Vector(0x20) });
+        self.cpu.gpr[PENDING] = 0;
+        self.cpu.halted = false;
+        self.position += 1;
+        self.store(0x8000, self.position)
+    }
+
+    fn instruction(&mut self) -> Option<PhysAddr> {
+        let r = self.cpu.gpr[R].wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.cpu.gpr[R] = r;
+        let choice = r >> 33;
+        if self.sick_at == Some(self.position) {
+            self.cpu.gpr[5] ^= 1;
+        }
+        let hit = match self.cpu.rip - CODE {
+            i if i % 5 == 0 => self.store(0x1_0000 + (choice % 0x2_0000), r),
+            7 => self.store(0x9000, r),
+            11 if choice.is_multiple_of(64) => self.store(0xa000, r),
+            13 => {
+                self.digest = self.digest.rotate_left(5) ^ r;
+                self.output.push((Icount(self.position), Output::Debugcon { port: 0xe9, byte: r as u8 }));
+                None
+            }
+            17 if choice.is_multiple_of(8) => {
+                self.cpu.halted = true;
+                None
+            }
+            _ => None,
+        };
+        self.cpu.rip = CODE
+            + if choice.is_multiple_of(4) {
+                choice % INSTRUCTIONS
+            } else {
+                (self.cpu.rip - CODE + 1) % INSTRUCTIONS
+            };
+        self.position += 1;
+        hit
+    }
+}
+
+impl Replayer for Toy {
+    fn new(config: &MachineConfig) -> Result<Self, VmError> {
+        let cpu = CpuState {
+            rip: CODE,
+            gpr: std::array::from_fn(|i| if i == TIMER { 5000 } else { 0 }),
+            ..CpuState::default()
+        };
+        Ok(Toy {
+            config: config.clone(),
+            position: 0,
+            skipped: 0,
+            digest: 0,
+            cpu,
+            board: Board::new(config),
+            shut_down: false,
+            ram: vec![0; config.ram_bytes as usize],
+            dirty: BTreeSet::new(),
+            log: None,
+            taken: Vec::new(),
+            output: Vec::new(),
+            breakpoints: Vec::new(),
+            watched: Vec::new(),
+            sick_at: SICK.get(),
+        })
+    }
+
+    fn config(&self) -> &MachineConfig {
+        &self.config
+    }
+
+    fn position(&self) -> Icount {
+        Icount(self.position)
+    }
+
+    fn now(&self) -> VmTime {
+        VmTime(self.time())
+    }
+
+    fn run(&mut self, limit: RunLimit) -> Result<Exit, VmError> {
+        let start = self.position;
+        let mut written: Option<(u64, PhysAddr)> = None;
+        loop {
+            // Runs on for up to two steps after a watched write, as one stopped at the end of a block does.
+            if let Some((position, addr)) = written
+                && (self.position >= position + 1 + position % 3 || self.position >= limit.position.0)
+            {
+                return Ok(Exit::Watchpoint { position: Icount(position), addr });
+            }
+            if self.position >= limit.position.0 {
+                return Ok(Exit::Position);
+            }
+            self.tick();
+            let at = self.position;
+            match self.interrupt_due() {
+                Err(divergence) => return Ok(Exit::Diverged(Box::new(divergence))),
+                Ok(true) => {
+                    let hit = self.take_interrupt();
+                    written = written.or(hit.map(|a| (at, a)));
+                    continue;
+                }
+                Ok(false) => {}
+            }
+            if self.cpu.halted {
+                if limit.time.0 <= self.time() {
+                    return Ok(Exit::Time);
+                }
+                let event = match &self.log {
+                    Some(log) => log.front().map_or(u64::MAX, |i| i.time.0),
+                    None if !self.interruptible() => return Ok(Exit::HaltedForever),
+                    None => self.cpu.gpr[TIMER],
+                };
+                self.skipped += event.min(limit.time.0).saturating_sub(self.time());
+                continue;
+            }
+            let pc = LinAddr(self.cpu.linear_pc());
+            if at != start && written.is_none() && self.breakpoints.contains(&pc) {
+                return Ok(Exit::Breakpoint(pc));
+            }
+            let hit = self.instruction();
+            written = written.or(hit.map(|a| (at, a)));
+            if at == LAST_GASP && self.log.is_none() {
+                return Ok(Exit::PowerOff);
+            }
+        }
+    }
+
+    fn inject(&mut self, input: &Input) {
+        if *input == Input::Reset {
+            self.cpu.halted = false;
+        }
+        self.cpu.gpr[PENDING] = 1;
+        self.cpu.gpr[R] ^= format!("{input:?}").len() as u64;
+        self.cpu.gpr[3] = self.cpu.gpr[3].wrapping_mul(31).wrapping_add(self.time());
+    }
+
+    fn follow(&mut self, log: Option<Vec<InterruptTaken>>) {
+        self.log = log.map(VecDeque::from);
+    }
+
+    fn take_interrupts(&mut self) -> Vec<InterruptTaken> {
+        std::mem::take(&mut self.taken)
+    }
+
+    fn take_output(&mut self) -> Vec<(Icount, Output)> {
+        std::mem::take(&mut self.output)
+    }
+
+    fn cpu(&self) -> CpuState {
+        self.cpu.clone()
+    }
+
+    fn save(&self) -> MachineState {
+        MachineState {
+            position: Icount(self.position),
+            skipped_ns: self.skipped,
+            io_digest: self.digest,
+            shut_down: self.shut_down,
+            cpu: self.cpu.clone(),
+            board: self.board.clone(),
+        }
+    }
+
+    fn restore(&mut self, state: &MachineState) {
+        self.position = state.position.0;
+        self.skipped = state.skipped_ns;
+        self.digest = state.io_digest;
+        self.cpu = state.cpu.clone();
+        self.shut_down = state.shut_down;
+    }
+
+    fn ram(&self) -> &[u8] {
+        &self.ram
+    }
+
+    fn write_page(&mut self, page: usize, bytes: &[u8; 4096]) {
+        self.ram[page * 4096..][..4096].copy_from_slice(bytes);
+    }
+
+    fn take_dirty(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.dirty).into_iter().collect()
+    }
+
+    fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
+        (addr.0 < self.config.ram_bytes).then_some(PhysAddr(addr.0))
+    }
+
+    fn set_breakpoints(&mut self, addrs: &[LinAddr]) {
+        self.breakpoints = addrs.to_vec();
+    }
+
+    fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]) {
+        self.watched = ranges.to_vec();
+    }
+}
