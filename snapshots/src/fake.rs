@@ -33,7 +33,6 @@ pub(crate) struct Toy {
     cpu: CpuState,
     board: Board,
     shut_down: bool,
-    in_rep: false,
     ram: Vec<u8>,
     dirty: BTreeSet<usize>,
     log: Option<VecDeque<InterruptTaken>>,
@@ -296,6 +295,7 @@ impl Replayer for Toy {
             skipped_ns: self.skipped,
             io_digest: self.digest,
             shut_down: self.shut_down,
+            in_rep: false,
             cpu: self.cpu.clone(),
             board: self.board.clone(),
         }

@@ -102,8 +102,8 @@ impl<M: Replayer> Recorder<M> {
         Ok(recorder)
     }
 
-    /// Runs at most `steps` steps, and while halted skips at most `halt_ns` of virtual time; makes checkpoints as due. A
-    /// reset that the guest asks for is carried out, as an input, unless the configuration says `no_reboot`.
+    /// Runs at most `steps` steps, and while halted skips at most `halt_ns` of virtual time; makes checkpoints as due.
+    /// A reset that the guest asks for is the caller's to carry out, by injecting [`Input::Reset`].
     pub fn run(&mut self, steps: u64, halt_ns: u64) -> Result<Exit, Error> {
         let goal = Icount(self.machine.position().0.saturating_add(steps));
         let most_skipped = self.skipped_ns().saturating_add(halt_ns);
@@ -123,7 +123,6 @@ impl<M: Replayer> Recorder<M> {
                         self.checkpoint()?;
                     }
                 }
-                Exit::Reset | Exit::TripleFault if self.reboots() => self.inject(Input::Reset)?,
                 // The time limit counted the steps done before the halt too: the rest of the patience is still there.
                 Exit::Time if patience > 0 && (now_at, self.machine.now()) > (here, started) => {}
                 exit => {
@@ -173,12 +172,6 @@ impl<M: Replayer> Recorder<M> {
         let encoded = encode_state(&state).map_err(|e| self.unrecordable(e))?;
         let hash = self.ram.with_state(&encoded);
         self.writer.finish(&End { reason, at: self.written, hash })
-    }
-
-    /// Whether a reset that the guest asks for starts it again: there must be firmware to start.
-    fn reboots(&self) -> bool {
-        let config = self.machine.config();
-        !config.no_reboot && !config.bios.is_empty()
     }
 
     /// Where the next checkpoint is due, seen from `here`.

@@ -139,7 +139,9 @@ impl<M: Replayer> Session<M> {
         let here = self.position();
         let after = Icount(here.0.saturating_add(1));
         let cpu = self.machine.cpu();
-        let runs = !cpu.halted && !self.machine.in_rep() && self.recording.interrupts_between(here, after).is_empty();
+        let runs = !cpu.halted
+            && !self.machine.in_rep()
+            && self.recording.interrupts_between(here, after).is_empty();
         let pc = LinAddr(cpu.linear_pc());
         (runs && breakpoints.contains(&pc)).then_some(pc)
     }

@@ -383,9 +383,8 @@ impl Core {
             self.skipped_ns += next.time.0 - self.now().0;
             self.advance();
         }
-        let diverged = |expected: String, actual: String| {
-            Err(Divergence { position: Icount(pos), expected, actual })
-        };
+        let diverged =
+            |expected: String, actual: String| Err(Divergence { position: Icount(pos), expected, actual });
         let expected = format!("interrupt {:#04x} at {} ({})", next.vector.0, next.position, next.time);
         if next.position.0 < pos {
             return diverged(expected, format!("position {pos} was reached without it"));
@@ -634,8 +633,9 @@ impl Machine {
     /// A machine at power-on: RAM zero, firmware in ROM, CPU at the reset vector.
     pub fn new(config: &MachineConfig) -> Result<Machine, VmError> {
         config.check().map_err(VmError::Config)?;
-        let mem = Memory::new(config.ram_bytes, &config.bios)
-            .map_err(|e| VmError::Config(format!("cannot allocate {} bytes of RAM: {e}", config.ram_bytes)))?;
+        let mem = Memory::new(config.ram_bytes, &config.bios).map_err(|e| {
+            VmError::Config(format!("cannot allocate {} bytes of RAM: {e}", config.ram_bytes))
+        })?;
         let model = cpuid::model(config.cpu);
         let mut cpu = Cpu::new(mem)?;
         model.apply(&cpu.env);
@@ -694,7 +694,12 @@ impl Machine {
     }
 
     /// Loads a kernel as `-kernel` does: Linux, Multiboot or flat; the CPU is at its entry point afterwards.
-    pub fn load_kernel(&mut self, kernel: &[u8], initrd: Option<&[u8]>, cmdline: &str) -> Result<(), VmError> {
+    pub fn load_kernel(
+        &mut self,
+        kernel: &[u8],
+        initrd: Option<&[u8]>,
+        cmdline: &str,
+    ) -> Result<(), VmError> {
         let core = self.core_mut();
         let state = crate::boot::load(core.cpu.mem.ram_mut(), kernel, initrd, cmdline)
             .map_err(|e| VmError::Config(e.to_string()))?;

@@ -482,7 +482,7 @@ extern "C" fn on_fill<H: Hooks>(
     let mut perms = Prot::NONE;
     for (allowed, bit) in [(fill.read, Prot::READ), (fill.write, Prot::WRITE), (fill.exec, Prot::EXEC)] {
         if allowed {
-            perms = perms | bit;
+            perms |= bit;
         }
     }
     // SAFETY: out-pointer to a local of the engine.
