@@ -4,13 +4,15 @@
 
 mod cpio;
 mod debian;
+pub mod debuggers;
 mod guests;
 mod initrd;
 pub mod qemu;
+pub mod server;
 mod tools;
 
 pub use debian::{debian_kernel, seabios};
-pub use guests::build_guest;
+pub use guests::{build_guest, symbol};
 pub use initrd::{GUEST_READY, busybox_initrd};
 
 use std::path::{Path, PathBuf};
