@@ -226,7 +226,8 @@ impl Memory {
             return;
         }
         let end = addr.saturating_add(len);
-        self.watch_hit = self.watched.iter().filter(|&&(a, b)| a < end && addr < b).map(|&(a, _)| a.max(addr)).min();
+        self.watch_hit =
+            self.watched.iter().filter(|&&(a, b)| a < end && addr < b).map(|&(a, _)| a.max(addr)).min();
     }
 
     /// The first watched byte written since the last call.

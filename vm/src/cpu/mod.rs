@@ -91,6 +91,12 @@ impl Cpu {
         self.flush_tlb();
     }
 
+    /// What the front table has in a block's slot, which may be another block.
+    #[inline]
+    pub fn cached_block(&self, addr: u64, size: u32) -> &count::Block {
+        self.table.slot(addr, size)
+    }
+
     /// The block about to run and its number of instructions.
     #[inline]
     pub fn block(&mut self, addr: u64, size: u32) -> count::Block {

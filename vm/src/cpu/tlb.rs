@@ -74,7 +74,12 @@ impl Cpu {
 
     fn answer(&mut self, walk: &Walk, access: Access) -> Fill {
         let bus = self.mem.bus_address(walk.phys & PAGE_MASK);
-        let device = |write: bool| Fill { page: ENGINE_MMIO + (bus & (DEVICE_LEN - 1)), read: !write, write, exec: !write };
+        let device = |write: bool| Fill {
+            page: ENGINE_MMIO + (bus & (DEVICE_LEN - 1)),
+            read: !write,
+            write,
+            exec: !write,
+        };
         if access == Access::Write {
             return match self.mem.place(bus, true) {
                 Place::Ram(at) if self.mem.is_watched(at) => {
