@@ -1,7 +1,8 @@
 //! Debian's LLDB, driven as a user drives it, against `retrograde serve`.
 
 use retrograde_tests::debuggers::{Debugger, shows};
-use retrograde_tests::server::{Server, linux, record_kernel, verify};
+use retrograde_tests::recordings::{linux_recording, record_kernel};
+use retrograde_tests::server::{Server, verify};
 use retrograde_tests::workspace_root;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ impl Session {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let recording = dir.path().join("clobber.rgr");
         let elf = workspace_root().join("examples/clobber/clobber.elf");
-        record_kernel(&elf, 3, &recording);
+        record_kernel(&elf, "", 3, &recording);
         let server = Server::start(&recording);
         let (lldb, connected) = Debugger::lldb(&server, Some(&elf));
         Session { lldb, connected, recording, _server: server, _dir: dir }
@@ -132,7 +133,7 @@ fn registers_memory_and_monitor_commands_are_there() {
 
 #[test]
 fn linux_goes_back_to_an_address_that_it_passed() {
-    let server = Server::start(&linux());
+    let server = Server::start(&linux_recording());
     let (mut lldb, connected) = Debugger::lldb(&server, None);
     shows(&connected, &["stop reason = signal SIGTRAP"]);
     let end = lldb.position();

@@ -2,12 +2,17 @@
 //!
 //! Nothing here skips a test: where a tool or a package is missing, the functions panic and say what to install.
 
+pub mod chunks;
 mod cpio;
 mod debian;
 pub mod debuggers;
 mod guests;
 mod initrd;
+pub mod process;
 pub mod qemu;
+pub mod random;
+pub mod recordings;
+pub mod retrograde;
 pub mod server;
 mod tools;
 
