@@ -35,6 +35,8 @@ unsafe extern "C" {
     /// The engine's own, not part of its public interface: finds the guest instruction behind a return address into
     /// translated code and writes RIP and cc_op.
     fn cpu_restore_state_x86_64(cpu: *mut c_void, host_pc: usize, will_exit: bool) -> bool;
+    /// The engine's own: forgets the cached translation of one page, what INVLPG does.
+    fn tlb_flush_page_x86_64(cpu: *mut c_void, addr: u64);
 }
 
 /// How the engine wants to use a page.
@@ -302,6 +304,12 @@ impl Engine {
     pub fn flush_tlb(&self) {
         // SAFETY: the engine is open.
         unsafe { sys::uc_ctl(self.uc.as_ptr(), ctl_write(ControlType::TLB_FLUSH, 0)) };
+    }
+
+    /// Forgets the cached translation of the page at a linear address.
+    pub fn flush_page(&self, addr: u64) {
+        // SAFETY: the engine's own function on its own CPU, on the engine's thread.
+        unsafe { tlb_flush_page_x86_64(self.cpu.as_ptr().cast(), addr) };
     }
 
     /// Forgets code translated from `[addr, addr + len)`. The address is one that [`Hooks::fill`] resolves for a fetch;
