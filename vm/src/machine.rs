@@ -251,6 +251,17 @@ impl Core {
         self.cpu.drop_stale();
     }
 
+    /// A store to a page of RAM whose stores are done here: it is watched, or a page table.
+    fn watched_store(&mut self, at: u64, bytes: &[u8]) {
+        self.cpu.mem.store(at, bytes);
+        if self.cpu.mem.has_watch_hit() {
+            self.cpu.engine.sync_rip();
+            let pos = self.cpu.position_here();
+            self.note_watch(pos);
+        }
+        self.cpu.drop_stale();
+    }
+
     /// An undefined opcode: whether it is one that is executed here.
     fn emulated(&mut self, step: u64) -> bool {
         let (cx8, cx16) = self.model.compare_exchange();
@@ -587,13 +598,11 @@ impl Hooks for Core {
     }
 
     fn mmio_write(&mut self, addr: u64, size: u8, value: u64) {
+        if addr >= tlb::WATCHED {
+            return self.watched_store(addr - tlb::WATCHED, &value.to_le_bytes()[..usize::from(size.min(8))]);
+        }
         self.cpu.engine.sync_rip();
         let pos = self.cpu.position_here();
-        if addr >= tlb::WATCHED {
-            self.cpu.mem.store(addr - tlb::WATCHED, &value.to_le_bytes()[..usize::from(size.min(8))]);
-            self.cpu.drop_stale();
-            return self.note_watch(pos);
-        }
         let now = self.time_at(pos);
         self.digest(pos, addr << 8 | u64::from(size) | 0xc0, value);
         self.on_board(pos, now, |board, bus| board.mmio_write(PhysAddr(addr), size, value, bus));
