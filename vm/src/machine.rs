@@ -6,7 +6,7 @@ use crate::board::{Board, Bus, Effects, Request};
 use crate::config::MachineConfig;
 use crate::cpu::cpuid::{self, Model};
 use crate::cpu::delivery::{Cause, TripleFault, vector};
-use crate::cpu::engine::{Access, Engine, FETCH_FROM_DEVICE, Fill, Hooks, StartError, off};
+use crate::cpu::engine::{Access, Engine, FETCH_FROM_DEVICE, Fill, Hooks, PortIn, PortOut, StartError, off};
 use crate::cpu::state::CpuState;
 use crate::cpu::tlb::{self, Miss};
 use crate::cpu::{Cpu, Current};
@@ -249,6 +249,11 @@ impl Core {
         self.cpu.current.insns = 0;
         self.note_watch(step);
         self.cpu.drop_stale();
+    }
+
+    /// Whether something that the instruction at RIP caused must be seen to before the next one.
+    fn must_leave(&self) -> bool {
+        self.soft_limit == 0 || (self.intr && self.cpu.env.interruptible())
     }
 
     /// A store to a page of RAM whose stores are done here: it is watched, or a page table.
@@ -573,19 +578,32 @@ impl Hooks for Core {
         self.deliver(vector, cause, step);
     }
 
-    fn port_in(&mut self, port: u16, size: u8) -> u32 {
+    fn port_in(&mut self, port: u16, size: u8) -> PortIn {
+        if let Err(fault) = self.cpu.check_port(port, size) {
+            return PortIn::Raise(fault.vector, fault.error);
+        }
         let pos = self.cpu.position_here();
         let now = self.time_at(pos);
         let value = self.on_board(pos, now, |board, bus| board.io_read(port, size, bus));
         self.digest(pos, u64::from(port) << 8 | u64::from(size), value.into());
-        value
+        if self.must_leave() && self.cpu.finish_port_access(Some((value, size))) {
+            return PortIn::Leave;
+        }
+        PortIn::Value(value)
     }
 
-    fn port_out(&mut self, port: u16, size: u8, value: u32) {
+    fn port_out(&mut self, port: u16, size: u8, value: u32) -> PortOut {
+        if let Err(fault) = self.cpu.check_port(port, size) {
+            return PortOut::Raise(fault.vector, fault.error);
+        }
         let pos = self.cpu.position_here();
         let now = self.time_at(pos);
         self.digest(pos, u64::from(port) << 8 | u64::from(size) | 0x80, value.into());
         self.on_board(pos, now, |board, bus| board.io_write(port, size, value, bus));
+        if self.must_leave() && self.cpu.finish_port_access(None) {
+            return PortOut::Leave;
+        }
+        PortOut::Done
     }
 
     fn mmio_read(&mut self, addr: u64, size: u8) -> u64 {

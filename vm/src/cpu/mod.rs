@@ -7,6 +7,7 @@ pub(crate) mod delivery;
 mod emulate;
 pub(crate) mod engine;
 pub(crate) mod mmu;
+mod ports;
 pub(crate) mod regs;
 pub mod state;
 mod syscall;
