@@ -156,6 +156,8 @@ struct Core {
     event_time: Option<VmTime>,
     /// Blocks that end beyond this position take the slow path; 0 while something waits for a block boundary.
     soft_limit: u64,
+    /// The board asks for an interrupt, and it is not a log that decides.
+    interrupt_waits: bool,
 }
 
 /// A whole PC.
@@ -215,11 +217,15 @@ impl Core {
     }
 
     fn update_soft_limit(&mut self) {
-        let waiting = self.request.is_some()
-            || self.shut_down
-            || self.watch.is_some()
-            || (!self.following() && self.board.intr());
+        self.interrupt_waits = !self.following() && self.board.intr();
+        let waiting = self.request.is_some() || self.shut_down || self.watch.is_some();
         self.soft_limit = if waiting { 0 } else { self.stop_pos.min(self.event_pos) };
+    }
+
+    /// Whether the CPU has to take an interrupt now. Kernels run long with interrupts off and one pending.
+    #[inline]
+    fn is_interrupted(&self) -> bool {
+        self.interrupt_waits && self.cpu.env.interruptible()
     }
 
     fn advance(&mut self) {
@@ -268,7 +274,24 @@ impl Core {
 
     fn enter(&mut self, addr: u64, size: u32, insns: u16) {
         self.cpu.current = Current { addr, size, start: self.cpu.pos, insns };
-        self.cpu.pos += u64::from(insns);
+        // 64 bits of steps last for centuries.
+        self.cpu.pos = self.cpu.pos.wrapping_add(insns.into());
+    }
+
+    /// A block that is not known to be like most.
+    #[cold]
+    #[inline(never)]
+    fn block_special(&mut self, addr: u64, size: u32) {
+        let block = self.cpu.block(addr, size);
+        if self.cpu.is_empty_rep_pass(&block) {
+            return;
+        }
+        let end = self.cpu.pos.wrapping_add(block.insns.into());
+        let waiting = end > self.soft_limit || self.is_interrupted();
+        if waiting || block.breakpoint || self.cpu.may_be_aborted(addr) {
+            return self.block_slow(addr, size, block);
+        }
+        self.enter(addr, size, block.insns);
     }
 
     /// A block at whose start something may have to be decided.
@@ -279,9 +302,9 @@ impl Core {
             self.cpu.undo_aborted_block(addr, block.insns);
         }
         let pos = self.cpu.pos;
-        let interrupt = !self.following() && self.board.intr() && self.cpu.env.interruptible();
         let bound = self.stop_pos.min(self.event_pos);
-        if self.request.is_some() || self.shut_down || self.watch.is_some() || interrupt || pos >= bound {
+        let waiting = self.request.is_some() || self.shut_down || self.watch.is_some();
+        if waiting || self.is_interrupted() || pos >= bound {
             return self.stop_engine();
         }
         let mut room = bound - pos;
@@ -506,15 +529,12 @@ impl Hooks for Core {
     #[inline]
     fn block(&mut self, addr: u64, size: u32) {
         self.cpu.single = false;
-        let block = self.cpu.block(addr, size);
-        if self.cpu.is_empty_rep_pass(&block) {
-            return;
+        let Some(insns) = self.cpu.plain_block(addr, size) else { return self.block_special(addr, size) };
+        let end = self.cpu.pos.wrapping_add(insns.into());
+        if end > self.soft_limit || self.is_interrupted() || self.cpu.may_be_aborted(addr) {
+            return self.block_special(addr, size);
         }
-        let end = self.cpu.pos.wrapping_add(block.insns.into());
-        if end > self.soft_limit || block.breakpoint || self.cpu.may_be_aborted(addr) {
-            return self.block_slow(addr, size, block);
-        }
-        self.enter(addr, size, block.insns);
+        self.enter(addr, size, insns);
     }
 
     fn translated(&mut self, addr: u64, size: u16, insns: u16) {
@@ -651,6 +671,7 @@ impl Machine {
             event_pos: 0,
             event_time: None,
             soft_limit: 0,
+            interrupt_waits: false,
         })));
         let mut machine = Machine { core };
         let engine = &machine.core().cpu.engine;

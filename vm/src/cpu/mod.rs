@@ -100,6 +100,13 @@ impl Cpu {
         }
     }
 
+    /// Instructions of the block about to run, if it is in the front table and neither a REP instruction nor one with a
+    /// breakpoint: nearly all are, and this is asked before each of them.
+    #[inline]
+    pub fn plain_block(&self, addr: u64, size: u32) -> Option<u16> {
+        self.table.front(addr, size).filter(|b| !b.breakpoint && b.rep == Rep::No).map(|b| b.insns)
+    }
+
     #[cold]
     fn find_block(&mut self, addr: u64, size: u32) -> count::Block {
         let end = addr.saturating_add(size.into());
