@@ -42,7 +42,8 @@ pub fn step_back(recording: &Path, samples: usize) -> Result<()> {
     let mut server = Server(serve.stdout(Stdio::piped()).spawn()?);
     let output = BufReader::new(server.0.stdout.take().context("the pipe asked for")?);
     let mut lines = output.lines();
-    let port = lines.find_map(|line| line.ok()?.rsplit_once("target remote :").map(|(_, port)| port.to_owned()));
+    let port =
+        lines.find_map(|line| line.ok()?.rsplit_once("target remote :").map(|(_, port)| port.to_owned()));
     let port = port.context("the server says no port")?;
     let port = port.trim_end_matches('\'');
 

@@ -101,12 +101,15 @@ fn unrecorded(guest: &Guest) -> Result<Duration> {
                 console.push(byte);
             }
         }
-        if let Some((_, text)) = typed.take_if(|(prompt, _)| console.ends_with(prompt.as_bytes())) {
+        // The shell asks for the cursor's place right behind its prompt.
+        if let Some((_, text)) =
+            typed.take_if(|(prompt, _)| console.windows(prompt.len()).any(|w| w == prompt.as_bytes()))
+        {
             machine.inject(&Input::Serial { port: 0, bytes: text.into() });
             continue;
         }
         match exit {
-            Exit::Position => {}
+            Exit::Position if start.elapsed() < TIME_LIMIT => {}
             Exit::PowerOff | Exit::DebugExit(_) => return Ok(start.elapsed()),
             other => bail!("{other:?}: {}", String::from_utf8_lossy(&console)),
         }
@@ -115,14 +118,22 @@ fn unrecorded(guest: &Guest) -> Result<Duration> {
 
 fn record(guest: &Guest, to: &Path, options: &[&str]) -> Result<Took> {
     let mut arguments: Vec<OsString> =
-        ["record", "--no-reboot", "--device", "isa-debug-exit,iobase=0xf4", "--kernel"].map(Into::into).into();
+        ["record", "--no-reboot", "--device", "isa-debug-exit,iobase=0xf4", "--kernel"]
+            .map(Into::into)
+            .into();
     arguments.push(guest.kernel.clone().into());
     for (option, path) in [("--initrd", &guest.initrd), ("--script", &guest.script)] {
         if let Some(path) = path {
             arguments.extend([option.into(), path.into()]);
         }
     }
-    arguments.extend(["--append".into(), guest.cmdline.clone().into(), "--force".into(), "-o".into(), to.into()]);
+    arguments.extend([
+        "--append".into(),
+        guest.cmdline.clone().into(),
+        "--force".into(),
+        "-o".into(),
+        to.into(),
+    ]);
     arguments.extend(options.iter().map(Into::into));
     program::run(&arguments)
 }
@@ -166,11 +177,18 @@ fn print_recording(best: &Best, path: &Path) -> Result<()> {
     let (with, without) = (best.record.map(|t| t.time), best.sparse.map(|t| t.time));
     if let Some((with, without)) = with.zip(without) {
         let each = with.saturating_sub(without) / checkpoints as u32;
-        report::latency("a checkpoint", each, &format!("(difference of two runs, {checkpoints} checkpoints)"));
+        report::latency(
+            "a checkpoint",
+            each,
+            &format!("(difference of two runs, {checkpoints} checkpoints)"),
+        );
     }
     let (bytes, seconds) = (recording.bytes() as f64, recording.end_time().0 as f64 / 1e9);
     let per_second = bytes / seconds / 1024.0;
-    report::line("file", &format!("{:.0} KiB, {per_second:.0} KiB per guest second ({seconds:.1} s)", bytes / 1024.0));
+    report::line(
+        "file",
+        &format!("{:.0} KiB, {per_second:.0} KiB per guest second ({seconds:.1} s)", bytes / 1024.0),
+    );
     if let Some((record, verify)) = best.record.zip(best.verify) {
         let mib = |took: Took| took.peak_kib / 1024;
         let ram = recording.config().ram_bytes >> 20;

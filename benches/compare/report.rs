@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Says what this is measured on.
 pub fn machine() {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field = |name| info.lines().find(|l| l.starts_with(name)).and_then(|l| l.split_once(": ")).map(|(_, v)| v);
+    let field =
+        |name| info.lines().find(|l| l.starts_with(name)).and_then(|l| l.split_once(": ")).map(|(_, v)| v);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     println!("{} with {threads} CPUs", field("model name").unwrap_or("unknown processor"));
 }
@@ -28,7 +29,8 @@ pub fn speed_head() {
 /// Time of a run, with the speed relative to the two baselines, where there are.
 pub fn speed(name: &str, time: Duration, steps: u64, qemu: Option<Duration>, bare: Option<Duration>) {
     let seconds = time.as_secs_f64();
-    let ratio = |base: Option<Duration>| base.map_or("-".into(), |b| format!("{:.2}", b.as_secs_f64() / seconds));
+    let ratio =
+        |base: Option<Duration>| base.map_or("-".into(), |b| format!("{:.2}", b.as_secs_f64() / seconds));
     let millions = steps as f64 / 1e6 / seconds;
     line(name, &format!("{seconds:>9.3} {millions:>9.0} {:>11} {:>11}", ratio(qemu), ratio(bare)));
 }
