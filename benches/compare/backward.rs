@@ -29,7 +29,7 @@ fn timed<R>(act: impl FnOnce() -> Result<R, snapshots::Error>) -> Result<(R, Dur
 fn places(end: Icount, count: usize) -> impl Iterator<Item = Icount> {
     (1..=count as u64).map(move |i| {
         let fraction = i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        Icount((u128::from(end.0) * u128::from(fraction) >> 32) as u64)
+        Icount(((u128::from(end.0) * u128::from(fraction)) >> 32) as u64)
     })
 }
 

@@ -5,7 +5,6 @@
 use anyhow::{Context, Result, anyhow, ensure};
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 use unicorn_engine::{Arch, Mode, Prot, RegisterX86, Unicorn};
 
 const RAM_BYTES: u64 = 16 << 20;
@@ -18,7 +17,7 @@ const DEBUG_EXIT: u32 = 0xf4;
 const PASSED: u32 = 0x10;
 
 /// Runs a 32-bit kernel of ours to its end.
-pub fn run(kernel: &Path, cmdline: &str) -> Result<Duration> {
+pub fn run(kernel: &Path, cmdline: &str) -> Result<()> {
     let mut engine = Unicorn::new_with_data(Arch::X86, Mode::MODE_32, None).map_err(failed)?;
     engine.mem_map(0, RAM_BYTES, Prot::ALL).map_err(failed)?;
     let entry = load(&mut engine, &fs::read(kernel)?)?;
@@ -38,12 +37,10 @@ pub fn run(kernel: &Path, cmdline: &str) -> Result<Duration> {
             }
         })
         .map_err(failed)?;
-    let start = Instant::now();
     // HLT ends it.
     engine.emu_start(entry, u64::MAX, 0, 0).map_err(failed)?;
-    let time = start.elapsed();
     ensure!(*engine.get_data() == Some(PASSED), "the guest did not pass: {:?}", engine.get_data());
-    Ok(time)
+    Ok(())
 }
 
 fn failed(error: impl std::fmt::Debug) -> anyhow::Error {

@@ -1,7 +1,7 @@
 //! How fast a guest runs, forward.
 
 use crate::guest::{Guest, TIME_LIMIT};
-use crate::program::{self, Took};
+use crate::program::{self, Took, measure};
 use crate::{bare, report};
 use anyhow::{Result, bail, ensure};
 use retrograde_tests::qemu::Qemu;
@@ -9,7 +9,7 @@ use snapshots::Recording;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use vm::{CpuModel, Exit, Icount, Input, Machine, MachineConfig, Output, RunLimit, VmTime};
 
 /// The same machine as ours: no local APIC, no HPET. `sleep=off`: it skips idle time, as we do.
@@ -23,10 +23,10 @@ const SLICE_STEPS: u64 = 1_000_000;
 /// The best times of a guest.
 #[derive(Default)]
 struct Best {
-    qemu: Option<Duration>,
-    qemu_start: Option<Duration>,
-    bare: Option<Duration>,
-    machine: Option<Duration>,
+    qemu: Option<Took>,
+    qemu_start: Option<Took>,
+    bare: Option<Took>,
+    machine: Option<Took>,
     sparse: Option<Took>,
     record: Option<Took>,
     replay: Option<Took>,
@@ -40,46 +40,45 @@ pub fn compare(guest: &Guest, rounds: u32, directory: &Path) -> Result<PathBuf> 
     let nothing = Guest::no_loop();
     let mut best = Best::default();
     for _ in 0..rounds.max(1) {
-        keep(&mut best.qemu_start, in_qemu(&nothing));
-        keep(&mut best.qemu, in_qemu(guest));
+        keep(&mut best.qemu_start, in_qemu(&nothing)?);
+        keep(&mut best.qemu, in_qemu(guest)?);
         if guest.initrd.is_none() {
-            keep(&mut best.bare, bare::run(&guest.kernel, &guest.cmdline)?);
+            keep(&mut best.bare, measure(|| bare::run(&guest.kernel, &guest.cmdline))?.1);
         }
-        keep(&mut best.machine, unrecorded(guest)?);
-        keep_took(&mut best.sparse, record(guest, &scratch, &["--checkpoint-every", "1000000000000"])?);
-        keep_took(&mut best.record, record(guest, &recording, &[])?);
-        keep_took(&mut best.replay, replay(&recording, "--console")?);
-        keep_took(&mut best.verify, replay(&recording, "--verify")?);
+        keep(&mut best.machine, measure(|| unrecorded(guest))?.1);
+        keep(&mut best.sparse, record(guest, &scratch, &["--checkpoint-every", "1000000000000"])?);
+        keep(&mut best.record, record(guest, &recording, &[])?);
+        keep(&mut best.replay, replay(&recording, "--console")?);
+        keep(&mut best.verify, replay(&recording, "--verify")?);
     }
     print(guest, &best, &recording)?;
     print_recording(&best, &recording)?;
     Ok(recording)
 }
 
-fn keep(best: &mut Option<Duration>, time: Duration) {
-    *best = Some(best.map_or(time, |b| b.min(time)));
-}
-
-fn keep_took(best: &mut Option<Took>, took: Took) {
-    if best.is_none_or(|b| took.time < b.time) {
+fn keep(best: &mut Option<Took>, took: Took) {
+    if best.is_none_or(|b| took.cpu < b.cpu) {
         *best = Some(took);
     }
 }
 
-fn in_qemu(guest: &Guest) -> Duration {
-    let start = Instant::now();
-    let mut qemu = Qemu::start_with(QEMU_OPTIONS, &guest.kernel, guest.initrd.as_deref(), &guest.cmdline);
-    if let Some((prompt, typed)) = guest.typed {
-        qemu.wait_for(prompt, TIME_LIMIT);
-        qemu.send(typed);
-    }
-    let (_, console) = qemu.wait_for_end(TIME_LIMIT);
-    assert!(guest.typed.is_some() || console.contains("PASS"), "{console}");
-    start.elapsed()
+fn in_qemu(guest: &Guest) -> Result<Took> {
+    let run = || {
+        let initrd = guest.initrd.as_deref();
+        let mut qemu = Qemu::start_with(QEMU_OPTIONS, &guest.kernel, initrd, &guest.cmdline);
+        if let Some((prompt, typed)) = guest.typed {
+            qemu.wait_for(prompt, TIME_LIMIT);
+            qemu.send(typed);
+        }
+        Ok(qemu.wait_for_end(TIME_LIMIT).1)
+    };
+    let (console, took) = measure(run)?;
+    ensure!(guest.typed.is_some() || console.contains("PASS"), "{console}");
+    Ok(took)
 }
 
 /// Our machine by itself, without a recorder.
-fn unrecorded(guest: &Guest) -> Result<Duration> {
+fn unrecorded(guest: &Guest) -> Result<()> {
     let config = MachineConfig {
         ram_bytes: RAM_BYTES,
         cpu: CpuModel::Qemu64,
@@ -110,7 +109,7 @@ fn unrecorded(guest: &Guest) -> Result<Duration> {
         }
         match exit {
             Exit::Position if start.elapsed() < TIME_LIMIT => {}
-            Exit::PowerOff | Exit::DebugExit(_) => return Ok(start.elapsed()),
+            Exit::PowerOff | Exit::DebugExit(_) => return Ok(()),
             other => bail!("{other:?}: {}", String::from_utf8_lossy(&console)),
         }
     }
@@ -147,19 +146,23 @@ fn print(guest: &Guest, best: &Best, recording: &Path) -> Result<()> {
     report::heading(&format!("Forward: {}, {} million steps", guest.name, steps / 1_000_000));
     report::speed_head();
     // What QEMU needs to start, its firmware included, is not held against it; ours is in our numbers.
-    let qemu = best.qemu.zip(best.qemu_start).map(|(all, start)| all.saturating_sub(start));
+    let qemu = best.qemu.zip(best.qemu_start).map(|(all, start)| Took {
+        wall: all.wall.saturating_sub(start.wall),
+        cpu: all.cpu.saturating_sub(start.cpu),
+        peak_kib: 0,
+    });
     let rows = [
         ("QEMU -icount shift=3, less its start-up", qemu),
         ("the bare engine, its own MMU, no interrupts", best.bare),
         ("the machine, not recorded", best.machine),
-        ("record, no checkpoints", best.sparse.map(|t| t.time)),
-        ("record", best.record.map(|t| t.time)),
-        ("replay", best.replay.map(|t| t.time)),
-        ("replay --verify", best.verify.map(|t| t.time)),
+        ("record, no checkpoints", best.sparse),
+        ("record", best.record),
+        ("replay", best.replay),
+        ("replay --verify", best.verify),
     ];
-    for (name, time) in rows {
-        match time {
-            Some(time) => report::speed(name, time, steps, qemu, best.bare),
+    for (name, took) in rows {
+        match took {
+            Some(took) => report::speed(name, took, steps, qemu, best.bare),
             None => report::line(name, "not possible: it has no chips and delivers no interrupts"),
         }
     }
@@ -174,9 +177,9 @@ fn print_recording(best: &Best, path: &Path) -> Result<()> {
     report::latency("opening the recording", start.elapsed(), "");
     let checkpoints = recording.checkpoints().len();
     ensure!(checkpoints > 0, "no checkpoint in {}", path.display());
-    let (with, without) = (best.record.map(|t| t.time), best.sparse.map(|t| t.time));
+    let (with, without) = (best.record, best.sparse);
     if let Some((with, without)) = with.zip(without) {
-        let each = with.saturating_sub(without) / checkpoints as u32;
+        let each = with.cpu.saturating_sub(without.cpu) / checkpoints as u32;
         report::latency(
             "a checkpoint",
             each,

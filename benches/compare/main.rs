@@ -1,7 +1,8 @@
 //! Speed beside the speed of QEMU and of the bare engine, on the same guests, in one run: `cargo bench --bench compare`.
 //!
 //! The guests are `tests/guests/loop.c`, which stores and calls in a loop, and Debian's kernel from its first instruction
-//! through a busybox shell to its power-off. All ways to run a guest take turns, and the best of all rounds counts. Nothing here
+//! through a busybox shell to its power-off. All ways to run a guest take turns, and the best of all rounds counts, by
+//! CPU time. Nothing here
 //! fails because something is slow: the numbers are for people to judge, and are kept in `docs/performance.md`.
 
 mod backward;

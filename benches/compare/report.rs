@@ -1,5 +1,6 @@
 //! Tables.
 
+use crate::program::Took;
 use std::time::Duration;
 
 /// Says what this is measured on.
@@ -23,16 +24,15 @@ pub fn line(name: &str, value: &str) {
 
 /// Head of the lines printed by [`speed`].
 pub fn speed_head() {
-    line("", &format!("{:>9} {:>9} {:>11} {:>11}", "seconds", "Msteps/s", "x QEMU", "x engine"));
+    line("", &format!("{:>8} {:>8} {:>9} {:>8} {:>9}", "seconds", "CPU s", "Msteps/s", "x QEMU", "x engine"));
 }
 
-/// Time of a run, with the speed relative to the two baselines, where there are.
-pub fn speed(name: &str, time: Duration, steps: u64, qemu: Option<Duration>, bare: Option<Duration>) {
-    let seconds = time.as_secs_f64();
-    let ratio =
-        |base: Option<Duration>| base.map_or("-".into(), |b| format!("{:.2}", b.as_secs_f64() / seconds));
-    let millions = steps as f64 / 1e6 / seconds;
-    line(name, &format!("{seconds:>9.3} {millions:>9.0} {:>11} {:>11}", ratio(qemu), ratio(bare)));
+/// Times of a run, with its speed by CPU time beside that of the two baselines, where there are.
+pub fn speed(name: &str, took: Took, steps: u64, qemu: Option<Took>, bare: Option<Took>) {
+    let (wall, cpu) = (took.wall.as_secs_f64(), took.cpu.as_secs_f64());
+    let ratio = |base: Option<Took>| base.map_or("-".into(), |b| format!("{:.2}", b.cpu.as_secs_f64() / cpu));
+    let millions = steps as f64 / 1e6 / cpu;
+    line(name, &format!("{wall:>8.2} {cpu:>8.2} {millions:>9.0} {:>8} {:>9}", ratio(qemu), ratio(bare)));
 }
 
 /// Quantiles of several measurements.
