@@ -292,7 +292,12 @@ impl Env {
 /// Reads everything. `halted` is the machine's: the engine forgets it between runs.
 pub fn save(engine: &Engine, halted: bool) -> CpuState {
     let env = engine.env();
-    let hflags = env.r32(off::HFLAGS);
+    let mut hflags = env.r32(off::HFLAGS);
+    // Without meaning in 64-bit mode, where the engine clears it when it happens to load a segment register after CS; the
+    // same state has the same form here as after a restore.
+    if hflags & hflag::CS64 != 0 {
+        hflags |= hflag::SS32;
+    }
     let hflags2 = env.r32(off::HFLAGS2);
     let mut s = CpuState {
         rip: env.rip(),
