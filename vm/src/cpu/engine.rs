@@ -35,6 +35,10 @@ unsafe extern "C" {
     /// The engine's own, not part of its public interface: finds the guest instruction behind a return address into
     /// translated code and writes RIP and cc_op.
     fn cpu_restore_state_x86_64(cpu: *mut c_void, host_pc: usize, will_exit: bool) -> bool;
+    /// The engine's own: forgets the cached translation of one page, what INVLPG does.
+    fn tlb_flush_page_x86_64(cpu: *mut c_void, addr: u64);
+    /// The engine's own: writes DR7 and arms or disarms the breakpoints that it names.
+    fn cpu_x86_update_dr7_x86_64(env: *mut c_void, dr7: u32);
 }
 
 /// How the engine wants to use a page.
@@ -302,6 +306,18 @@ impl Engine {
     pub fn flush_tlb(&self) {
         // SAFETY: the engine is open.
         unsafe { sys::uc_ctl(self.uc.as_ptr(), ctl_write(ControlType::TLB_FLUSH, 0)) };
+    }
+
+    /// Forgets the cached translation of the page at a linear address.
+    pub fn flush_page(&self, addr: u64) {
+        // SAFETY: the engine's own function on its own CPU, on the engine's thread.
+        unsafe { tlb_flush_page_x86_64(self.cpu.as_ptr().cast(), addr) };
+    }
+
+    /// Writes DR7: breakpoints of the guest are armed at the addresses in DR0 to DR3.
+    pub fn write_dr7(&self, dr7: u64) {
+        // SAFETY: the engine's own function on its own register file, on the engine's thread.
+        unsafe { cpu_x86_update_dr7_x86_64(self.env.p.as_ptr().cast(), dr7 as u32) };
     }
 
     /// Forgets code translated from `[addr, addr + len)`. The address is one that [`Hooks::fill`] resolves for a fetch;

@@ -334,7 +334,7 @@ pub fn save(engine: &Engine, halted: bool) -> CpuState {
     s
 }
 
-/// Writes everything; the caller flushes the TLB. Breakpoints of DR7 are not armed in the engine.
+/// Writes everything; the caller flushes the TLB.
 pub fn restore(engine: &Engine, s: &CpuState) {
     let env = engine.env();
     for i in 0..16 {
@@ -346,9 +346,12 @@ pub fn restore(engine: &Engine, s: &CpuState) {
     for i in 0..6 {
         env.set_segment(i, &s.seg[i]);
     }
-    for i in 0..8 {
+    const NONE_ENABLED: u64 = 0x400;
+    engine.write_dr7(NONE_ENABLED);
+    for i in 0..7 {
         env.w64(off::DR + 8 * i, s.dr[i]);
     }
+    engine.write_dr7(s.dr[7]);
     env.set_rip(s.rip);
     env.set_segment_at(off::LDT, &s.ldtr);
     env.set_segment_at(off::TR, &s.tr);
