@@ -168,6 +168,11 @@ impl Recording {
         self.end.as_ref().map(|e| &e.reason)
     }
 
+    /// Hash of the machine at the very end; `None` if the recorder was killed.
+    pub fn end_hash(&self) -> Option<u64> {
+        self.end.as_ref().map(|e| e.hash)
+    }
+
     /// Where the file stops making sense because its recorder was killed while it wrote, if so.
     pub fn torn_at(&self) -> Option<u64> {
         self.torn_at
@@ -190,7 +195,7 @@ impl Recording {
 
     /// Where and in what state the recording ends.
     pub(crate) fn last(&self) -> (Progress, Option<u64>) {
-        (self.last, self.end.as_ref().map(|e| e.hash))
+        (self.last, self.end_hash())
     }
 }
 

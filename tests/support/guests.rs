@@ -101,3 +101,13 @@ fn prefix_map() -> String {
 fn relative(path: &Path) -> &Path {
     path.strip_prefix(workspace_root()).unwrap_or(path)
 }
+
+/// The address of a symbol of an ELF image.
+pub fn symbol(image: &Path, name: &str) -> u64 {
+    let output = run(Command::new("nm").arg(image), "the image has no symbols");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let fields = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut found = fields.filter(|fields| fields.last() == Some(&name));
+    let fields = found.next().unwrap_or_else(|| panic!("{} has no symbol {name}", image.display()));
+    u64::from_str_radix(fields[0], 16).expect("nm prints addresses in hexadecimal")
+}

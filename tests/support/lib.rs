@@ -2,15 +2,20 @@
 //!
 //! Nothing here skips a test: where a tool or a package is missing, the functions panic and say what to install.
 
+pub mod chunks;
 mod cpio;
 mod debian;
 mod guests;
 mod initrd;
+pub mod process;
 pub mod qemu;
+pub mod random;
+pub mod recordings;
+pub mod retrograde;
 mod tools;
 
 pub use debian::{debian_kernel, seabios};
-pub use guests::build_guest;
+pub use guests::{build_guest, symbol};
 pub use initrd::{GUEST_READY, busybox_initrd};
 
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ fn package_of(program: &str) -> &str {
         "apt-get" | "apt-cache" => "apt",
         "dpkg-deb" => "dpkg",
         "gcc" => "gcc gcc-multilib",
-        "ld" => "binutils",
+        "ld" | "nm" => "binutils",
         "qemu-system-i386" | "qemu-system-x86_64" => "qemu-system-x86",
         other => other,
     }

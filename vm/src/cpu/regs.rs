@@ -184,10 +184,12 @@ impl Env {
         if self.long_mode() {
             h |= hflag::LMA;
         }
+        // In 64-bit code too the engine takes this from SS, although it means nothing there.
+        h |= (flags(seg::SS) >> 22 & 1) << 5;
         if h & hflag::LMA != 0 && flags(seg::CS) & 1 << 21 != 0 {
-            h |= hflag::CS64 | hflag::CS32 | hflag::SS32;
+            h |= hflag::CS64 | hflag::CS32;
         } else {
-            h |= (flags(seg::CS) >> 22 & 1) << 4 | (flags(seg::SS) >> 22 & 1) << 5;
+            h |= (flags(seg::CS) >> 22 & 1) << 4;
             let base = |i: usize| self.r64(off::SEGS + 24 * i + 8);
             let flat = base(seg::DS) | base(seg::ES) | base(seg::SS) == 0;
             if h & hflag::PE == 0 || v86 || h & hflag::CS32 == 0 || !flat {
