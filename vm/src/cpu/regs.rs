@@ -166,6 +166,10 @@ impl Env {
 
     /// Recomputes the mode bits that the engine derives from registers.
     pub fn update_hflags(&self) {
+        self.w32(off::HFLAGS, self.derived_hflags());
+    }
+
+    fn derived_hflags(&self) -> u32 {
         let cr0 = self.r64(off::CR) as u32;
         let cr4 = self.r64(off::CR + 32);
         let eflags = self.r64(off::EFLAGS) as u32;
@@ -184,19 +188,17 @@ impl Env {
         if self.long_mode() {
             h |= hflag::LMA;
         }
-        // In 64-bit code too the engine takes this from SS, although it means nothing there.
-        h |= (flags(seg::SS) >> 22 & 1) << 5;
         if h & hflag::LMA != 0 && flags(seg::CS) & 1 << 21 != 0 {
-            h |= hflag::CS64 | hflag::CS32;
+            h |= hflag::CS64 | hflag::CS32 | hflag::SS32;
         } else {
-            h |= (flags(seg::CS) >> 22 & 1) << 4;
+            h |= (flags(seg::CS) >> 22 & 1) << 4 | (flags(seg::SS) >> 22 & 1) << 5;
             let base = |i: usize| self.r64(off::SEGS + 24 * i + 8);
             let flat = base(seg::DS) | base(seg::ES) | base(seg::SS) == 0;
             if h & hflag::PE == 0 || v86 || h & hflag::CS32 == 0 || !flat {
                 h |= hflag::ADDSEG;
             }
         }
-        self.w32(off::HFLAGS, h);
+        h
     }
 
     fn fpu(&self) -> Fpu {
@@ -294,12 +296,10 @@ impl Env {
 /// Reads everything. `halted` is the machine's: the engine forgets it between runs.
 pub fn save(engine: &Engine, halted: bool) -> CpuState {
     let env = engine.env();
-    let mut hflags = env.r32(off::HFLAGS);
-    // Without meaning in 64-bit mode, where the engine clears it when it happens to load a segment register after CS; the
-    // same state has the same form here as after a restore.
-    if hflags & hflag::CS64 != 0 {
-        hflags |= hflag::SS32;
-    }
+    // Two of the engine's bits depend on which segment register was loaded last, without a difference in meaning: the same
+    // state has the same form here, however it came about.
+    const FORM: u32 = hflag::SS32 | hflag::ADDSEG;
+    let hflags = env.r32(off::HFLAGS) & !FORM | env.derived_hflags() & FORM;
     let hflags2 = env.r32(off::HFLAGS2);
     let mut s = CpuState {
         rip: env.rip(),
