@@ -17,9 +17,11 @@ say() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
 }
 
-# libclang counts wherever the bindings' generator looks for it.
+# libclang counts where the generator of the bindings looks for it, and only with the compiler's own headers.
 have_libclang() {
     local dir
+    compgen -G '/usr/lib*/llvm-*/lib/clang/*/include/stdbool.h' >/dev/null \
+        || compgen -G '/usr/lib*/clang/*/include/stdbool.h' >/dev/null || return 1
     for dir in "${LIBCLANG_PATH:-/nonexistent}" /usr/lib/llvm-*/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/lib /usr/local/lib; do
         compgen -G "$dir/libclang*.so*" >/dev/null && return 0
     done
