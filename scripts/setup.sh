@@ -3,8 +3,9 @@
 # A requirement is one word, CHECK=PACKAGE. CHECK is a command, or a path (patterns allowed) if it has a slash in it. Whatever
 # passes its check is left alone, wherever it came from.
 
-# What `cargo build` needs: the CPU engine is C and built by CMake, its Rust bindings are made by libclang.
-BUILD_NEEDS=(gcc=gcc cmake=cmake make=make libclang=libclang-dev)
+# What `cargo build` needs: the CPU engine is C, configured by a script that asks for pkg-config and built by CMake; its Rust
+# bindings are made by libclang.
+BUILD_NEEDS=(gcc=gcc cmake=cmake make=make pkg-config=pkg-config libclang=libclang-dev)
 # What debugging the examples needs.
 DEMO_NEEDS=(gdb=gdb)
 # What the tests need: real debuggers, real firmware, real guests, and QEMU to compare with.
