@@ -122,7 +122,7 @@ find_cargo() {
     local home cargo toolchains
     home=$(getent passwd "$(id -u)" | cut -d: -f6)
     if ! command -v cargo >/dev/null; then
-        for cargo in "$HOME/.cargo/bin" "$home/.cargo/bin"; do
+        for cargo in "${HOME:-}/.cargo/bin" "$home/.cargo/bin"; do
             [ ! -x "$cargo/cargo" ] || { PATH=$cargo:$PATH && break; }
         done
     fi
