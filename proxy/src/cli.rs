@@ -124,7 +124,7 @@ pub struct MachineArgs {
     /// Add a device: isa-debug-exit[,iobase=PORT]
     #[arg(long, value_name = "DEVICE")]
     pub device: Vec<Device>,
-    /// End the run where the guest resets itself or triple-faults
+    /// End the run where the guest resets itself or triple-faults (a machine without firmware always does)
     #[arg(long)]
     pub no_reboot: bool,
 }

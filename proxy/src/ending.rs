@@ -4,15 +4,27 @@ use anyhow::{Result, bail};
 use snapshots::EndReason;
 use vm::Exit;
 
-/// Why `exit` ends a recording, if it does.
-pub fn of_exit(exit: Exit) -> Result<Option<EndReason>> {
+/// What a recording does when the machine has stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Goes on.
+    Continue,
+    /// Resets the machine, as a PC does, and goes on.
+    Reset,
+    /// Ends.
+    End(EndReason),
+}
+
+/// What comes after `exit`. A machine that asks for a reset gets it if `may_reboot`.
+pub fn after(exit: Exit, may_reboot: bool) -> Result<Next> {
     Ok(match exit {
-        Exit::Position | Exit::Time | Exit::Idle => None,
-        Exit::PowerOff => Some(EndReason::PowerOff),
-        Exit::Reset => Some(EndReason::Reset),
-        Exit::TripleFault => Some(EndReason::TripleFault),
-        Exit::DebugExit(value) => Some(EndReason::DebugExit(value)),
-        Exit::HaltedForever => Some(EndReason::Hung),
+        Exit::Position | Exit::Time | Exit::Idle => Next::Continue,
+        Exit::Reset | Exit::TripleFault if may_reboot => Next::Reset,
+        Exit::PowerOff => Next::End(EndReason::PowerOff),
+        Exit::Reset => Next::End(EndReason::Reset),
+        Exit::TripleFault => Next::End(EndReason::TripleFault),
+        Exit::DebugExit(value) => Next::End(EndReason::DebugExit(value)),
+        Exit::HaltedForever => Next::End(EndReason::Hung),
         Exit::Diverged(divergence) => bail!("{divergence}"),
         Exit::Breakpoint(_) | Exit::Watchpoint { .. } => {
             bail!("the machine stopped at a breakpoint that nobody set")
@@ -24,8 +36,8 @@ pub fn of_exit(exit: Exit) -> Result<Option<EndReason>> {
 pub fn describe(reason: &EndReason) -> String {
     match reason {
         EndReason::PowerOff => "power-off".into(),
-        EndReason::Reset => "reset (--no-reboot)".into(),
-        EndReason::TripleFault => "triple fault (--no-reboot)".into(),
+        EndReason::Reset => "reset".into(),
+        EndReason::TripleFault => "triple fault".into(),
         EndReason::DebugExit(value) => format!("isa-debug-exit with {value:#x}"),
         EndReason::Hung => "hang (HLT with interrupts off)".into(),
         EndReason::Until(what) => what.clone(),
@@ -64,9 +76,18 @@ mod tests {
 
     #[test]
     fn only_ends_end_a_recording() {
-        assert_eq!(of_exit(Exit::Position).unwrap(), None);
-        assert_eq!(of_exit(Exit::Idle).unwrap(), None);
-        assert_eq!(of_exit(Exit::DebugExit(3)).unwrap(), Some(EndReason::DebugExit(3)));
-        assert_eq!(of_exit(Exit::HaltedForever).unwrap(), Some(EndReason::Hung));
+        assert_eq!(after(Exit::Position, false).unwrap(), Next::Continue);
+        assert_eq!(after(Exit::Idle, false).unwrap(), Next::Continue);
+        assert_eq!(after(Exit::DebugExit(3), true).unwrap(), Next::End(EndReason::DebugExit(3)));
+        assert_eq!(after(Exit::HaltedForever, true).unwrap(), Next::End(EndReason::Hung));
+    }
+
+    #[test]
+    fn a_reset_reboots_unless_it_must_not() {
+        for exit in [Exit::Reset, Exit::TripleFault] {
+            assert_eq!(after(exit.clone(), true).unwrap(), Next::Reset);
+        }
+        assert_eq!(after(Exit::Reset, false).unwrap(), Next::End(EndReason::Reset));
+        assert_eq!(after(Exit::TripleFault, false).unwrap(), Next::End(EndReason::TripleFault));
     }
 }

@@ -11,10 +11,19 @@ fn main() -> ExitCode {
     match proxy::run(&cli) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("retrograde: {error:#}");
+            eprintln!("retrograde: {}", chain(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, without those that the text before them says already.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        before if before.contains(&cause) => text,
+        _ => format!("{text}: {cause}"),
+    })
 }
 
 /// Logs to standard error; RUST_LOG overrides `-v`.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 /// The recording in a file, and the file's name as the user gave it.
 pub fn recording(path: &Path) -> Result<(String, Arc<Recording>)> {
     let name = path.display().to_string();
-    let recording = Recording::open(path).with_context(|| format!("cannot open the recording {name}"))?;
+    // The error names the file.
+    let recording = Recording::open(path).context("cannot open the recording")?;
     Ok((name, Arc::new(recording)))
 }

@@ -1,7 +1,7 @@
 //! `retrograde record`: runs a machine while its host ends, script and stop conditions are served between slices.
 
 use crate::cli::{Pace, RecordArgs};
-use crate::ending::{self, describe};
+use crate::ending::{self, Next, describe};
 use crate::host_serial::{HostSerial, Hotkey, HotkeyFilter, RawTerminal, SerialSpec, wait_readable};
 use crate::machine_args;
 use crate::script::{Action, Script, ScriptRun, Stream, View};
@@ -35,6 +35,8 @@ pub fn run(args: &RecordArgs) -> Result<u8> {
         bail!("{} exists; give --force to overwrite it, or another name to -o", args.output.display());
     }
     let machine = machine_args::build(&args.machine)?;
+    // Without firmware nothing is there to start the machine again: its kernel was loaded from outside.
+    let may_reboot = !args.machine.no_reboot && !machine.config().bios.is_empty();
     let ports = specs.iter().map(Port::open).collect::<Result<Vec<_>>>()?;
     let debugcon = HostSerial::open(&args.debugcon).context("--debugcon")?;
     let signals = Signals::catch()?;
@@ -55,6 +57,7 @@ pub fn run(args: &RecordArgs) -> Result<u8> {
         typist: Typist::default(),
         signals,
         pace: args.pace,
+        may_reboot,
         began: Instant::now(),
         idle: false,
     };
@@ -145,6 +148,8 @@ struct Run {
     typist: Typist,
     signals: Signals,
     pace: Pace,
+    /// A reset reboots instead of ending the run.
+    may_reboot: bool,
     began: Instant,
     /// The guest waits for input and no timer runs: virtual time stands still.
     idle: bool,
@@ -160,8 +165,10 @@ impl Run {
             let exit = self.recorder.run(steps, halt_ns)?;
             self.deliver_output();
             self.idle = exit == Exit::Idle;
-            if let Some(reason) = ending::of_exit(exit)? {
-                break reason;
+            match ending::after(exit, self.may_reboot)? {
+                Next::Continue => {}
+                Next::Reset => self.recorder.inject(Input::Reset)?,
+                Next::End(reason) => break reason,
             }
         };
         let script_waiting = self.script.as_ref().and_then(ScriptRun::waiting);

@@ -61,10 +61,6 @@ pub(crate) fn config() -> MachineConfig {
     }
 }
 
-fn board(_config: &MachineConfig) -> Board {
-    bincode::serde::decode_from_slice(&[], bincode::config::standard()).unwrap().0
-}
-
 /// Records a toy for about `steps` steps with inputs that arrive whenever `seed` says.
 pub(crate) fn record(path: &std::path::Path, steps: u64, seed: u64, every: u64) -> Recorder<Toy> {
     let toy = Toy::new(&config()).unwrap();
@@ -155,20 +151,24 @@ impl Toy {
         let hit = match self.cpu.rip - CODE {
             i if i % 5 == 0 => self.store(0x1_0000 + (choice % 0x2_0000), r),
             7 => self.store(0x9000, r),
-            11 if choice % 64 == 0 => self.store(0xa000, r),
+            11 if choice.is_multiple_of(64) => self.store(0xa000, r),
             13 => {
                 self.digest = self.digest.rotate_left(5) ^ r;
                 self.output.push((Icount(self.position), Output::Debugcon { port: 0xe9, byte: r as u8 }));
                 None
             }
-            17 if choice % 8 == 0 => {
+            17 if choice.is_multiple_of(8) => {
                 self.cpu.halted = true;
                 None
             }
             _ => None,
         };
         self.cpu.rip = CODE
-            + if choice % 4 == 0 { choice % INSTRUCTIONS } else { (self.cpu.rip - CODE + 1) % INSTRUCTIONS };
+            + if choice.is_multiple_of(4) {
+                choice % INSTRUCTIONS
+            } else {
+                (self.cpu.rip - CODE + 1) % INSTRUCTIONS
+            };
         self.position += 1;
         hit
     }
@@ -187,7 +187,7 @@ impl Replayer for Toy {
             skipped: 0,
             digest: 0,
             cpu,
-            board: board(config),
+            board: Board::new(config),
             shut_down: false,
             ram: vec![0; config.ram_bytes as usize],
             dirty: BTreeSet::new(),
@@ -285,12 +285,17 @@ impl Replayer for Toy {
         self.cpu.clone()
     }
 
+    fn in_rep(&self) -> bool {
+        false
+    }
+
     fn save(&self) -> MachineState {
         MachineState {
             position: Icount(self.position),
             skipped_ns: self.skipped,
             io_digest: self.digest,
             shut_down: self.shut_down,
+            in_rep: false,
             cpu: self.cpu.clone(),
             board: self.board.clone(),
         }

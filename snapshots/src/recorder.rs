@@ -103,6 +103,7 @@ impl<M: Replayer> Recorder<M> {
     }
 
     /// Runs at most `steps` steps, and while halted skips at most `halt_ns` of virtual time; makes checkpoints as due.
+    /// A reset that the guest asks for is the caller's to carry out, by injecting [`Input::Reset`].
     pub fn run(&mut self, steps: u64, halt_ns: u64) -> Result<Exit, Error> {
         let goal = Icount(self.machine.position().0.saturating_add(steps));
         let most_skipped = self.skipped_ns().saturating_add(halt_ns);

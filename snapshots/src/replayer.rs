@@ -20,6 +20,7 @@ pub trait Replayer: Sized {
     fn take_interrupts(&mut self) -> Vec<InterruptTaken>;
     fn take_output(&mut self) -> Vec<(Icount, Output)>;
     fn cpu(&self) -> CpuState;
+    fn in_rep(&self) -> bool;
     fn save(&self) -> MachineState;
     fn restore(&mut self, state: &MachineState);
     fn ram(&self) -> &[u8];
@@ -50,6 +51,7 @@ impl Replayer for Machine {
         position(&self) -> Icount;
         now(&self) -> VmTime;
         cpu(&self) -> CpuState;
+        in_rep(&self) -> bool;
         save(&self) -> MachineState;
         ram(&self) -> &[u8];
         translate(&self, addr: LinAddr) -> Option<PhysAddr>;

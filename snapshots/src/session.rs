@@ -130,8 +130,8 @@ impl<M: Replayer> Session<M> {
         Ok(Reached::Target)
     }
 
-    /// Which of `breakpoints` is on the instruction that is about to run here: none if the CPU is halted, or about to take
-    /// an interrupt instead.
+    /// Which of `breakpoints` is on the instruction that is about to run here: none if the CPU is halted, about to take an
+    /// interrupt instead, or in the middle of a REP instruction, which is met at its first iteration.
     pub fn met(&self, breakpoints: &BTreeSet<LinAddr>) -> Option<LinAddr> {
         if breakpoints.is_empty() {
             return None;
@@ -139,7 +139,9 @@ impl<M: Replayer> Session<M> {
         let here = self.position();
         let after = Icount(here.0.saturating_add(1));
         let cpu = self.machine.cpu();
-        let runs = !cpu.halted && self.recording.interrupts_between(here, after).is_empty();
+        let runs = !cpu.halted
+            && !self.machine.in_rep()
+            && self.recording.interrupts_between(here, after).is_empty();
         let pc = LinAddr(cpu.linear_pc());
         (runs && breakpoints.contains(&pc)).then_some(pc)
     }

@@ -27,7 +27,7 @@ pub struct MachineConfig {
 impl MachineConfig {
     /// Checks what a machine cannot be built from; the error says what to change.
     pub fn check(&self) -> Result<(), String> {
-        if self.ram_bytes < RAM_MIN || self.ram_bytes > RAM_MAX || self.ram_bytes % (1 << 20) != 0 {
+        if self.ram_bytes < RAM_MIN || self.ram_bytes > RAM_MAX || !self.ram_bytes.is_multiple_of(1 << 20) {
             return Err(format!(
                 "memory of {} bytes: it must be a whole number of MiB from {} to {} MiB",
                 self.ram_bytes,

@@ -4,7 +4,6 @@
 
 use crate::board::{Board, Bus, Effects, Request};
 use crate::config::MachineConfig;
-use crate::cpu::count::Block;
 use crate::cpu::cpuid::{self, Model};
 use crate::cpu::delivery::{Cause, TripleFault, vector};
 use crate::cpu::engine::{Access, Engine, FETCH_FROM_DEVICE, Fill, Hooks, StartError, off};
@@ -114,6 +113,8 @@ pub struct MachineState {
     pub io_digest: u64,
     /// The CPU gave up in a triple fault: only a reset wakes it.
     pub shut_down: bool,
+    /// The step before was an iteration of the REP instruction that comes next: a breakpoint on it has been met already.
+    pub in_rep: bool,
     /// The CPU.
     pub cpu: CpuState,
     /// The chips.
@@ -149,11 +150,15 @@ struct Core {
     partial: Option<u32>,
     /// Breakpoints at this position are ignored: it is where the run started.
     run_start: u64,
+    /// The step before was an iteration of the REP instruction at RIP.
+    in_rep: bool,
     /// The engine must stop exactly here.
     stop_pos: u64,
     /// First position at which the board's next event is due.
     event_pos: u64,
     event_time: Option<VmTime>,
+    /// The board asks for an interrupt, and it is not the log that decides.
+    intr: bool,
     /// Blocks that end beyond this position take the slow path; 0 while something waits for a block boundary.
     soft_limit: u64,
 }
@@ -192,7 +197,7 @@ impl Core {
             self.update_map();
         }
         self.note_watch(pos);
-        self.cpu.drop_stale_code();
+        self.cpu.drop_stale();
         self.schedule();
         result
     }
@@ -215,10 +220,8 @@ impl Core {
     }
 
     fn update_soft_limit(&mut self) {
-        let waiting = self.request.is_some()
-            || self.shut_down
-            || self.watch.is_some()
-            || (!self.following() && self.board.intr());
+        self.intr = !self.following() && self.board.intr();
+        let waiting = self.request.is_some() || self.shut_down || self.watch.is_some();
         self.soft_limit = if waiting { 0 } else { self.stop_pos.min(self.event_pos) };
     }
 
@@ -238,13 +241,14 @@ impl Core {
     }
 
     fn deliver(&mut self, vector: u8, cause: Cause, step: u64) {
+        self.in_rep = false;
         if self.cpu.deliver(vector, cause).is_err() {
             self.shut_down = true;
             self.soft_limit = 0;
         }
         self.cpu.current.insns = 0;
         self.note_watch(step);
-        self.cpu.drop_stale_code();
+        self.cpu.drop_stale();
     }
 
     /// An undefined opcode: whether it is one that is executed here.
@@ -256,7 +260,7 @@ impl Core {
             true
         });
         self.note_watch(step);
-        self.cpu.drop_stale_code();
+        self.cpu.drop_stale();
         done
     }
 
@@ -266,22 +270,29 @@ impl Core {
         self.cpu.engine.stop();
     }
 
+    #[inline]
     fn enter(&mut self, addr: u64, size: u32, insns: u16) {
         self.cpu.current = Current { addr, size, start: self.cpu.pos, insns };
-        self.cpu.pos += u64::from(insns);
+        self.cpu.pos = self.cpu.pos.wrapping_add(insns.into());
     }
 
     /// A block at whose start something may have to be decided.
     #[cold]
-    fn block_slow(&mut self, addr: u64, size: u32, block: Block) {
+    #[inline(never)]
+    fn block_slow(&mut self, addr: u64, size: u32) {
+        let block = self.cpu.block(addr, size);
+        if self.cpu.is_empty_rep_pass(&block) {
+            return;
+        }
         let n = u64::from(block.insns);
         if self.cpu.may_be_aborted(addr) {
             self.cpu.undo_aborted_block(addr, block.insns);
         }
         let pos = self.cpu.pos;
-        let interrupt = !self.following() && self.board.intr() && self.cpu.env.interruptible();
+        let interrupt = self.intr && self.cpu.env.interruptible();
         let bound = self.stop_pos.min(self.event_pos);
         if self.request.is_some() || self.shut_down || self.watch.is_some() || interrupt || pos >= bound {
+            self.in_rep = self.cpu.is_rep_pass(&block);
             return self.stop_engine();
         }
         let mut room = bound - pos;
@@ -352,7 +363,7 @@ impl Core {
 
     /// Takes the interrupt that the board asks for, if the CPU lets it.
     fn interrupt_by_board(&mut self) -> Result<bool, Divergence> {
-        if !self.board.intr() || !self.cpu.env.interruptible() {
+        if !self.intr || !self.cpu.env.interruptible() {
             return Ok(false);
         }
         self.take_interrupt();
@@ -372,9 +383,8 @@ impl Core {
             self.skipped_ns += next.time.0 - self.now().0;
             self.advance();
         }
-        let diverged = |expected: String, actual: String| {
-            Err(Divergence { position: Icount(pos), expected, actual })
-        };
+        let diverged =
+            |expected: String, actual: String| Err(Divergence { position: Icount(pos), expected, actual });
         let expected = format!("interrupt {:#04x} at {} ({})", next.vector.0, next.position, next.time);
         if next.position.0 < pos {
             return diverged(expected, format!("position {pos} was reached without it"));
@@ -506,15 +516,14 @@ impl Hooks for Core {
     #[inline]
     fn block(&mut self, addr: u64, size: u32) {
         self.cpu.single = false;
-        let block = self.cpu.block(addr, size);
-        if self.cpu.is_empty_rep_pass(&block) {
-            return;
+        let block = self.cpu.cached_block(addr, size);
+        let insns = block.insns;
+        let end = self.cpu.pos.wrapping_add(insns.into());
+        let plain = block.is_plain(addr, size) && end <= self.soft_limit;
+        if !plain || self.cpu.may_be_aborted(addr) || (self.intr && self.cpu.env.interruptible()) {
+            return self.block_slow(addr, size);
         }
-        let end = self.cpu.pos.wrapping_add(block.insns.into());
-        if end > self.soft_limit || block.breakpoint || self.cpu.may_be_aborted(addr) {
-            return self.block_slow(addr, size, block);
-        }
-        self.enter(addr, size, block.insns);
+        self.enter(addr, size, insns);
     }
 
     fn translated(&mut self, addr: u64, size: u16, insns: u16) {
@@ -527,6 +536,7 @@ impl Hooks for Core {
             let pos = self.cpu.position_here();
             self.note_watch(pos);
         }
+        self.cpu.drop_stale();
         fill
     }
 
@@ -581,7 +591,7 @@ impl Hooks for Core {
         let pos = self.cpu.position_here();
         if addr >= tlb::WATCHED {
             self.cpu.mem.store(addr - tlb::WATCHED, &value.to_le_bytes()[..usize::from(size.min(8))]);
-            self.cpu.drop_stale_code();
+            self.cpu.drop_stale();
             return self.note_watch(pos);
         }
         let now = self.time_at(pos);
@@ -608,7 +618,7 @@ impl Hooks for Core {
             self.soft_limit = 0;
         }
         self.note_watch(step);
-        self.cpu.drop_stale_code();
+        self.cpu.drop_stale();
         self.cpu.env.set_rip(self.cpu.env.rip().wrapping_sub(len));
     }
 }
@@ -624,8 +634,9 @@ impl Machine {
     /// A machine at power-on: RAM zero, firmware in ROM, CPU at the reset vector.
     pub fn new(config: &MachineConfig) -> Result<Machine, VmError> {
         config.check().map_err(VmError::Config)?;
-        let mem = Memory::new(config.ram_bytes, &config.bios)
-            .map_err(|e| VmError::Config(format!("cannot allocate {} bytes of RAM: {e}", config.ram_bytes)))?;
+        let mem = Memory::new(config.ram_bytes, &config.bios).map_err(|e| {
+            VmError::Config(format!("cannot allocate {} bytes of RAM: {e}", config.ram_bytes))
+        })?;
         let model = cpuid::model(config.cpu);
         let mut cpu = Cpu::new(mem)?;
         model.apply(&cpu.env);
@@ -647,9 +658,11 @@ impl Machine {
             stopping: false,
             partial: None,
             run_start: 0,
+            in_rep: false,
             stop_pos: 0,
             event_pos: 0,
             event_time: None,
+            intr: false,
             soft_limit: 0,
         })));
         let mut machine = Machine { core };
@@ -682,7 +695,12 @@ impl Machine {
     }
 
     /// Loads a kernel as `-kernel` does: Linux, Multiboot or flat; the CPU is at its entry point afterwards.
-    pub fn load_kernel(&mut self, kernel: &[u8], initrd: Option<&[u8]>, cmdline: &str) -> Result<(), VmError> {
+    pub fn load_kernel(
+        &mut self,
+        kernel: &[u8],
+        initrd: Option<&[u8]>,
+        cmdline: &str,
+    ) -> Result<(), VmError> {
         let core = self.core_mut();
         let state = crate::boot::load(core.cpu.mem.ram_mut(), kernel, initrd, cmdline)
             .map_err(|e| VmError::Config(e.to_string()))?;
@@ -725,6 +743,7 @@ impl Machine {
             }
             core.update_soft_limit();
             core.stopping = false;
+            core.in_rep = false;
             let partial = core.partial.take();
             core.cpu.single = partial == Some(1);
             let engine: *const Engine = &raw const core.cpu.engine;
@@ -770,6 +789,11 @@ impl Machine {
         std::mem::take(&mut self.core_mut().output)
     }
 
+    /// Whether the step before was an iteration of the REP instruction that comes next.
+    pub fn in_rep(&self) -> bool {
+        self.core().in_rep
+    }
+
     /// The CPU's registers.
     pub fn cpu(&self) -> CpuState {
         self.core().cpu.state()
@@ -793,6 +817,7 @@ impl Machine {
             skipped_ns: core.skipped_ns,
             io_digest: core.io_digest,
             shut_down: core.shut_down,
+            in_rep: core.in_rep,
             cpu: core.cpu.state(),
             board: core.board.clone(),
         }
@@ -805,6 +830,7 @@ impl Machine {
         core.skipped_ns = state.skipped_ns;
         core.io_digest = state.io_digest;
         core.shut_down = state.shut_down;
+        core.in_rep = state.in_rep;
         core.board = state.board.clone();
         core.request = None;
         core.watch = None;
@@ -812,7 +838,7 @@ impl Machine {
         core.output.clear();
         core.partial = None;
         core.update_map();
-        core.cpu.drop_stale_code();
+        core.cpu.drop_stale();
         core.cpu.set_state(&state.cpu);
         core.schedule();
     }
@@ -829,7 +855,7 @@ impl Machine {
     pub fn write_page(&mut self, page: usize, bytes: &[u8; PAGE_SIZE]) {
         let core = self.core_mut();
         core.cpu.mem.replace_page(page, bytes);
-        core.cpu.drop_stale_code();
+        core.cpu.drop_stale();
     }
 
     /// Pages of RAM that may have changed since the last call (or since power-on), ascending; the list is empty
@@ -850,7 +876,7 @@ impl Machine {
     pub fn write_phys(&mut self, addr: PhysAddr, bytes: &[u8]) {
         let core = self.core_mut();
         core.cpu.mem.write(addr, bytes);
-        core.cpu.drop_stale_code();
+        core.cpu.drop_stale();
     }
 
     /// The physical address behind a linear one through the page tables of the present CR3; `None` where not present.

@@ -208,9 +208,9 @@ fn forged_contents_under_right_checksums_are_read_or_refused_without_a_panic() {
         for _ in 0..12 {
             let mut forged = bytes.clone();
             for _ in 0..=random.next() % 3 {
-                let early = if random.next() % 2 == 0 { length.min(24) } else { length };
+                let early = if random.next().is_multiple_of(2) { length.min(24) } else { length };
                 let victim = at + format::CHUNK_HEADER_BYTES + random.next() as usize % early.max(1);
-                forged[victim] = if random.next() % 2 == 0 { 0xff } else { random.next() as u8 };
+                forged[victim] = if random.next().is_multiple_of(2) { 0xff } else { random.next() as u8 };
             }
             seal(&mut forged, at, length);
             std::fs::write(&path, &forged).unwrap();

@@ -137,7 +137,7 @@ impl Naive<'_> {
 fn operate(real: &mut Timeline<Toy>, naive: &mut Naive, random: &mut Random) -> Stop {
     let go = &mut || false;
     let end = naive.end() as u64;
-    let direction = if random.next() % 2 == 0 { Direction::Forward } else { Direction::Reverse };
+    let direction = if random.next().is_multiple_of(2) { Direction::Forward } else { Direction::Reverse };
     let kind = random.next() % 12;
     let (expected, actual) = match kind {
         0 => {
@@ -171,7 +171,7 @@ fn operate(real: &mut Timeline<Toy>, naive: &mut Naive, random: &mut Random) -> 
             (Stop::Step, Stop::Step)
         }
         _ => {
-            let at = (random.next() % 3 != 0).then(|| random.next() % (end + 1));
+            let at = (!random.next().is_multiple_of(3)).then(|| random.next() % (end + 1));
             naive.position_break = at.map(|a| a as usize);
             real.set_position_break(at.map(Icount));
             real.set_memory_budget((random.next() % 4) as usize * 300_000);
@@ -180,7 +180,7 @@ fn operate(real: &mut Timeline<Toy>, naive: &mut Naive, random: &mut Random) -> 
     };
     assert_eq!((naive.here as u64, &expected), (real.position().0, &actual), "{kind} {direction:?}");
     assert_eq!(real.cpu().linear_pc(), naive.moments[naive.here].pc.0);
-    if random.next() % 8 == 0 {
+    if random.next().is_multiple_of(8) {
         assert_eq!(real.session.hash().unwrap(), naive.moments[naive.here].hash, "at {}", naive.here);
     }
     actual

@@ -28,6 +28,14 @@ pub struct Block {
     pub rep: Rep,
 }
 
+impl Block {
+    /// Whether it is this block and nothing about it needs care.
+    #[inline]
+    pub fn is_plain(&self, addr: u64, size: u32) -> bool {
+        self.addr == addr && self.size == size && !self.breakpoint && self.rep == Rep::No
+    }
+}
+
 /// Whether a block is a REP string instruction, and the width of its count register.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rep {
@@ -102,10 +110,15 @@ impl BlockTable {
         BlockTable { front: Box::new([Block::default(); SLOTS]), all: BTreeMap::new() }
     }
 
-    /// The block, if it is in the front table.
+    /// The front table's slot for a block.
     #[inline]
+    pub fn slot(&self, addr: u64, size: u32) -> &Block {
+        &self.front[slot(addr, size)]
+    }
+
+    /// The block, if it is in the front table.
     pub fn front(&self, addr: u64, size: u32) -> Option<Block> {
-        let block = self.front[slot(addr, size)];
+        let block = *self.slot(addr, size);
         (block.addr == addr && block.size == size).then_some(block)
     }
 

@@ -31,16 +31,8 @@ mod d1 {
 
 const I486: u32 = d1::FPU;
 const PENTIUM: u32 = I486 | d1::VME | d1::DE | d1::PSE | d1::TSC | d1::MSR | d1::CX8 | d1::MMX;
-const PENTIUM3: u32 = PENTIUM
-    | d1::PAE
-    | d1::SEP
-    | d1::PGE
-    | d1::CMOV
-    | d1::PAT
-    | d1::PSE36
-    | d1::FXSR
-    | d1::SSE
-    | d1::MTRR;
+const PENTIUM3: u32 =
+    PENTIUM | d1::PAE | d1::SEP | d1::PGE | d1::CMOV | d1::PAT | d1::PSE36 | d1::FXSR | d1::SSE | d1::MTRR;
 const QEMU32: u32 = PENTIUM3 | d1::SSE2;
 const QEMU64: u32 = QEMU32 | d1::CLFSH;
 

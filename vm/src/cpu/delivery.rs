@@ -311,8 +311,7 @@ impl Cpu {
         if !canonical(sp) {
             return Err(fault(vector::SS, 0));
         }
-        let mut stack =
-            Stack { base: 0, sp: sp & !15, mask: u64::MAX, width: 8, user: target.cpl == 3 };
+        let mut stack = Stack { base: 0, sp: sp & !15, mask: u64::MAX, width: 8, user: target.cpl == 3 };
         let cs = self.env.segment(seg::CS).selector;
         let ss = self.env.segment(seg::SS).selector;
         for value in [ss.into(), self.env.gpr(4), rflags, cs.into(), self.env.rip()] {

@@ -35,6 +35,8 @@ unsafe extern "C" {
     /// The engine's own, not part of its public interface: finds the guest instruction behind a return address into
     /// translated code and writes RIP and cc_op.
     fn cpu_restore_state_x86_64(cpu: *mut c_void, host_pc: usize, will_exit: bool) -> bool;
+    /// The engine's own: forgets the cached translation of one page, what INVLPG does.
+    fn tlb_flush_page_x86_64(cpu: *mut c_void, addr: u64);
 }
 
 /// How the engine wants to use a page.
@@ -265,6 +267,9 @@ impl Engine {
     /// instructions. No reference to the hooks' object may be live.
     pub fn start(&self, limit: Option<u32>) -> Result<(), StartError> {
         let rip = self.env.r64(off::EIP);
+        // On entry the engine takes the arithmetic flags and DF from its eflags field, and keeps them elsewhere while it
+        // runs: what was written there since it last ran (a restore, a delivery) would be lost.
+        self.env.w64(off::EFLAGS, self.rflags());
         // SAFETY: the field was checked in `new`; CF_COUNT_MASK is 0x7fff and the other flags of the engine's
         // `curr_cflags()` are 0.
         unsafe {
@@ -299,6 +304,12 @@ impl Engine {
     pub fn flush_tlb(&self) {
         // SAFETY: the engine is open.
         unsafe { sys::uc_ctl(self.uc.as_ptr(), ctl_write(ControlType::TLB_FLUSH, 0)) };
+    }
+
+    /// Forgets the cached translation of the page at a linear address.
+    pub fn flush_page(&self, addr: u64) {
+        // SAFETY: the engine's own function on its own CPU, on the engine's thread.
+        unsafe { tlb_flush_page_x86_64(self.cpu.as_ptr().cast(), addr) };
     }
 
     /// Forgets code translated from `[addr, addr + len)`. The address is one that [`Hooks::fill`] resolves for a fetch;
@@ -415,7 +426,7 @@ macro_rules! accessors {
         /// Reads the field at this offset.
         #[inline]
         pub fn $read(&self, offset: usize) -> $t {
-            assert!(offset + size_of::<$t>() <= layout::ENV_SIZE);
+            assert!(offset <= layout::ENV_SIZE - size_of::<$t>());
             // SAFETY: inside the register file, which lives as long as the engine; it is plain memory that only
             // this thread touches.
             unsafe { self.p.as_ptr().add(offset).cast::<$t>().read_unaligned() }
@@ -424,7 +435,7 @@ macro_rules! accessors {
         /// Writes the field at this offset.
         #[inline]
         pub fn $write(&self, offset: usize, value: $t) {
-            assert!(offset + size_of::<$t>() <= layout::ENV_SIZE);
+            assert!(offset <= layout::ENV_SIZE - size_of::<$t>());
             // SAFETY: as for reading.
             unsafe { self.p.as_ptr().add(offset).cast::<$t>().write_unaligned(value) }
         }
@@ -479,7 +490,7 @@ extern "C" fn on_fill<H: Hooks>(
     let mut perms = Prot::NONE;
     for (allowed, bit) in [(fill.read, Prot::READ), (fill.write, Prot::WRITE), (fill.exec, Prot::EXEC)] {
         if allowed {
-            perms = perms | bit;
+            perms |= bit;
         }
     }
     // SAFETY: out-pointer to a local of the engine.

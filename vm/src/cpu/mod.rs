@@ -13,7 +13,7 @@ mod syscall;
 pub(crate) mod tlb;
 
 use crate::machine::VmError;
-use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
+use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Stale};
 use crate::units::{LinAddr, PhysAddr};
 use count::{BlockTable, Lookup, MAX_INSN, Rep};
 use engine::{Access, Engine, Env, off};
@@ -56,6 +56,8 @@ pub struct Cpu {
     table: BlockTable,
     breakpoints: BTreeSet<u64>,
     seen_invalidations: u64,
+    /// How often the TLB was flushed.
+    flushes: u64,
 }
 
 impl Cpu {
@@ -75,6 +77,7 @@ impl Cpu {
             table: BlockTable::new(),
             breakpoints: BTreeSet::new(),
             seen_invalidations: 0,
+            flushes: 0,
         })
     }
 
@@ -89,6 +92,12 @@ impl Cpu {
         self.halted = state.halted;
         self.current = Current::default();
         self.flush_tlb();
+    }
+
+    /// What the front table has in a block's slot, which may be another block.
+    #[inline]
+    pub fn cached_block(&self, addr: u64, size: u32) -> &count::Block {
+        self.table.slot(addr, size)
     }
 
     /// The block about to run and its number of instructions.
@@ -289,13 +298,19 @@ impl Cpu {
     /// After a change of what [`tlb`] would answer.
     pub fn flush_tlb(&mut self) {
         self.engine.flush_tlb();
-        self.mem.forget_fast_stores();
+        self.mem.forget_translations();
+        self.flushes = self.flushes.wrapping_add(1);
     }
 
-    /// Tells the engine of code that was overwritten behind its back.
+    /// Tells the engine of code and page tables that were overwritten behind its back.
     #[inline]
-    pub fn drop_stale_code(&mut self) {
-        if self.mem.has_stale_code() {
+    pub fn drop_stale(&mut self) {
+        if self.mem.has_stale() {
+            match self.mem.take_stale_translations() {
+                Some(Stale::Page(addr)) => self.engine.flush_page(addr),
+                Some(Stale::All) => self.flush_tlb(),
+                None => {}
+            }
             for (addr, len) in self.mem.take_stale_code() {
                 self.engine.invalidate_code(tlb::PHYSICAL_ALIAS | addr, len);
             }

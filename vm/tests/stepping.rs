@@ -1,0 +1,140 @@
+//! The same run in one go, step by step, and in random strides has the same states at the same positions: the kernel of
+//! `examples/clobber` (interrupts, a page fault), and small programs for what makes positions hard to count.
+
+use vm::{CpuModel, Exit, Icount, InterruptTaken, Machine, MachineConfig, RunLimit, VmTime};
+
+fn machine(kernel: &[u8]) -> Machine {
+    let config = MachineConfig {
+        ram_bytes: 4 << 20,
+        cpu: CpuModel::Qemu64,
+        rtc_start: 1_700_000_000,
+        bios: Vec::new(),
+        debug_exit_port: Some(0xf4),
+        no_reboot: true,
+    };
+    let mut machine = Machine::new(&config).expect("a machine");
+    machine.load_kernel(kernel, None, "").expect("a kernel");
+    machine
+}
+
+fn run_to(machine: &mut Machine, position: u64) -> Exit {
+    machine.run(RunLimit { position: Icount(position), time: VmTime(u64::MAX) }).expect("the engine works")
+}
+
+/// Runs `kernel` freely until it ends or reaches `most`; returns the end and the interrupts that were taken.
+fn record(kernel: &[u8], most: u64) -> (Machine, Vec<InterruptTaken>) {
+    let mut machine = machine(kernel);
+    while !matches!(run_to(&mut machine, most), Exit::Position | Exit::DebugExit(_) | Exit::HaltedForever) {}
+    let log = machine.take_interrupts();
+    (machine, log)
+}
+
+/// A small generator of strides: xorshift64.
+struct Strides(u64);
+
+impl Strides {
+    fn next(&mut self, most: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        1 + self.0 % most
+    }
+}
+
+/// Replays `kernel` in strides of 1 to `most_stride` steps and compares with the free run at the end, and with a replay
+/// without strides at every 64th stop.
+fn compare(kernel: &[u8], most: u64, most_stride: u64) {
+    let (free, log) = record(kernel, most);
+    let end = free.position().0;
+    let mut strider = machine(kernel);
+    strider.follow(Some(log.clone()));
+    let mut straight = machine(kernel);
+    straight.follow(Some(log));
+    let mut strides = Strides(0x9e37_79b9_7f4a_7c15 ^ most_stride);
+    let mut stops = 0;
+    while strider.position().0 < end {
+        let goal = (strider.position().0 + strides.next(most_stride)).min(end);
+        while strider.position().0 < goal {
+            let exit = run_to(&mut strider, goal);
+            assert!(matches!(exit, Exit::Position), "{exit:?} at {}", strider.position());
+        }
+        assert_eq!(strider.position().0, goal);
+        stops += 1;
+        if stops % 64 == 0 || goal == end {
+            run_to(&mut straight, goal);
+            assert_eq!(straight.position().0, goal);
+            assert_eq!(straight.cpu(), strider.cpu(), "at position {goal}");
+            assert_eq!(straight.hash(), strider.hash(), "at position {goal}");
+        }
+    }
+    assert_eq!(free.cpu(), strider.cpu(), "at the end");
+    assert_eq!(free.hash(), strider.hash(), "at the end");
+}
+
+/// A flat 32-bit program from its bytes.
+fn program(code: &[u8]) -> Vec<u8> {
+    let mut bytes = code.to_vec();
+    bytes.resize(8192, 0xf4);
+    bytes
+}
+
+#[test]
+fn a_kernel_with_interrupts_is_the_same_in_any_strides() {
+    let kernel = include_bytes!("../../examples/clobber/clobber.elf");
+    compare(kernel, 300_000, 1);
+    compare(kernel, 3_000_000, 300);
+}
+
+#[test]
+fn rep_instructions_are_the_same_in_any_strides() {
+    // xor ebx, ebx
+    // again: mov edi, 0x200000; mov ecx, 37; mov al, 0x5a; rep stosb
+    //        mov edi, 0x200000; mov ecx, 100; repe scasb; xor ecx, ecx; rep stosb; inc ebx; cmp ebx, 200; jb again; hlt
+    let code = program(&[
+        0x31, 0xdb, 0xbf, 0x00, 0x00, 0x20, 0x00, 0xb9, 0x25, 0x00, 0x00, 0x00, 0xb0, 0x5a, 0xf3, 0xaa, 0xbf,
+        0x00, 0x00, 0x20, 0x00, 0xb9, 0x64, 0x00, 0x00, 0x00, 0xf3, 0xae, 0x31, 0xc9, 0xf3, 0xaa, 0x43, 0x81,
+        0xfb, 0xc8, 0x00, 0x00, 0x00, 0x72, 0xd9, 0xf4,
+    ]);
+    compare(&code, 1_000_000, 1);
+    compare(&code, 1_000_000, 50);
+    // A REP with count 0 is one step, and SCASB stops at the 38th byte, which differs.
+    assert_eq!(record(&code, 1_000_000).0.position().0, 1 + 200 * (3 + 37 + 2 + 38 + 1 + 1 + 3) + 1);
+}
+
+#[test]
+fn code_that_overwrites_itself_is_the_same_in_any_strides() {
+    // xor ebx, ebx; xor edx, edx
+    // again: inc byte [0x100011] (the immediate of the mov below); mov eax, 1 (its immediate was just changed);
+    //        add edx, eax; inc ebx; cmp ebx, 1000; jb again; hlt
+    let code = program(&[
+        0x31, 0xdb, 0x31, 0xd2, 0x90, 0xfe, 0x05, 0x11, 0x00, 0x10, 0x00, 0x90, 0x90, 0x90, 0x90, 0x90, 0xb8,
+        0x01, 0x00, 0x00, 0x00, 0x01, 0xc2, 0x43, 0x81, 0xfb, 0xe8, 0x03, 0x00, 0x00, 0x72, 0xe4, 0xf4,
+    ]);
+    compare(&code, 1_000_000, 1);
+    compare(&code, 1_000_000, 40);
+    let (machine, _) = record(&code, 1_000_000);
+    assert_eq!(machine.position().0, 2 + 12 * 1000 + 1);
+    let sum: u64 = (1..=1000u64).map(|i| (1 + i) & 0xff).sum();
+    assert_eq!(machine.cpu().gpr[2] & 0xffff_ffff, sum, "EDX adds up the immediates as they were changed");
+}
+
+#[test]
+fn page_tables_changed_without_invlpg_are_seen_at_once_in_any_strides() {
+    // Identity paging by one table at 0x201000, whose entry 768 maps 0x300000. 500 times: read the page, clear the
+    // entry's accessed bit, read the page again and add the bit to EDX; write EBX to the page, map 0x301000 there or
+    // back, read and write the page again. Then HLT. No INVLPG anywhere.
+    let code = program(&[
+        0xbf, 0x00, 0x00, 0x20, 0x00, 0xc7, 0x07, 0x07, 0x10, 0x20, 0x00, 0xbf, 0x00, 0x10, 0x20, 0x00, 0xb8,
+        0x07, 0x00, 0x00, 0x00, 0xb9, 0x00, 0x04, 0x00, 0x00, 0xab, 0x05, 0x00, 0x10, 0x00, 0x00, 0xe2, 0xf8,
+        0xb8, 0x00, 0x00, 0x20, 0x00, 0x0f, 0x22, 0xd8, 0x0f, 0x20, 0xc0, 0x0d, 0x00, 0x00, 0x00, 0x80, 0x0f,
+        0x22, 0xc0, 0x31, 0xdb, 0x31, 0xd2, 0xa1, 0x00, 0x00, 0x30, 0x00, 0x83, 0x25, 0x00, 0x1c, 0x20, 0x00,
+        0xdf, 0xa1, 0x04, 0x00, 0x30, 0x00, 0xa1, 0x00, 0x1c, 0x20, 0x00, 0xc1, 0xe8, 0x05, 0x83, 0xe0, 0x01,
+        0x01, 0xc2, 0x89, 0x1d, 0x08, 0x00, 0x30, 0x00, 0xa1, 0x00, 0x1c, 0x20, 0x00, 0x35, 0x00, 0x10, 0x00,
+        0x00, 0xa3, 0x00, 0x1c, 0x20, 0x00, 0xa1, 0x08, 0x00, 0x30, 0x00, 0x89, 0x15, 0x08, 0x00, 0x30, 0x00,
+        0x43, 0x81, 0xfb, 0xf4, 0x01, 0x00, 0x00, 0x72, 0xb9, 0xf4,
+    ]);
+    compare(&code, 1_000_000, 1);
+    compare(&code, 1_000_000, 100);
+    let (machine, _) = record(&code, 1_000_000);
+    assert_eq!(machine.cpu().gpr[2] & 0xffff_ffff, 500, "each time the accessed bit is set again");
+}
