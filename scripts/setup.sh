@@ -102,7 +102,7 @@ install_missing() {
             known+=("$package")
         else
             say "apt knows no package $package: what needs it will fail. Debian 12 has it in its main or security archive"
-            say "(deb http://deb.debian.org/debian-security bookworm-security main); LLVM's are also at https://apt.llvm.org"
+            say "(bookworm and bookworm-security in /etc/apt/sources.list)"
         fi
     done
     [ ${#known[@]} -gt 0 ] || return 0
@@ -127,7 +127,7 @@ find_cargo() {
         done
     fi
     if ! cargo=$(command -v cargo); then
-        say "there is no cargo: install Rust 1.90 or newer, for example as https://rustup.rs says, and start me again"
+        say "there is no cargo: install Rust 1.90 or newer, for example with rustup, and start me again"
         return 1
     fi
     if ! cargo --version >/dev/null 2>&1; then
