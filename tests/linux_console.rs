@@ -40,6 +40,6 @@ fn a_kernel_panic_ends_the_run() {
         "{}",
         outcome.stdout
     );
-    assert_eq!(info(&recording)["ended_by"], "reset (--no-reboot)");
+    assert_eq!(info(&recording)["ended_by"], "reset");
     ends_with(0, retrograde(["replay", "--verify"]).arg(&recording));
 }

@@ -13,10 +13,15 @@ pub struct Qemu {
 impl Qemu {
     /// Starts a machine that loads `kernel` directly, with isa-debug-exit at 0xf4.
     pub fn start(kernel: &Path, initrd: Option<&Path>, cmdline: &str) -> Qemu {
+        Qemu::start_with(&[], kernel, initrd, cmdline)
+    }
+
+    /// [`Qemu::start`] with further options.
+    pub fn start_with(options: &[&str], kernel: &Path, initrd: Option<&Path>, cmdline: &str) -> Qemu {
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-accel", "tcg", "-m", "128M", "-nodefaults", "-display", "none", "-no-reboot"]);
         command.args(["-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4", "-append", cmdline]);
-        command.arg("-kernel").arg(kernel);
+        command.args(options).arg("-kernel").arg(kernel);
         if let Some(initrd) = initrd {
             command.arg("-initrd").arg(initrd);
         }

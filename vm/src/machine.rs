@@ -6,7 +6,7 @@ use crate::board::{Board, Bus, Effects, Request};
 use crate::config::MachineConfig;
 use crate::cpu::cpuid::{self, Model};
 use crate::cpu::delivery::{Cause, TripleFault, vector};
-use crate::cpu::engine::{Access, Engine, FETCH_FROM_DEVICE, Fill, Hooks, StartError, off};
+use crate::cpu::engine::{Access, Engine, FETCH_FROM_DEVICE, Fill, Hooks, PortIn, PortOut, StartError, off};
 use crate::cpu::state::CpuState;
 use crate::cpu::tlb::{self, Miss};
 use crate::cpu::{Cpu, Current};
@@ -197,7 +197,7 @@ impl Core {
             self.update_map();
         }
         self.note_watch(pos);
-        self.cpu.drop_stale_code();
+        self.cpu.drop_stale();
         self.schedule();
         result
     }
@@ -248,7 +248,23 @@ impl Core {
         }
         self.cpu.current.insns = 0;
         self.note_watch(step);
-        self.cpu.drop_stale_code();
+        self.cpu.drop_stale();
+    }
+
+    /// Whether something that the instruction at RIP caused must be seen to before the next one.
+    fn must_leave(&self) -> bool {
+        self.soft_limit == 0 || (self.intr && self.cpu.env.interruptible())
+    }
+
+    /// A store to a page of RAM whose stores are done here: it is watched, or a page table.
+    fn watched_store(&mut self, at: u64, bytes: &[u8]) {
+        self.cpu.mem.store(at, bytes);
+        if self.cpu.mem.has_watch_hit() {
+            self.cpu.engine.sync_rip();
+            let pos = self.cpu.position_here();
+            self.note_watch(pos);
+        }
+        self.cpu.drop_stale();
     }
 
     /// An undefined opcode: whether it is one that is executed here.
@@ -260,7 +276,7 @@ impl Core {
             true
         });
         self.note_watch(step);
-        self.cpu.drop_stale_code();
+        self.cpu.drop_stale();
         done
     }
 
@@ -536,6 +552,7 @@ impl Hooks for Core {
             let pos = self.cpu.position_here();
             self.note_watch(pos);
         }
+        self.cpu.drop_stale();
         fill
     }
 
@@ -561,19 +578,32 @@ impl Hooks for Core {
         self.deliver(vector, cause, step);
     }
 
-    fn port_in(&mut self, port: u16, size: u8) -> u32 {
+    fn port_in(&mut self, port: u16, size: u8) -> PortIn {
+        if let Err(fault) = self.cpu.check_port(port, size) {
+            return PortIn::Raise(fault.vector, fault.error);
+        }
         let pos = self.cpu.position_here();
         let now = self.time_at(pos);
         let value = self.on_board(pos, now, |board, bus| board.io_read(port, size, bus));
         self.digest(pos, u64::from(port) << 8 | u64::from(size), value.into());
-        value
+        if self.must_leave() && self.cpu.finish_port_access(Some((value, size))) {
+            return PortIn::Leave;
+        }
+        PortIn::Value(value)
     }
 
-    fn port_out(&mut self, port: u16, size: u8, value: u32) {
+    fn port_out(&mut self, port: u16, size: u8, value: u32) -> PortOut {
+        if let Err(fault) = self.cpu.check_port(port, size) {
+            return PortOut::Raise(fault.vector, fault.error);
+        }
         let pos = self.cpu.position_here();
         let now = self.time_at(pos);
         self.digest(pos, u64::from(port) << 8 | u64::from(size) | 0x80, value.into());
         self.on_board(pos, now, |board, bus| board.io_write(port, size, value, bus));
+        if self.must_leave() && self.cpu.finish_port_access(None) {
+            return PortOut::Leave;
+        }
+        PortOut::Done
     }
 
     fn mmio_read(&mut self, addr: u64, size: u8) -> u64 {
@@ -586,13 +616,11 @@ impl Hooks for Core {
     }
 
     fn mmio_write(&mut self, addr: u64, size: u8, value: u64) {
+        if addr >= tlb::WATCHED {
+            return self.watched_store(addr - tlb::WATCHED, &value.to_le_bytes()[..usize::from(size.min(8))]);
+        }
         self.cpu.engine.sync_rip();
         let pos = self.cpu.position_here();
-        if addr >= tlb::WATCHED {
-            self.cpu.mem.store(addr - tlb::WATCHED, &value.to_le_bytes()[..usize::from(size.min(8))]);
-            self.cpu.drop_stale_code();
-            return self.note_watch(pos);
-        }
         let now = self.time_at(pos);
         self.digest(pos, addr << 8 | u64::from(size) | 0xc0, value);
         self.on_board(pos, now, |board, bus| board.mmio_write(PhysAddr(addr), size, value, bus));
@@ -617,7 +645,7 @@ impl Hooks for Core {
             self.soft_limit = 0;
         }
         self.note_watch(step);
-        self.cpu.drop_stale_code();
+        self.cpu.drop_stale();
         self.cpu.env.set_rip(self.cpu.env.rip().wrapping_sub(len));
     }
 }
@@ -837,7 +865,7 @@ impl Machine {
         core.output.clear();
         core.partial = None;
         core.update_map();
-        core.cpu.drop_stale_code();
+        core.cpu.drop_stale();
         core.cpu.set_state(&state.cpu);
         core.schedule();
     }
@@ -854,7 +882,7 @@ impl Machine {
     pub fn write_page(&mut self, page: usize, bytes: &[u8; PAGE_SIZE]) {
         let core = self.core_mut();
         core.cpu.mem.replace_page(page, bytes);
-        core.cpu.drop_stale_code();
+        core.cpu.drop_stale();
     }
 
     /// Pages of RAM that may have changed since the last call (or since power-on), ascending; the list is empty
@@ -875,7 +903,7 @@ impl Machine {
     pub fn write_phys(&mut self, addr: PhysAddr, bytes: &[u8]) {
         let core = self.core_mut();
         core.cpu.mem.write(addr, bytes);
-        core.cpu.drop_stale_code();
+        core.cpu.drop_stale();
     }
 
     /// The physical address behind a linear one through the page tables of the present CR3; `None` where not present.

@@ -2,11 +2,13 @@
 //!
 //! RAM and ROM are host mappings that the engine executes from directly. The map is i440FX's: RAM from 0, the PAM
 //! window at 0xc0000..0x100000 that shows RAM or ROM block by block, devices at 0xa0000..0xc0000 and above RAM, and the
-//! system ROM below 4 GiB. Pages of RAM carry two marks: *dirty* (may have changed since [`Memory::take_dirty`]) and
-//! *code* (the engine has translated from it, so a write must reach the engine).
+//! system ROM below 4 GiB. Pages of RAM carry three marks: *dirty* (may have changed since [`Memory::take_dirty`]),
+//! *code* (the engine has translated from it, so a write must reach the engine) and *table* (a cached translation was
+//! made by walking through it, so a write may make that translation void).
 
 use crate::units::PhysAddr;
 use memmap2::MmapMut;
+use std::collections::BTreeMap;
 
 /// Bytes in a page.
 pub const PAGE_SIZE: usize = 4096;
@@ -53,7 +55,35 @@ pub struct Memory {
     watched: Vec<(u64, u64)>,
     watch_hit: Option<u64>,
     stale_code: Vec<(u64, u64)>,
+    table: Vec<u64>,
+    tables: BTreeMap<usize, Table>,
+    stale_translations: Option<Stale>,
 }
+
+/// A page table that cached translations were made with.
+#[derive(Clone, Copy, Debug)]
+struct Table {
+    /// Linear address that its first entry maps, if it is a last-level table seen at one place only.
+    base: Option<u64>,
+    /// Bytes of an entry.
+    entry: u64,
+    /// Entries need no accessed bit to have been used (PDPTEs of legacy PAE have none).
+    no_accessed: bool,
+    /// Stores since it was marked that voided nothing.
+    harmless: u32,
+}
+
+/// Cached translations that are void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// Those of the page at this linear address.
+    Page(u64),
+    /// All.
+    All,
+}
+
+/// A table with this many stores that voided nothing is probably no table any more.
+const HARMLESS_MAX: u32 = 64;
 
 fn bit(bits: &[u64], page: usize) -> bool {
     bits[page / 64] >> (page % 64) & 1 != 0
@@ -82,6 +112,9 @@ impl Memory {
             watched: Vec::new(),
             watch_hit: None,
             stale_code: Vec::new(),
+            table: vec![0; words],
+            tables: BTreeMap::new(),
+            stale_translations: None,
         })
     }
 
@@ -200,9 +233,77 @@ impl Memory {
         bit(&self.fast_store, page)
     }
 
-    /// The TLB was flushed: no entry exists.
-    pub fn forget_fast_stores(&mut self) {
+    /// The TLB was flushed: no entry exists, and no table has been walked for one.
+    pub fn forget_translations(&mut self) {
         self.fast_store.fill(0);
+        for page in std::mem::take(&mut self.tables).into_keys() {
+            self.table[page / 64] = 0;
+        }
+        self.stale_translations = None;
+    }
+
+    /// Whether cached translations were made by walking through this page.
+    #[inline]
+    pub fn is_table(&self, page: usize) -> bool {
+        bit(&self.table, page)
+    }
+
+    /// Notes that the table at `addr` (physical) was walked for a translation that is going to be cached. `base` is the
+    /// linear address that its first entry maps if it is a last-level table, `entry` the size of its entries in bytes.
+    /// Returns whether stores to it may be cached as fast, which they must not be from now on.
+    pub fn note_table(&mut self, addr: u64, base: Option<u64>, entry: u64, no_accessed: bool) -> bool {
+        let Place::Ram(at) = self.place(self.bus_address(addr), false) else { return false };
+        let page = at as usize / PAGE_SIZE;
+        if self.is_table(page) {
+            if let Some(table) = self.tables.get_mut(&page)
+                && table.base != base
+            {
+                table.base = None;
+            }
+            return false;
+        }
+        self.table[page / 64] |= 1 << (page % 64);
+        self.tables.insert(page, Table { base, entry, no_accessed, harmless: 0 });
+        self.has_fast_store(page)
+    }
+
+    /// Which cached translations are void, if any, since the last call.
+    pub fn take_stale_translations(&mut self) -> Option<Stale> {
+        self.stale_translations.take()
+    }
+
+    /// A store of `bytes` at RAM offset `at` to a table: does it void a cached translation? Only an entry that is present
+    /// and accessed can have been cached.
+    fn note_table_store(&mut self, at: u64, bytes: &[u8]) {
+        let Some(table) = self.tables.get_mut(&(at as usize / PAGE_SIZE)) else { return };
+        let used = if table.no_accessed { 1 } else { 1 | 1 << 5 };
+        let end = at + bytes.len() as u64;
+        let first = at & !(table.entry - 1);
+        let mut voided = None;
+        for entry in (first..end).step_by(table.entry as usize) {
+            let from = entry.max(at);
+            let to = (entry + table.entry).min(end);
+            let old = &self.ram[from as usize..to as usize];
+            let same = old == &bytes[(from - at) as usize..(to - at) as usize];
+            if same || self.ram[entry as usize] & used != used {
+                continue;
+            }
+            let index = (entry % PAGE_SIZE as u64) / table.entry;
+            voided = match (voided, table.base) {
+                (None, Some(base)) => Some(Stale::Page(base.wrapping_add(index * PAGE_SIZE as u64))),
+                _ => Some(Stale::All),
+            };
+        }
+        table.harmless += 1;
+        if voided.is_none() && table.harmless > HARMLESS_MAX {
+            voided = Some(Stale::All);
+        }
+        self.stale_translations = match (self.stale_translations, voided) {
+            (None, voided) => voided,
+            (stale, None) => stale,
+            (Some(a), Some(b)) if a == b => Some(a),
+            _ => Some(Stale::All),
+        };
     }
 
     /// Replaces the watched physical ranges (address, length); true if they changed: cached translations must be flushed.
@@ -256,10 +357,24 @@ impl Memory {
         std::mem::take(&mut self.stale_code)
     }
 
-    /// Whether [`Memory::take_stale_code`] would give anything.
+    /// Whether a store made something stale that the engine holds.
     #[inline]
-    pub fn has_stale_code(&self) -> bool {
-        !self.stale_code.is_empty()
+    pub fn has_stale(&self) -> bool {
+        !self.stale_code.is_empty() || self.stale_translations.is_some()
+    }
+
+    /// Sets bits in the first byte of a page-table entry: the walker's accessed and dirty bits, which void nothing.
+    pub fn mark_entry(&mut self, addr: u64, bits: u8) {
+        let Place::Ram(at) = self.place(self.bus_address(addr), true) else { return };
+        let page = at as usize / PAGE_SIZE;
+        self.mark_dirty(page);
+        if self.is_code(page) {
+            self.stale_code.push((at, 1));
+        }
+        if !self.watched.is_empty() {
+            self.note_store(at, 1);
+        }
+        self.ram[at as usize] |= bits;
     }
 
     /// Reads `N` bytes that do not cross a page.
@@ -284,6 +399,9 @@ impl Memory {
         }
         if !self.watched.is_empty() {
             self.note_store(at, bytes.len() as u64);
+        }
+        if self.is_table(page) {
+            self.note_table_store(at, bytes);
         }
         self.ram[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
     }

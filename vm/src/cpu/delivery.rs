@@ -40,8 +40,17 @@ pub enum Cause {
 /// A fault met on the way.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
-    vector: u8,
-    error: u32,
+    /// Its vector.
+    pub vector: u8,
+    /// Its error code; for a page fault CR2 is written.
+    pub error: u32,
+}
+
+impl Fault {
+    /// A fault of this vector with this error code.
+    pub fn new(vector: u8, error: u32) -> Fault {
+        fault(vector, error)
+    }
 }
 
 /// The processor gave up: a fault while delivering a double fault.
@@ -443,7 +452,7 @@ impl Cpu {
     }
 
     /// An access that the processor makes for itself, with supervisor rights.
-    fn read_system(&mut self, addr: u64, size: usize) -> Result<u64, Fault> {
+    pub(super) fn read_system(&mut self, addr: u64, size: usize) -> Result<u64, Fault> {
         let mut bytes = [0; 8];
         for (at, from, n) in pieces(addr, size) {
             let phys = self.translate_system(at, Access::Read, false)?;

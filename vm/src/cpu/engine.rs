@@ -35,6 +35,14 @@ unsafe extern "C" {
     /// The engine's own, not part of its public interface: finds the guest instruction behind a return address into
     /// translated code and writes RIP and cc_op.
     fn cpu_restore_state_x86_64(cpu: *mut c_void, host_pc: usize, will_exit: bool) -> bool;
+    /// The engine's own: forgets the cached translation of one page, what INVLPG does.
+    fn tlb_flush_page_x86_64(cpu: *mut c_void, addr: u64);
+    /// The engine's own: writes DR7 and arms or disarms the breakpoints that it names.
+    fn cpu_x86_update_dr7_x86_64(env: *mut c_void, dr7: u32);
+    /// The engine's own: leaves the running block for the main loop, which goes on at RIP. Does not return.
+    fn cpu_loop_exit_noexc_x86_64(cpu: *mut c_void) -> !;
+    /// The engine's own: raises an exception at RIP. Does not return.
+    fn raise_exception_err_x86_64(env: *mut c_void, vector: c_int, error: c_int) -> !;
 }
 
 /// How the engine wants to use a page.
@@ -74,10 +82,10 @@ pub trait Hooks: Sized {
     fn fill(&mut self, page: u64, access: Access) -> Option<Fill>;
     /// An exception or software interrupt: RIP is at the faulting instruction, or after INT n.
     fn exception(&mut self, vector: u8);
-    /// IN.
-    fn port_in(&mut self, port: u16, size: u8) -> u32;
-    /// OUT.
-    fn port_out(&mut self, port: u16, size: u8, value: u32);
+    /// IN or INS, with RIP at it.
+    fn port_in(&mut self, port: u16, size: u8) -> PortIn;
+    /// OUT or OUTS, with RIP at it.
+    fn port_out(&mut self, port: u16, size: u8, value: u32) -> PortOut;
     /// A load from the MMIO window, at its offset. RIP is at the block's start: see [`Engine::sync_rip`].
     fn mmio_read(&mut self, addr: u64, size: u8) -> u64;
     /// A store to the MMIO window.
@@ -88,6 +96,28 @@ pub trait Hooks: Sized {
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> [u32; 4];
     /// SYSCALL or SYSENTER. RIP is at the instruction; on return the engine adds `instruction length` to it.
     fn syscall(&mut self, sysenter: bool);
+}
+
+/// What becomes of an IN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortIn {
+    /// This was read; go on.
+    Value(u32),
+    /// The instruction is done, its register and RIP are written: leave the block here.
+    Leave,
+    /// It raises an exception instead: vector and error code.
+    Raise(u8, u32),
+}
+
+/// What becomes of an OUT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortOut {
+    /// Go on.
+    Done,
+    /// The instruction is done, RIP is behind it: leave the block here.
+    Leave,
+    /// It raises an exception instead: vector and error code.
+    Raise(u8, u32),
 }
 
 /// Why [`Engine::start`] came back other than by a stop.
@@ -304,6 +334,18 @@ impl Engine {
         unsafe { sys::uc_ctl(self.uc.as_ptr(), ctl_write(ControlType::TLB_FLUSH, 0)) };
     }
 
+    /// Forgets the cached translation of the page at a linear address.
+    pub fn flush_page(&self, addr: u64) {
+        // SAFETY: the engine's own function on its own CPU, on the engine's thread.
+        unsafe { tlb_flush_page_x86_64(self.cpu.as_ptr().cast(), addr) };
+    }
+
+    /// Writes DR7: breakpoints of the guest are armed at the addresses in DR0 to DR3.
+    pub fn write_dr7(&self, dr7: u64) {
+        // SAFETY: the engine's own function on its own register file, on the engine's thread.
+        unsafe { cpu_x86_update_dr7_x86_64(self.env.p.as_ptr().cast(), dr7 as u32) };
+    }
+
     /// Forgets code translated from `[addr, addr + len)`. The address is one that [`Hooks::fill`] resolves for a fetch;
     /// the range must lie in one page.
     pub fn invalidate_code(&self, addr: u64, len: u64) {
@@ -499,18 +541,59 @@ extern "C" fn on_invalid<H: Hooks>(_uc: *mut sys::uc_engine, user: *mut c_void) 
     true
 }
 
-extern "C" fn on_in<H: Hooks>(_uc: *mut sys::uc_engine, port: u32, size: c_int, user: *mut c_void) -> u32 {
-    unsafe { hooks::<H>(user) }.port_in(port as u16, size as u8)
+extern "C" fn on_in<H: Hooks>(uc: *mut sys::uc_engine, port: u32, size: c_int, user: *mut c_void) -> u32 {
+    match unsafe { hooks::<H>(user) }.port_in(port as u16, size as u8) {
+        PortIn::Value(value) => value,
+        // SAFETY: see `leave_block` and `raise`: no destructor is pending in this frame.
+        PortIn::Leave => unsafe { leave_block(uc) },
+        PortIn::Raise(vector, error) => unsafe { raise(uc, vector, error) },
+    }
 }
 
 extern "C" fn on_out<H: Hooks>(
-    _uc: *mut sys::uc_engine,
+    uc: *mut sys::uc_engine,
     port: u32,
     size: c_int,
     value: u32,
     user: *mut c_void,
 ) {
-    unsafe { hooks::<H>(user) }.port_out(port as u16, size as u8, value);
+    match unsafe { hooks::<H>(user) }.port_out(port as u16, size as u8, value) {
+        PortOut::Done => {}
+        // SAFETY: as for `on_in`.
+        PortOut::Leave => unsafe { leave_block(uc) },
+        PortOut::Raise(vector, error) => unsafe { raise(uc, vector, error) },
+    }
+}
+
+/// The engine's CPU object and register file, from a callback.
+///
+/// # Safety
+/// `uc` must be an engine that [`Engine::new`] has checked.
+unsafe fn cpu_and_env(uc: *mut sys::uc_engine) -> (*mut u8, *mut u8) {
+    // SAFETY: the same fields as in `Engine::new`.
+    unsafe {
+        let cpu = uc.cast::<u8>().add(layout::UC_CPU).cast::<*mut u8>().read();
+        (cpu, cpu.add(layout::CPU_ENV_PTR).cast::<*mut u8>().read())
+    }
+}
+
+/// Leaves the running block.
+///
+/// # Safety
+/// Only from a port callback, where the engine has brought RIP and the flags up to date; the engine jumps out over the
+/// callback's frame, so nothing in it may need to be dropped.
+unsafe fn leave_block(uc: *mut sys::uc_engine) -> ! {
+    // SAFETY: promised by the caller.
+    unsafe { cpu_loop_exit_noexc_x86_64(cpu_and_env(uc).0.cast()) }
+}
+
+/// Raises an exception at RIP.
+///
+/// # Safety
+/// As for [`leave_block`].
+unsafe fn raise(uc: *mut sys::uc_engine, vector: u8, error: u32) -> ! {
+    // SAFETY: promised by the caller.
+    unsafe { raise_exception_err_x86_64(cpu_and_env(uc).1.cast(), vector.into(), error as c_int) }
 }
 
 extern "C" fn on_mmio_read<H: Hooks>(
@@ -554,19 +637,14 @@ extern "C" fn on_rdtsc<H: Hooks>(uc: *mut sys::uc_engine, user: *mut c_void) -> 
 
 extern "C" fn on_rdtscp<H: Hooks>(uc: *mut sys::uc_engine, user: *mut c_void) -> c_int {
     on_rdtsc::<H>(uc, user);
-    // SAFETY: the engine is the one whose register file this is; read through its interface.
     let aux = get_tsc_aux(uc);
     set_reg(uc, sys::RegisterX86::RCX, aux & 0xffff_ffff);
     1
 }
 
 fn get_tsc_aux(uc: *mut sys::uc_engine) -> u64 {
-    // SAFETY: same private fields as checked in `Engine::new`.
-    unsafe {
-        let cpu = uc.cast::<u8>().add(layout::UC_CPU).cast::<*mut u8>().read();
-        let env = cpu.add(layout::CPU_ENV_PTR).cast::<*mut u8>().read();
-        env.add(off::TSC_AUX).cast::<u64>().read_unaligned()
-    }
+    // SAFETY: called back by a checked engine; the field is inside its register file.
+    unsafe { cpu_and_env(uc).1.add(off::TSC_AUX).cast::<u64>().read_unaligned() }
 }
 
 extern "C" fn on_cpuid<H: Hooks>(uc: *mut sys::uc_engine, user: *mut c_void) -> c_int {

@@ -2,7 +2,7 @@
 //! (Intel SDM 3A, chapter 4).
 
 use super::engine::{Access, Env, off};
-use crate::memory::Memory;
+use crate::memory::{Memory, PAGE_SIZE};
 
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
@@ -51,6 +51,10 @@ pub struct Walk {
     pub executable: bool,
     entries: [Entry; 4],
     levels: usize,
+    /// The last entry maps a page of 4 KiB.
+    small: bool,
+    /// Address of the PDPTE of legacy PAE.
+    pdpte: Option<u64>,
 }
 
 /// How entries of one paging mode are laid out.
@@ -111,6 +115,8 @@ impl Paging {
                 executable: true,
                 entries: [Entry::default(); 4],
                 levels: 0,
+                small: false,
+                pdpte: None,
             });
         }
         let mut code = 0;
@@ -130,6 +136,7 @@ impl Paging {
         let (mut writable, mut user_page, mut executable) = (true, true, true);
         let mut table = root;
         let mut level = format.levels - 1;
+        let mut pdpte = None;
         let phys = loop {
             let shift = 12 + format.index_bits * level;
             let index = (addr >> shift) & ((1 << format.index_bits) - 1);
@@ -148,6 +155,7 @@ impl Paging {
             let frame = if format.wide { value & FRAME } else { value & 0xffff_f000 };
             if legacy_pae && level == 2 {
                 // PDPTEs have no rights and no accessed bit (SDM 3A, 4.4.1).
+                pdpte = Some(at);
                 table = frame;
                 level -= 1;
                 continue;
@@ -177,7 +185,7 @@ impl Paging {
         if !allowed {
             return Err(code | error::PROTECTION);
         }
-        Ok(Walk { phys, writable, executable, entries, levels: used })
+        Ok(Walk { phys, writable, executable, entries, levels: used, small: level == 0, pdpte })
     }
 }
 
@@ -192,7 +200,7 @@ impl Walk {
         self.levels == 0 || self.entries[self.levels - 1].value & DIRTY != 0
     }
 
-    /// Sets the accessed bits, and for a store the dirty bit.
+    /// Sets the accessed bits, and for a store the dirty bit: both are in an entry's first byte.
     pub fn commit(&mut self, mem: &mut Memory, access: Access) {
         for i in 0..self.levels {
             let entry = &mut self.entries[i];
@@ -200,15 +208,26 @@ impl Walk {
             if i + 1 == self.levels && access == Access::Write {
                 value |= DIRTY;
             }
-            if value == entry.value {
-                continue;
-            }
-            entry.value = value;
-            if entry.wide {
-                mem.store(entry.addr, &value.to_le_bytes());
-            } else {
-                mem.store(entry.addr, &(value as u32).to_le_bytes());
+            if value != entry.value {
+                entry.value = value;
+                mem.mark_entry(entry.addr, value as u8);
             }
         }
+    }
+
+    /// Tells memory which tables this walk through `addr` went by, as its result is going to be cached. Returns whether
+    /// stores to one of them may be cached as fast.
+    pub fn note_tables(&self, mem: &mut Memory, addr: u64) -> bool {
+        let mut fast = false;
+        if let Some(root) = self.pdpte {
+            fast |= mem.note_table(root, None, 8, true);
+        }
+        for (i, entry) in self.entries[..self.levels].iter().enumerate() {
+            let size = if entry.wide { 8 } else { 4 };
+            let leaf = i + 1 == self.levels && self.small;
+            let span = (PAGE_SIZE as u64 / size) * PAGE_SIZE as u64;
+            fast |= mem.note_table(entry.addr, leaf.then_some(addr & !(span - 1)), size, false);
+        }
+        fast
     }
 }

@@ -7,13 +7,14 @@ pub(crate) mod delivery;
 mod emulate;
 pub(crate) mod engine;
 pub(crate) mod mmu;
+mod ports;
 pub(crate) mod regs;
 pub mod state;
 mod syscall;
 pub(crate) mod tlb;
 
 use crate::machine::VmError;
-use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
+use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Stale};
 use crate::units::{LinAddr, PhysAddr};
 use count::{BlockTable, Lookup, MAX_INSN, Rep};
 use engine::{Access, Engine, Env, off};
@@ -56,6 +57,8 @@ pub struct Cpu {
     table: BlockTable,
     breakpoints: BTreeSet<u64>,
     seen_invalidations: u64,
+    /// How often the TLB was flushed.
+    flushes: u64,
 }
 
 impl Cpu {
@@ -75,6 +78,7 @@ impl Cpu {
             table: BlockTable::new(),
             breakpoints: BTreeSet::new(),
             seen_invalidations: 0,
+            flushes: 0,
         })
     }
 
@@ -295,13 +299,19 @@ impl Cpu {
     /// After a change of what [`tlb`] would answer.
     pub fn flush_tlb(&mut self) {
         self.engine.flush_tlb();
-        self.mem.forget_fast_stores();
+        self.mem.forget_translations();
+        self.flushes = self.flushes.wrapping_add(1);
     }
 
-    /// Tells the engine of code that was overwritten behind its back.
+    /// Tells the engine of code and page tables that were overwritten behind its back.
     #[inline]
-    pub fn drop_stale_code(&mut self) {
-        if self.mem.has_stale_code() {
+    pub fn drop_stale(&mut self) {
+        if self.mem.has_stale() {
+            match self.mem.take_stale_translations() {
+                Some(Stale::Page(addr)) => self.engine.flush_page(addr),
+                Some(Stale::All) => self.flush_tlb(),
+                None => {}
+            }
             for (addr, len) in self.mem.take_stale_code() {
                 self.engine.invalidate_code(tlb::PHYSICAL_ALIAS | addr, len);
             }

@@ -9,6 +9,7 @@ pub mod flag {
     pub const TF: u64 = 1 << 8;
     pub const IF: u64 = 1 << 9;
     pub const DF: u64 = 1 << 10;
+    pub const IOPL: u64 = 3 << 12;
     pub const NT: u64 = 1 << 14;
     pub const RF: u64 = 1 << 16;
     pub const VM: u64 = 1 << 17;
@@ -165,6 +166,10 @@ impl Env {
 
     /// Recomputes the mode bits that the engine derives from registers.
     pub fn update_hflags(&self) {
+        self.w32(off::HFLAGS, self.derived_hflags());
+    }
+
+    fn derived_hflags(&self) -> u32 {
         let cr0 = self.r64(off::CR) as u32;
         let cr4 = self.r64(off::CR + 32);
         let eflags = self.r64(off::EFLAGS) as u32;
@@ -193,7 +198,7 @@ impl Env {
                 h |= hflag::ADDSEG;
             }
         }
-        self.w32(off::HFLAGS, h);
+        h
     }
 
     fn fpu(&self) -> Fpu {
@@ -291,7 +296,10 @@ impl Env {
 /// Reads everything. `halted` is the machine's: the engine forgets it between runs.
 pub fn save(engine: &Engine, halted: bool) -> CpuState {
     let env = engine.env();
-    let hflags = env.r32(off::HFLAGS);
+    // Two of the engine's bits depend on which segment register was loaded last, without a difference in meaning: the same
+    // state has the same form here, however it came about.
+    const FORM: u32 = hflag::SS32 | hflag::ADDSEG;
+    let hflags = env.r32(off::HFLAGS) & !FORM | env.derived_hflags() & FORM;
     let hflags2 = env.r32(off::HFLAGS2);
     let mut s = CpuState {
         rip: env.rip(),
@@ -334,7 +342,7 @@ pub fn save(engine: &Engine, halted: bool) -> CpuState {
     s
 }
 
-/// Writes everything; the caller flushes the TLB. Breakpoints of DR7 are not armed in the engine.
+/// Writes everything; the caller flushes the TLB.
 pub fn restore(engine: &Engine, s: &CpuState) {
     let env = engine.env();
     for i in 0..16 {
@@ -346,9 +354,12 @@ pub fn restore(engine: &Engine, s: &CpuState) {
     for i in 0..6 {
         env.set_segment(i, &s.seg[i]);
     }
-    for i in 0..8 {
+    const NONE_ENABLED: u64 = 0x400;
+    engine.write_dr7(NONE_ENABLED);
+    for i in 0..7 {
         env.w64(off::DR + 8 * i, s.dr[i]);
     }
+    engine.write_dr7(s.dr[7]);
     env.set_rip(s.rip);
     env.set_segment_at(off::LDT, &s.ldtr);
     env.set_segment_at(off::TR, &s.tr);

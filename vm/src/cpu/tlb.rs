@@ -20,7 +20,7 @@ pub const ENGINE_MMIO: u64 = 1 << 41;
 /// Size of that window: 40 physical address bits, twice.
 pub const MMIO_LEN: u64 = 2 * DEVICE_LEN;
 const DEVICE_LEN: u64 = 1 << 40;
-/// The window's second half takes the stores to watched pages of RAM, by RAM offset.
+/// The window's second half takes the stores to watched pages of RAM and to page tables, by RAM offset.
 pub const WATCHED: u64 = DEVICE_LEN;
 /// Linear addresses with this bit, which no guest can have (they are not canonical), mean RAM by physical address: by them
 /// the engine is told of code to forget.
@@ -59,7 +59,7 @@ impl Cpu {
             }
             Ok(mut walk) => {
                 walk.commit(&mut self.mem, access);
-                Some(self.answer(&walk, access))
+                Some(self.cacheable_answer(&walk, page, access))
             }
             Err(_) if ahead => {
                 self.page_fault = Some(Miss::TooFarAhead);
@@ -68,6 +68,21 @@ impl Cpu {
             Err(error) => {
                 self.page_fault = Some(Miss::Fault { error, fetch: access == Access::Fetch });
                 None
+            }
+        }
+    }
+
+    /// An answer whose tables are noted as walked. Finding it may flush the TLB, and with it the notes: then again.
+    fn cacheable_answer(&mut self, walk: &Walk, page: u64, access: Access) -> Fill {
+        loop {
+            if walk.note_tables(&mut self.mem, page) {
+                self.flush_tlb();
+                walk.note_tables(&mut self.mem, page);
+            }
+            let flushes = self.flushes;
+            let fill = self.answer(walk, access);
+            if flushes == self.flushes {
+                return fill;
             }
         }
     }
@@ -82,7 +97,7 @@ impl Cpu {
         };
         if access == Access::Write {
             return match self.mem.place(bus, true) {
-                Place::Ram(at) if self.mem.is_watched(at) => {
+                Place::Ram(at) if self.mem.is_watched(at) || self.mem.is_table(at as usize / PAGE_SIZE) => {
                     Fill { page: ENGINE_MMIO + WATCHED + at, read: false, write: true, exec: false }
                 }
                 Place::Ram(at) => {
@@ -118,7 +133,8 @@ impl Cpu {
             self.flush_tlb();
         }
         let code = self.mem.is_code(page);
-        let free = walk.writable && walk.dirty() && self.mem.is_dirty(page) && !self.mem.is_watched(at);
+        let free = walk.writable && walk.dirty() && self.mem.is_dirty(page);
+        let free = free && !self.mem.is_watched(at) && !self.mem.is_table(page);
         let store = access == Access::Write || (symmetric && free && (!code || shared));
         let exec = code && walk.executable && (symmetric || access == Access::Fetch);
         if store && !exec {

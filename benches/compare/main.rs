@@ -1,0 +1,64 @@
+//! Speed beside the speed of QEMU and of the bare engine, on the same guests, in one run: `cargo bench --bench compare`.
+//!
+//! The guests are `tests/guests/loop.c`, which stores and calls in a loop, and Debian's kernel from its first instruction
+//! through a busybox shell to its power-off. All ways to run a guest take turns, and the best of all rounds counts, by
+//! CPU time. Nothing here
+//! fails because something is slow: the numbers are for people to judge, and are kept in `docs/performance.md`.
+
+mod backward;
+mod bare;
+mod debugger;
+mod forward;
+mod guest;
+mod program;
+mod report;
+
+use anyhow::Result;
+use clap::Parser;
+use guest::Guest;
+
+/// Compares the speed of Retrograde with that of QEMU and of the bare engine.
+#[derive(Parser)]
+struct Options {
+    /// Given by `cargo bench`; without it nothing is run
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// Runs of each configuration; the best counts
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Leave out the longest guest
+    #[arg(long)]
+    quick: bool,
+    /// Backward steps, seeks and so on to take quantiles of
+    #[arg(long, default_value_t = 100)]
+    samples: usize,
+}
+
+fn main() -> Result<()> {
+    if program::is_asked_for() {
+        return program::be();
+    }
+    let options = Options::parse();
+    if !options.bench {
+        println!("run this by `cargo bench --bench compare`");
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    let mut guests = vec![Guest::short_loop(), Guest::linux(directory.path())?];
+    if !options.quick {
+        guests.push(Guest::long_loop());
+    }
+    report::machine();
+    let mut recordings = Vec::new();
+    for guest in &guests {
+        recordings.push(forward::compare(guest, options.rounds, directory.path())?);
+    }
+    let parts = [
+        backward::through_loop(&recordings[0], options.samples),
+        backward::through_linux(&recordings[1], options.samples),
+        debugger::step_back(&recordings[1], options.samples),
+    ];
+    // What fails does not take the rest of a long run with it.
+    parts.into_iter().filter_map(Result::err).for_each(|error| println!("FAILED: {error:#}"));
+    Ok(())
+}
