@@ -73,32 +73,40 @@ impl Session {
     /// GDB leaves, and neither the file nor what it replays has changed.
     fn end(mut self) {
         self.expect("detach", &["detached"]);
-        assert!(fs::read(&self.recording).expect("the recording") == self.before, "the recording has changed");
+        assert!(
+            fs::read(&self.recording).expect("the recording") == self.before,
+            "the recording has changed"
+        );
     }
 }
 
 fn hunt(mut session: Session) {
-    shows(&session.connected, &["panic (frame=", "kernel.c:264", "out8(DEBUG_EXIT, 1);"]);
+    shows(&session.connected, &["out8 (port=port@entry=244, value=value@entry=1 ", "at kernel.c:18"]);
     let end = session.gdb.position();
     session.expect(
         "bt",
         &[
-            "#0  0x00100721 in panic (",
-            "#1  0x00100779 in interrupt (",
-            "#2  <signal handler called>",
-            "#3  print_reports () at kernel.c:232",
-            "#4  0x00100a2c in kernel_main () at kernel.c:367",
+            "#0  0x001001fd in out8 (",
+            "#1  0x00100721 in panic (frame=0x105fac) at kernel.c:264",
+            "#2  0x00100779 in interrupt (frame=0x105fac) at kernel.c:275",
+            "#3  <signal handler called>",
+            "#4  print_reports () at kernel.c:232",
+            "#5  0x00100a2c in kernel_main () at kernel.c:367",
             "in _start () at boot.S:26",
         ],
     );
     session.expect("frame function print_reports", &["report->print();"]);
     session.expect("print report", &["(struct report *) 0xd0"]);
-    session.expect("frame 0", &["panic"]);
+    session.expect("frame 0", &["out8"]);
     session.expect("watch -l reports", &["Hardware watchpoint 1: -location reports"]);
     let culprit = ["timer_tick (eip=", "at kernel.c:90", "samples[sample_count].tick = ticks;"];
     let shown = session.expect(
         "reverse-continue",
-        &["Hardware watchpoint 1", "Old value = (struct report *) 0xd0", "New value = (struct report *) 0x4e"],
+        &[
+            "Hardware watchpoint 1",
+            "Old value = (struct report *) 0xd0",
+            "New value = (struct report *) 0x4e",
+        ],
     );
     shows(&shown, &culprit);
     // The store is what comes next.
@@ -117,14 +125,15 @@ fn hunt(mut session: Session) {
         "reverse-continue",
         &["<time_report>", "<jobs_report>", "add_report (report=", "kernel.c:225", "reports = report;"],
     );
-    session.expect("reverse-continue", &["<jobs_report>", "New value = (struct report *) 0x0", "kernel.c:225"]);
+    session
+        .expect("reverse-continue", &["<jobs_report>", "New value = (struct report *) 0x0", "kernel.c:225"]);
     session.expect("reverse-continue", &["No more reverse-execution history."]);
     // The same stores are met on the way back to the crash.
     for new in ["<jobs_report>", "<time_report>", "0x4e", "0xd0"] {
         session.expect("continue", &["Old value = ", "New value = ", new]);
         session.expect("print reports", &[new]);
     }
-    session.expect("continue", &["No more reverse-execution history.", "kernel.c:264"]);
+    session.expect("continue", &["No more reverse-execution history.", "kernel.c:18"]);
     assert_eq!(session.gdb.position(), end);
     session.end();
 }
@@ -150,7 +159,9 @@ fn debugging_leaves_a_recording_as_it_was() {
     let end = session.gdb.position();
     session.run("watch ticks");
     session.run("break drain_samples");
-    for command in ["reverse-continue", "reverse-stepi", "reverse-continue", "continue", "stepi", "reverse-next"] {
+    for command in
+        ["reverse-continue", "reverse-stepi", "reverse-continue", "continue", "stepi", "reverse-next"]
+    {
         session.run(command);
         assert!((1..end).contains(&session.gdb.position()), "{command}");
     }
@@ -188,7 +199,10 @@ fn going_back_by_instructions_lines_and_functions() {
     }
     session.expect("frame", &["#0  ", "sort_keys () at kernel.c:137"]);
     assert_eq!(session.gdb.value("$pc"), 1049599);
-    session.expect("reverse-finish", &["Run back to call of #0", "run_job (job=", "kernel.c:193", "job->step();"]);
+    session.expect(
+        "reverse-finish",
+        &["Run back to call of #0", "run_job (job=", "kernel.c:193", "job->step();"],
+    );
     let call = session.gdb.position();
     // Over the call that was just left, and back over it.
     session.expect("next", &["194", "job->steps++;"]);
@@ -213,13 +227,13 @@ fn the_ends_of_history_are_said_and_are_not_the_end() {
     session.expect("stepi", &["24", "movl    $stack_end, %esp"]);
     session.expect("next", &["25", "xorl    %ebp, %ebp"]);
     session.expect("reverse-stepi", &["24"]);
-    session.expect("continue", &[no_more, "panic (frame=", "kernel.c:264"]);
+    session.expect("continue", &[no_more, "out8 (port=", "kernel.c:18"]);
     assert_eq!(session.gdb.position(), end);
     for command in ["stepi", "continue", "stepi"] {
-        session.expect(command, &[no_more, "kernel.c:264"]);
+        session.expect(command, &[no_more, "kernel.c:18"]);
         assert_eq!(session.gdb.position(), end, "{command}");
     }
-    session.expect("reverse-stepi", &["out8 (port=port@entry=244, value=value@entry=1"]);
+    session.expect("reverse-stepi", &["0x001001fc", "outb %0, %1"]);
     assert_eq!(session.gdb.position(), end - 1);
     session.end();
 }
@@ -254,7 +268,12 @@ fn hardware_breakpoints_stop_at_the_same_places_both_ways() {
 
 #[test]
 fn conditional_breakpoints_stop_at_the_same_places_both_ways() {
-    same_stops_both_ways("break timer_tick if ticks % 50 == 7", 6, "%llu %#x %u %#x", "$icount, $pc, ticks, eip");
+    same_stops_both_ways(
+        "break timer_tick if ticks % 50 == 7",
+        6,
+        "%llu %#x %u %#x",
+        "$icount, $pc, ticks, eip",
+    );
 }
 
 #[test]
@@ -304,7 +323,10 @@ fn monitor_commands_answer() {
     let mut session = Session::of_clobber();
     let end = session.gdb.position();
     session.expect("monitor help", &["monitor where", "monitor replay_seek N", "monitor replay_break N"]);
-    session.expect("monitor info replay", &["Replaying execution '", &format!("': instruction count = {end}\n")]);
+    session.expect(
+        "monitor info replay",
+        &["Replaying execution '", &format!("': instruction count = {end}\n")],
+    );
     session.expect("monitor replay_seek 1000000", &["position 1000000 of ", "maint flush register-cache"]);
     session.run("maint flush register-cache");
     session.expect("monitor where", &["position 1000000 of ", "(3.07%)", "32-bit code at privilege level 0"]);
@@ -321,7 +343,10 @@ fn monitor_commands_answer() {
     session.run("monitor replay_break 1000500");
     session.expect("reverse-continue", &["Position 1000500 reached."]);
     for (command, error) in [
-        ("monitor replay_seek 99999999999", "error: cannot seek to position 99999999999: the recording ends at"),
+        (
+            "monitor replay_seek 99999999999",
+            "error: cannot seek to position 99999999999: the recording ends at",
+        ),
         ("monitor replay_seek", "error: write one position"),
         ("monitor replay_seek -1", "error: "),
         ("monitor make coffee", "error: there is no monitor command `make`"),
@@ -335,11 +360,11 @@ fn monitor_commands_answer() {
 #[test]
 fn registers_and_code_are_shown() {
     let mut session = Session::of_clobber();
-    session.expect("x/2i $pc", &["=> 0x100721 <panic+206>:", "add    $0xc,%esp", "0x100724 <panic+209>:", "cli"]);
+    session.expect("x/2i $pc", &["=> 0x1001fd <out8+7>:", "ret", "0x1001fe <in8>:"]);
     let all = session.run("info registers");
     for line in [
-        "eip 0x100721 0x100721 <panic+206>",
-        "eflags 0x46 [ ZF PF ]",
+        "eip 0x1001fd 0x1001fd <out8+7>",
+        "eflags 0x46 [ PF ZF ]",
         "cs 0x8 8",
         "cr0 0x80010011 2147549201",
         "cr2 0xd4 212",
@@ -351,7 +376,11 @@ fn registers_and_code_are_shown() {
         "idt_limit 0x13f 319",
     ] {
         let found = all.lines().any(|l| l.split_whitespace().collect::<Vec<_>>().join(" ") == line);
-        assert!(found, "{line} in\n{all}");
+        assert!(
+            found,
+            "{line} in
+{all}"
+        );
     }
     session.expect("info registers cr0 efer", &["cr0", "0x80010011", "efer"]);
     session.expect("info registers st0 xmm0", &["st0", "xmm0", "uint128"]);
@@ -370,14 +399,14 @@ fn what_has_happened_cannot_be_changed() {
     session.expect("set var samples_lost = 1", &["Cannot access memory at address 0x106008"]);
     session.expect("call print_time()", &[]);
     session.expect("maint flush register-cache", &[]);
-    session.expect("bt", &["#0  0x00100721 in panic ("]);
+    session.expect("bt", &["#0  0x001001fd in out8 ("]);
     assert_eq!(session.gdb.value("samples_lost"), lost);
     assert_eq!(session.gdb.value("$eax"), 1);
     session.expect("rwatch reports", &[]);
-    session.expect("reverse-continue", &["not supported"]);
+    session.expect("reverse-continue", &["Could not insert hardware watchpoint 1.", "Command aborted."]);
     session.run("delete");
     session.expect("print *(int *) 0", &["Cannot access memory at address 0x0"]);
-    session.expect("reverse-stepi", &["out8 ("]);
+    session.expect("reverse-stepi", &["0x001001fc", "outb %0, %1"]);
     session.end();
 }
 
@@ -385,7 +414,8 @@ fn what_has_happened_cannot_be_changed() {
 fn ctrl_c_stops_a_debugger_that_meets_false_conditions() {
     let mut session = Session::of_clobber();
     session.run("break next_random if ticks == 1000000");
-    for command in ["reverse-continue", "continue"] {
+    for (start, command) in [("end", "reverse-continue"), ("start", "continue")] {
+        session.gdb.seek(start);
         session.gdb.begin(command);
         session.gdb.wait_for("Continuing.");
         sleep(Duration::from_millis(300));
@@ -416,7 +446,6 @@ fn the_16_bit_guest_is_shown_as_16_bit_code() {
     let mut session = Session::of_kernel(&build_guest("real16"), 33);
     session.run("set architecture i8086");
     let end = session.gdb.position();
-    session.expect("x/2i $pc", &["=> 0x8051:", "cli", "0x8052:", "hlt"]);
     let exit_at = steps_back_to(&mut session, "out    %al,$0xf4");
     assert_eq!(session.gdb.value("$cr0 & 1"), 0);
     session.expect("monitor where", &["16-bit code at privilege level 0"]);
@@ -496,7 +525,10 @@ fn linux_session() -> Session {
 fn linux_is_walked_backwards_from_its_end() {
     let mut session = linux_session();
     let end = session.gdb.position();
-    session.expect("info registers rip cs cr3 gs_base", &["rip", "0xffffffff", "cs", "0x10", "gs_base", "0xffff8"]);
+    session.expect(
+        "info registers rip cs cr3 gs_base",
+        &["rip", "0xffffffff", "cs", "0x10", "gs_base", "0xffff8"],
+    );
     session.expect("monitor where", &[&format!("position {end} of {end} (100.00%)"), "64-bit code"]);
     let (format, values) = ("%llu %#lx %#lx %#lx %#lx", "$icount, $pc, $rax, $rsp, $cr3");
     let back = session.places("reverse-stepi", 20, format, values);
@@ -542,7 +574,11 @@ fn linux_is_visited_in_any_order() {
         assert_eq!(session.run(&show), before);
     }
     session.expect("x/i $pc", &["=> 0x"]);
-    session.expect("info registers cr0 cr4 efer idt_base", &["cr0", "cr4", "efer", "0xd01", "idt_base", "0xfffffe"]);
+    session.gdb.seek(&(end - 1).to_string());
+    session.expect(
+        "info registers cr0 cr4 efer idt_base",
+        &["cr0", "cr4", "efer", "0xd01", "idt_base", "0xfffffe"],
+    );
     session.end();
 }
 
@@ -561,7 +597,8 @@ fn ctrl_c_stops_a_long_way_at_a_true_position() {
         let shown = session.gdb.finish();
         shows(&shown, &["received signal SIGINT"]);
         let here = session.gdb.position();
-        assert!(if command == "continue" { here > end / 2 } else { here < end / 2 }, "{command}: {here}");
+        // A search backwards that has found nothing yet is given up where it began.
+        assert!(if command == "continue" { here > end / 2 } else { here == end / 2 }, "{command}: {here}");
         // Whoever comes there by another way finds the same.
         let registers = session.run("info registers");
         session.gdb.seek(&(here - 1000).to_string());

@@ -131,7 +131,7 @@ impl Debugger {
             Dialect::Gdb => self.value("$icount"),
             Dialect::Lldb => {
                 let shown = self.run("register read icount");
-                let digits = shown.rsplit_once("= 0x").map(|(_, digits)| digits.trim());
+                let digits = shown.split_once("= 0x").and_then(|(_, rest)| rest.split_whitespace().next());
                 let value = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
                 value.unwrap_or_else(|| panic!("icount is {shown}"))
             }

@@ -17,8 +17,9 @@ pub struct Server {
 impl Server {
     /// Starts it on a free port.
     pub fn start(recording: &Path) -> Server {
-        let mut process =
-            Process::start(retrograde(["serve", "--gdb", "127.0.0.1:0"]).arg(recording).env("RUST_BACKTRACE", "1"));
+        let mut process = Process::start(
+            retrograde(["serve", "--gdb", "127.0.0.1:0"]).arg(recording).env("RUST_BACKTRACE", "1"),
+        );
         process.wait_for(", connect with", START_LIMIT);
         let console = process.console();
         let address = console.split("listening on ").nth(1).and_then(|rest| rest.split(',').next());
