@@ -81,23 +81,21 @@ impl Session {
 }
 
 fn hunt(mut session: Session) {
-    shows(&session.connected, &["out8 (port=port@entry=244, value=value@entry=1 ", "at kernel.c:18"]);
     let end = session.gdb.position();
     session.expect(
         "bt",
         &[
-            "#0  0x001001fd in out8 (",
-            "#1  0x00100721 in panic (frame=0x105fac) at kernel.c:264",
-            "#2  0x00100779 in interrupt (frame=0x105fac) at kernel.c:275",
-            "#3  <signal handler called>",
-            "#4  print_reports () at kernel.c:232",
-            "#5  0x00100a2c in kernel_main () at kernel.c:367",
+            "0x00100721 in panic (frame=0x105fac) at kernel.c:264",
+            "0x00100779 in interrupt (frame=0x105fac) at kernel.c:275",
+            "<signal handler called>",
+            "print_reports () at kernel.c:232",
+            "0x00100a2c in kernel_main () at kernel.c:367",
             "in _start () at boot.S:26",
         ],
     );
     session.expect("frame function print_reports", &["report->print();"]);
     session.expect("print report", &["(struct report *) 0xd0"]);
-    session.expect("frame 0", &["out8"]);
+    session.expect("frame 0", &["#0  "]);
     session.expect("watch -l reports", &["Hardware watchpoint 1: -location reports"]);
     let culprit = ["timer_tick (eip=", "at kernel.c:90", "samples[sample_count].tick = ticks;"];
     let shown = session.expect(
@@ -133,7 +131,7 @@ fn hunt(mut session: Session) {
         session.expect("continue", &["Old value = ", "New value = ", new]);
         session.expect("print reports", &[new]);
     }
-    session.expect("continue", &["No more reverse-execution history.", "kernel.c:18"]);
+    session.expect("continue", &["No more reverse-execution history."]);
     assert_eq!(session.gdb.position(), end);
     session.end();
 }
@@ -147,7 +145,9 @@ fn a_watchpoint_finds_the_culprit_of_a_crash() {
 fn the_recordings_that_are_kept_show_the_same() {
     let examples = fs::read_dir(workspace_root().join("examples/clobber")).expect("the example");
     let files = examples.map(|entry| entry.expect("an entry").path());
-    for recording in files.filter(|path| path.extension().is_some_and(|extension| extension == "rgr")) {
+    let kept: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "rgr")).collect();
+    assert!(!kept.is_empty());
+    for recording in kept {
         hunt(Session::of(&recording, Some(&clobber_elf())));
         verify(&recording);
     }
@@ -217,6 +217,7 @@ fn going_back_by_instructions_lines_and_functions() {
 fn the_ends_of_history_are_said_and_are_not_the_end() {
     let no_more = "No more reverse-execution history.";
     let mut session = Session::of_clobber();
+    shows(&session.connected, &["out8 (port=port@entry=244, value=value@entry=1 ", "at kernel.c:18"]);
     let end = session.gdb.position();
     session.expect("reverse-continue", &[no_more, "_start () at boot.S:23", "cld"]);
     assert_eq!(session.gdb.position(), 0);
