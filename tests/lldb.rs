@@ -3,7 +3,7 @@
 use retrograde_tests::debuggers::{Debugger, shows};
 use retrograde_tests::recordings::{linux_recording, record_kernel};
 use retrograde_tests::server::{Server, verify};
-use retrograde_tests::workspace_root;
+use retrograde_tests::{build_guest, workspace_root};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -174,4 +174,22 @@ fn linux_goes_back_to_an_address_that_it_passed() {
 
 fn registers(shown: &str) -> Vec<&str> {
     shown.lines().filter(|line| line.contains(" = 0x")).collect()
+}
+
+#[test]
+fn the_registers_of_a_16_bit_guest_are_shown() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let recording = dir.path().join("real16.rgr");
+    record_kernel(&build_guest("real16"), "", 33, &recording);
+    let server = Server::start(&recording);
+    let (mut lldb, _) = Debugger::lldb(&server, None);
+    let end = lldb.position();
+    // What the guest leaves in AL for isa-debug-exit.
+    shows(&lldb.run("register read al cs"), &["al = 0x10", "cs = 0x00000000"]);
+    shows(&lldb.run("process continue -R"), &[BOUNDARY]);
+    assert_eq!(lldb.position(), 0);
+    shows(&lldb.run("thread step-inst"), &["stop reason = instruction step into"]);
+    assert_eq!(lldb.position(), 1);
+    shows(&lldb.run("process continue -F"), &[BOUNDARY]);
+    assert_eq!(lldb.position(), end);
 }

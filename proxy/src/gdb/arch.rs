@@ -15,6 +15,8 @@ use vm::CpuState;
 pub enum ArchChoice {
     /// By the mode of the processor at the end of the recording.
     Auto,
+    /// 32-bit registers; code is shown as 16-bit code unless the debugger is told otherwise.
+    I8086,
     /// 32-bit registers.
     I386,
     /// 64-bit registers.
@@ -27,9 +29,11 @@ impl ArchChoice {
     pub fn width(self, end: &CpuState) -> Width {
         const EFER_LMA: u64 = 1 << 10;
         match self {
+            ArchChoice::I8086 => Width::Bits16,
             ArchChoice::I386 => Width::Bits32,
             ArchChoice::X86_64 => Width::Bits64,
             ArchChoice::Auto if end.msr.efer & EFER_LMA != 0 => Width::Bits64,
+            ArchChoice::Auto if end.code_bits() == 16 => Width::Bits16,
             ArchChoice::Auto => Width::Bits32,
         }
     }
@@ -38,6 +42,9 @@ impl ArchChoice {
 /// Width of the general registers that the debugger is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Width {
+    /// i386 as well, under the name of the i8086. GDB takes the greater of this and of what the user or the ELF file says,
+    /// so that under the name of the i386 `set architecture i8086` would do nothing.
+    Bits16,
     /// i386.
     Bits32,
     /// x86-64.
@@ -105,11 +112,16 @@ impl Registers for GRegisters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vm::cpu::state::seg;
 
     #[test]
     fn the_mode_at_the_end_decides_unless_the_user_does() {
         let mut cpu = CpuState::default();
+        assert_eq!(ArchChoice::Auto.width(&cpu), Width::Bits16);
+        cpu.cr0 = 1;
+        cpu.seg[seg::CS].flags = u32::MAX;
         assert_eq!(ArchChoice::Auto.width(&cpu), Width::Bits32);
+        assert_eq!(ArchChoice::I8086.width(&cpu), Width::Bits16);
         assert_eq!(ArchChoice::X86_64.width(&cpu), Width::Bits64);
         cpu.msr.efer = 1 << 10;
         assert_eq!(ArchChoice::Auto.width(&cpu), Width::Bits64);

@@ -101,6 +101,7 @@ impl Session {
             Verdict::Refuse(reason) => self.refuse(reason),
             Verdict::LldbErrors => {
                 self.lldb_errors = true;
+                debuggee.describe_to_lldb();
                 self.reply("OK");
             }
             Verdict::Leave(text) => {

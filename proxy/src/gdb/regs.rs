@@ -155,7 +155,7 @@ impl Layout {
         let core = Feature::Core;
         let (gprs, bits, int, pc): (&[_], _, _, _) = match self.width {
             Width::Bits64 => (&GPR_64, 64, "int64", "rip"),
-            Width::Bits32 => (&GPR_32, 32, "int32", "eip"),
+            Width::Bits16 | Width::Bits32 => (&GPR_32, 32, "int32", "eip"),
         };
         for &(name, index) in gprs {
             let kind = match name {

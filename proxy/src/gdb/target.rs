@@ -88,6 +88,7 @@ impl Debuggee {
         self.link = None;
         self.pending = None;
         self.early_ctrl_c = None;
+        self.xml = target_xml(&self.layout);
         self.breaks.clear(self.history.as_mut());
         self.history.set_position_break(None);
     }
@@ -97,6 +98,13 @@ impl Debuggee {
         let link = self.link.clone();
         let quit = Arc::clone(&self.quit);
         move || quit.load(Ordering::Relaxed) || link.as_ref().is_some_and(|l| l.borrow_mut().interrupted())
+    }
+
+    /// The debugger is LLDB, which shows no registers of an architecture that it does not know: the i8086.
+    pub fn describe_to_lldb(&mut self) {
+        if self.layout.width == Width::Bits16 {
+            self.xml = target_xml(&Layout::new(Width::Bits32));
+        }
     }
 
     /// A Ctrl-C came when nothing ran. A debugger that evaluates conditions resumes by itself after most stops; what it

@@ -57,6 +57,7 @@ pub fn target_xml(layout: &Layout) -> String {
     let architecture = match layout.width {
         Width::Bits64 => "i386:x86-64",
         Width::Bits32 => "i386",
+        Width::Bits16 => "i8086",
     };
     let mut features = String::new();
     for feature in [Feature::Core, Feature::Sse, Feature::Segments, Feature::System] {
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn every_register_is_described_once_with_its_number() {
-        for width in [Width::Bits32, Width::Bits64] {
+        for width in [Width::Bits16, Width::Bits32, Width::Bits64] {
             let layout = Layout::new(width);
             let xml = target_xml(&layout);
             for (number, reg) in layout.regs.iter().enumerate() {
@@ -130,6 +131,7 @@ mod tests {
 
     #[test]
     fn the_architecture_is_named_as_gdb_knows_it() {
+        assert!(target_xml(&Layout::new(Width::Bits16)).contains("<architecture>i8086</architecture>"));
         assert!(target_xml(&Layout::new(Width::Bits32)).contains("<architecture>i386</architecture>"));
         assert!(target_xml(&Layout::new(Width::Bits64)).contains("<architecture>i386:x86-64</architecture>"));
     }
