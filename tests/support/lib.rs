@@ -5,6 +5,7 @@
 pub mod chunks;
 mod cpio;
 mod debian;
+pub mod debuggers;
 mod guests;
 mod initrd;
 pub mod process;
@@ -12,6 +13,7 @@ pub mod qemu;
 pub mod random;
 pub mod recordings;
 pub mod retrograde;
+pub mod server;
 mod tools;
 
 pub use debian::{debian_kernel, seabios};

@@ -71,8 +71,9 @@ impl Session {
 
     fn handle(&mut self, frame: Frame, debuggee: &mut Debuggee) {
         match frame {
-            // A Ctrl-C that crossed with the stop reply has nothing left to stop.
-            Frame::Ack | Frame::Interrupt => {}
+            Frame::Ack => {}
+            // It crossed with a stop reply, which may be one that the debugger passes over by itself.
+            Frame::Interrupt => debuggee.interrupt_soon(),
             Frame::Nack => self.link.borrow_mut().repeat(),
             Frame::Damaged => self.send_if_acks(b"-"),
             Frame::TooLong => {

@@ -37,7 +37,9 @@ pub struct Stopped {
 impl Debuggee {
     /// Does what the debugger asked for last.
     pub fn run_pending(&mut self) -> Stopped {
+        let early_ctrl_c = self.take_early_ctrl_c();
         let result = match self.pending.take() {
+            _ if early_ctrl_c => Ok(Stop::Interrupted),
             Some(Resume::Step(direction)) => self.history.step(direction),
             Some(Resume::Continue(direction)) => {
                 let mut interrupted = self.interrupter();

@@ -30,6 +30,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use vm::LinAddr;
 
 /// EFAULT: the error of an address that is not mapped.
@@ -38,6 +39,9 @@ const E_FAULT: u8 = 14;
 const E_INVAL: u8 = 22;
 /// Console output for the debugger goes in pieces of this size.
 const CONSOLE_PIECE_BYTES: usize = 1024;
+
+/// A debugger that passes over a stop has resumed by then.
+const RESUMES_BY_ITSELF: Duration = Duration::from_secs(1);
 
 /// A recording that is being debugged. It outlives the debuggers that come and go.
 pub struct Debuggee {
@@ -48,6 +52,8 @@ pub struct Debuggee {
     layout: Layout,
     xml: String,
     link: Option<Rc<RefCell<Link>>>,
+    /// A Ctrl-C that came when nothing ran.
+    early_ctrl_c: Option<Instant>,
     quit: Arc<AtomicBool>,
 }
 
@@ -62,6 +68,7 @@ impl Debuggee {
             xml: target_xml(&layout),
             layout,
             link: None,
+            early_ctrl_c: None,
             quit,
         }
     }
@@ -80,6 +87,7 @@ impl Debuggee {
     pub fn detach(&mut self) {
         self.link = None;
         self.pending = None;
+        self.early_ctrl_c = None;
         self.breaks.clear(self.history.as_mut());
         self.history.set_position_break(None);
     }
@@ -89,6 +97,17 @@ impl Debuggee {
         let link = self.link.clone();
         let quit = Arc::clone(&self.quit);
         move || quit.load(Ordering::Relaxed) || link.as_ref().is_some_and(|l| l.borrow_mut().interrupted())
+    }
+
+    /// A Ctrl-C came when nothing ran. A debugger that evaluates conditions resumes by itself after most stops; what it
+    /// resumes next is stopped then, for otherwise no Ctrl-C may ever meet it running.
+    pub fn interrupt_soon(&mut self) {
+        self.early_ctrl_c = Some(Instant::now());
+    }
+
+    /// Whether there was such a Ctrl-C a moment ago. Later than that, it is the user who resumes.
+    pub(super) fn take_early_ctrl_c(&mut self) -> bool {
+        self.early_ctrl_c.take().is_some_and(|came| came.elapsed() < RESUMES_BY_ITSELF)
     }
 
     /// Reads memory up to the first byte that is not mapped.

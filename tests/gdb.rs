@@ -1,0 +1,611 @@
+//! Debian's GDB, driven as a user drives it, against `retrograde serve`.
+
+use retrograde_tests::debuggers::{Debugger, shows};
+use retrograde_tests::recordings::{linux_recording, record_kernel};
+use retrograde_tests::server::{Server, verify};
+use retrograde_tests::{build_guest, workspace_root};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The example kernel, whose last report crashes.
+fn clobber_elf() -> PathBuf {
+    workspace_root().join("examples/clobber/clobber.elf")
+}
+
+/// A recording under GDB.
+struct Session {
+    gdb: Debugger,
+    connected: String,
+    recording: PathBuf,
+    before: Vec<u8>,
+    _server: Server,
+    _dir: Option<TempDir>,
+}
+
+impl Session {
+    fn of(recording: &Path, symbols: Option<&Path>) -> Session {
+        let server = Server::start(recording);
+        let (gdb, connected) = Debugger::gdb(&server, symbols);
+        let before = fs::read(recording).expect("the recording");
+        Session { gdb, connected, recording: recording.to_owned(), before, _server: server, _dir: None }
+    }
+
+    fn of_kernel(kernel: &Path, status: i32) -> Session {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let recording = dir.path().join("recording.rgr");
+        record_kernel(kernel, "", status, &recording);
+        let symbols = kernel.extension().is_some_and(|extension| extension == "elf").then_some(kernel);
+        Session { _dir: Some(dir), ..Session::of(&recording, symbols) }
+    }
+
+    /// The example, recorded now.
+    fn of_clobber() -> Session {
+        Session::of_kernel(&clobber_elf(), 3)
+    }
+
+    fn run(&mut self, command: &str) -> String {
+        self.gdb.run(command)
+    }
+
+    /// Runs a command and looks for texts in what it shows, in their order.
+    #[track_caller]
+    fn expect(&mut self, command: &str, texts: &[&str]) -> String {
+        let shown = self.run(command);
+        shows(&shown, texts);
+        shown
+    }
+
+    /// What is shown by `expression`s after each of `count` runs of `command`; stops have to go on like this, without
+    /// anything else that ends them.
+    fn places(&mut self, command: &str, count: usize, format: &str, values: &str) -> Vec<String> {
+        let shown = self.run(&format!(
+            "set $places = 0\nwhile $places < {count}\n{command}\nprintf \"AT {format}\\n\", {values}\nset $places = $places + 1\nend"
+        ));
+        let places: Vec<_> =
+            shown.lines().filter_map(|line| line.strip_prefix("AT ")).map(str::to_owned).collect();
+        assert_eq!(places.len(), count, "{shown}");
+        places
+    }
+
+    /// GDB leaves, and neither the file nor what it replays has changed.
+    fn end(mut self) {
+        self.expect("detach", &["detached"]);
+        assert!(
+            fs::read(&self.recording).expect("the recording") == self.before,
+            "the recording has changed"
+        );
+    }
+}
+
+fn hunt(mut session: Session) {
+    let end = session.gdb.position();
+    session.expect(
+        "bt",
+        &[
+            "0x00100721 in panic (frame=0x105fac) at kernel.c:264",
+            "0x00100779 in interrupt (frame=0x105fac) at kernel.c:275",
+            "<signal handler called>",
+            "print_reports () at kernel.c:232",
+            "0x00100a2c in kernel_main () at kernel.c:367",
+            "in _start () at boot.S:26",
+        ],
+    );
+    session.expect("frame function print_reports", &["report->print();"]);
+    session.expect("print report", &["(struct report *) 0xd0"]);
+    session.expect("frame 0", &["#0  "]);
+    session.expect("watch -l reports", &["Hardware watchpoint 1: -location reports"]);
+    let culprit = ["timer_tick (eip=", "at kernel.c:90", "samples[sample_count].tick = ticks;"];
+    let shown = session.expect(
+        "reverse-continue",
+        &[
+            "Hardware watchpoint 1",
+            "Old value = (struct report *) 0xd0",
+            "New value = (struct report *) 0x4e",
+        ],
+    );
+    shows(&shown, &culprit);
+    // The store is what comes next.
+    assert_eq!(session.gdb.value("reports"), 0x4e);
+    session.expect("x/i $pc", &["=> 0x1002f1 <timer_tick+34>:", "mov ", "0x106020"]);
+    assert_eq!(session.gdb.value("sample_count"), 32);
+    assert_eq!(session.gdb.value("sizeof samples / sizeof samples[0]"), 32);
+    assert_eq!(session.gdb.value("&samples[32]"), session.gdb.value("&reports"));
+    session.expect("bt", &["timer_tick", "interrupt", "<signal handler called>", "sort_keys", "run_job"]);
+    session.expect("frame function run_job", &["job->step();"]);
+    session.expect("print job->name", &["\"sort all\""]);
+    session.expect("frame 0", &["timer_tick"]);
+    let shown = session.expect("reverse-continue", &["Old value = (struct report *) 0x4e", "<time_report>"]);
+    shows(&shown, &culprit);
+    session.expect(
+        "reverse-continue",
+        &["<time_report>", "<jobs_report>", "add_report (report=", "kernel.c:225", "reports = report;"],
+    );
+    session
+        .expect("reverse-continue", &["<jobs_report>", "New value = (struct report *) 0x0", "kernel.c:225"]);
+    session.expect("reverse-continue", &["No more reverse-execution history."]);
+    // The same stores are met on the way back to the crash.
+    for new in ["<jobs_report>", "<time_report>", "0x4e", "0xd0"] {
+        session.expect("continue", &["Old value = ", "New value = ", new]);
+        session.expect("print reports", &[new]);
+    }
+    session.expect("continue", &["No more reverse-execution history."]);
+    assert_eq!(session.gdb.position(), end);
+    session.end();
+}
+
+#[test]
+fn a_watchpoint_finds_the_culprit_of_a_crash() {
+    hunt(Session::of_clobber());
+}
+
+#[test]
+fn the_recordings_that_are_kept_show_the_same() {
+    let examples = fs::read_dir(workspace_root().join("examples/clobber")).expect("the example");
+    let files = examples.map(|entry| entry.expect("an entry").path());
+    let kept: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "rgr")).collect();
+    assert!(!kept.is_empty());
+    for recording in kept {
+        hunt(Session::of(&recording, Some(&clobber_elf())));
+        verify(&recording);
+    }
+}
+
+#[test]
+fn debugging_leaves_a_recording_as_it_was() {
+    let mut session = Session::of_clobber();
+    let end = session.gdb.position();
+    session.run("watch ticks");
+    session.run("break drain_samples");
+    for command in
+        ["reverse-continue", "reverse-stepi", "reverse-continue", "continue", "stepi", "reverse-next"]
+    {
+        session.run(command);
+        assert!((1..end).contains(&session.gdb.position()), "{command}");
+    }
+    let recording = session.recording.clone();
+    // The directory goes with the session.
+    let dir = session._dir.take();
+    session.end();
+    verify(&recording);
+    drop(dir);
+}
+
+#[test]
+fn going_back_by_instructions_lines_and_functions() {
+    let mut session = Session::of_clobber();
+    session.run("watch -l reports");
+    session.expect("reverse-continue", &["timer_tick"]);
+    session.run("delete");
+    let hit = session.gdb.position();
+    session.expect("reverse-stepi", &["0x001002eb", "samples[sample_count].tick = ticks;"]);
+    assert_eq!(session.gdb.position(), hit - 1);
+    session.expect("reverse-step", &["89", "if (sample_count <= SAMPLES_MAX) {"]);
+    assert_eq!(session.gdb.value("ticks"), 0xd0);
+    session.expect("reverse-step", &["interrupt (frame=", "kernel.c:277", "timer_tick(frame->eip);"]);
+    // The tick is taken back with the line that counted it.
+    assert_eq!(session.gdb.value("ticks"), 0xcf);
+    session.expect("reverse-next", &["276", "if (frame->vector == TIMER_VECTOR)"]);
+    session.expect("reverse-finish", &["Run back to call of #0  interrupt", "<signal handler called>"]);
+    session.expect("x/i $pc", &["<common_entry+3>", "call", "<interrupt>"]);
+    // Out of the interrupt: into the function that it met, as it was before.
+    session.expect("reverse-stepi", &[]);
+    while session.run("info symbol $pc").starts_with("common_entry")
+        || session.run("info symbol $pc").starts_with("entry_32")
+    {
+        session.expect("reverse-stepi", &[]);
+    }
+    session.expect("frame", &["#0  ", "sort_keys () at kernel.c:137"]);
+    assert_eq!(session.gdb.value("$pc"), 1049599);
+    session.expect(
+        "reverse-finish",
+        &["Run back to call of #0", "run_job (job=", "kernel.c:193", "job->step();"],
+    );
+    let call = session.gdb.position();
+    // Over the call that was just left, and back over it.
+    session.expect("next", &["194", "job->steps++;"]);
+    assert!(session.gdb.position() > hit);
+    session.expect("reverse-next", &["193", "job->step();"]);
+    assert!(session.gdb.position() <= call);
+    session.expect("step", &["sort_keys () at kernel.c:13"]);
+    session.end();
+}
+
+#[test]
+fn the_ends_of_history_are_said_and_are_not_the_end() {
+    let no_more = "No more reverse-execution history.";
+    let mut session = Session::of_clobber();
+    shows(&session.connected, &["out8 (port=port@entry=244, value=value@entry=1 ", "at kernel.c:18"]);
+    let end = session.gdb.position();
+    session.expect("reverse-continue", &[no_more, "_start () at boot.S:23", "cld"]);
+    assert_eq!(session.gdb.position(), 0);
+    for command in ["reverse-stepi", "reverse-step", "reverse-continue", "reverse-next"] {
+        session.expect(command, &[no_more, "boot.S:23"]);
+        assert_eq!(session.gdb.position(), 0, "{command}");
+    }
+    session.expect("stepi", &["24", "movl    $stack_end, %esp"]);
+    session.expect("next", &["25", "xorl    %ebp, %ebp"]);
+    session.expect("reverse-stepi", &["24"]);
+    session.expect("continue", &[no_more, "out8 (port=", "kernel.c:18"]);
+    assert_eq!(session.gdb.position(), end);
+    for command in ["stepi", "continue", "stepi"] {
+        session.expect(command, &[no_more, "kernel.c:18"]);
+        assert_eq!(session.gdb.position(), end, "{command}");
+    }
+    session.expect("reverse-stepi", &["0x001001fc", "outb %0, %1"]);
+    assert_eq!(session.gdb.position(), end - 1);
+    session.end();
+}
+
+/// Every stop of a run from the start to the end, read backwards, is the same place with the same values.
+fn same_stops_both_ways(breakpoint: &str, stops: usize, format: &str, values: &str) {
+    let mut session = Session::of_clobber();
+    session.gdb.seek("start");
+    session.run(breakpoint);
+    let forward = session.places("continue", stops, format, values);
+    session.expect("continue", &["No more reverse-execution history."]);
+    let mut back = session.places("reverse-continue", stops, format, values);
+    session.expect("reverse-continue", &["No more reverse-execution history."]);
+    back.reverse();
+    assert_eq!(back, forward, "{breakpoint}");
+    let mut distinct = forward.clone();
+    distinct.dedup();
+    assert_eq!(distinct.len(), stops, "{forward:?}");
+    session.end();
+}
+
+#[test]
+fn breakpoints_stop_at_the_same_places_both_ways() {
+    let values = "$icount, $pc, $sp, ticks, job->name";
+    same_stops_both_ways("break run_job", 12, "%llu %#x %#x %u %s", values);
+}
+
+#[test]
+fn hardware_breakpoints_stop_at_the_same_places_both_ways() {
+    same_stops_both_ways("hbreak drain_samples", 12, "%llu %#x %#x %u", "$icount, $pc, $sp, sample_count");
+}
+
+#[test]
+fn conditional_breakpoints_stop_at_the_same_places_both_ways() {
+    same_stops_both_ways(
+        "break timer_tick if ticks % 50 == 7",
+        6,
+        "%llu %#x %u %#x",
+        "$icount, $pc, ticks, eip",
+    );
+}
+
+#[test]
+fn breakpoints_of_each_kind_say_what_they_are() {
+    let mut session = Session::of_clobber();
+    session.expect("break add_report", &["Breakpoint 1 at 0x100618", "kernel.c, line 223"]);
+    session.expect("reverse-continue", &["Breakpoint 1, add_report (report="]);
+    let added_last = session.gdb.position();
+    session.expect("reverse-continue", &["Breakpoint 1, add_report (report="]);
+    session.expect("continue", &["Breakpoint 1, add_report (report="]);
+    assert_eq!(session.gdb.position(), added_last);
+    session.expect("delete", &[]);
+    session.expect("tbreak drain_samples", &["Temporary breakpoint 2"]);
+    session.expect("continue", &["Temporary breakpoint 2, drain_samples () at kernel.c:"]);
+    session.expect("hbreak print_reports", &["Hardware assisted breakpoint 3"]);
+    session.expect("reverse-continue", &["Breakpoint 3, print_reports () at kernel.c:"]);
+    session.expect("tbreak print_time", &["Temporary breakpoint 4"]);
+    session.expect("continue", &["Temporary breakpoint 4, print_time () at kernel.c:"]);
+    session.expect("info breakpoints", &["hw breakpoint", "print_reports"]);
+    session.expect("continue", &["Breakpoint 3, print_reports () at kernel.c:"]);
+    session.expect("continue", &["No more reverse-execution history."]);
+    session.end();
+}
+
+#[test]
+fn single_steps_forward_are_the_same_steps_back() {
+    let (format, values) = ("%llu %#x %#x %#x %#x %#x", "$icount, $pc, $eax, $edx, $sp, $eflags");
+    let mut session = Session::of_clobber();
+    // A timer interrupt comes in between: 100 steps before it and 100 behind.
+    session.run("break entry_32");
+    session.expect("reverse-continue", &["Breakpoint 1, "]);
+    session.run("delete");
+    session.expect("reverse-stepi 100", &[]);
+    let mut forward = session.places("stepi", 200, format, values);
+    session.run("stepi");
+    let mut back = session.places("reverse-stepi", 200, format, values);
+    back.reverse();
+    assert_eq!(back, forward);
+    let count = forward.len();
+    forward.dedup();
+    assert_eq!(forward.len(), count, "each step is a state of its own");
+    session.end();
+}
+
+#[test]
+fn monitor_commands_answer() {
+    let mut session = Session::of_clobber();
+    let end = session.gdb.position();
+    session.expect("monitor help", &["monitor where", "monitor replay_seek N", "monitor replay_break N"]);
+    session.expect(
+        "monitor info replay",
+        &["Replaying execution '", &format!("': instruction count = {end}\n")],
+    );
+    session.expect("monitor replay_seek 1000000", &["position 1000000 of ", "maint flush register-cache"]);
+    session.run("maint flush register-cache");
+    session.expect("monitor where", &["position 1000000 of ", "(3.07%)", "32-bit code at privilege level 0"]);
+    assert_eq!(session.gdb.position(), 1_000_000);
+    session.expect("bt", &["next_random", "fill_block", "checksum_step", "run_job", "kernel_main", "_start"]);
+    session.run("monitor replay_break 1000500");
+    session.expect("continue", &["Position 1000500 reached.", "SIGTRAP"]);
+    assert_eq!(session.gdb.position(), 1_000_500);
+    session.expect("reverse-stepi", &[]);
+    session.expect("reverse-continue", &["No more reverse-execution history."]);
+    session.expect("continue", &["Position 1000500 reached."]);
+    session.run("monitor replay_delete_break");
+    session.expect("continue", &["No more reverse-execution history."]);
+    session.run("monitor replay_break 1000500");
+    session.expect("reverse-continue", &["Position 1000500 reached."]);
+    for (command, error) in [
+        (
+            "monitor replay_seek 99999999999",
+            "error: cannot seek to position 99999999999: the recording ends at",
+        ),
+        ("monitor replay_seek", "error: write one position"),
+        ("monitor replay_seek -1", "error: "),
+        ("monitor make coffee", "error: there is no monitor command `make`"),
+    ] {
+        session.expect(command, &[error]);
+        assert_eq!(session.gdb.position(), 1_000_500, "{command}");
+    }
+    session.end();
+}
+
+#[test]
+fn registers_and_code_are_shown() {
+    let mut session = Session::of_clobber();
+    session.expect("x/2i $pc", &["=> 0x1001fd <out8+7>:", "ret", "0x1001fe <in8>:"]);
+    let all = session.run("info registers");
+    for line in [
+        "eip 0x1001fd 0x1001fd <out8+7>",
+        "eflags 0x46 [ PF ZF ]",
+        "cs 0x8 8",
+        "cr0 0x80010011 2147549201",
+        "cr2 0xd4 212",
+        "cr3 0x107000 1077248",
+        "efer 0x0 0",
+        "fs_base 0x0 0",
+        "gs_base 0x0 0",
+        "gdt_base 0x100c08 1051656",
+        "idt_limit 0x13f 319",
+    ] {
+        let found = all.lines().any(|l| l.split_whitespace().collect::<Vec<_>>().join(" ") == line);
+        assert!(
+            found,
+            "{line} in
+{all}"
+        );
+    }
+    session.expect("info registers cr0 efer", &["cr0", "0x80010011", "efer"]);
+    session.expect("info registers st0 xmm0", &["st0", "xmm0", "uint128"]);
+    session.gdb.seek("start");
+    // No paging yet.
+    assert_eq!(session.gdb.value("$cr0 & 0x80000001"), 1);
+    session.end();
+}
+
+#[test]
+fn what_has_happened_cannot_be_changed() {
+    let mut session = Session::of_clobber();
+    let lost = session.gdb.value("samples_lost");
+    let read_only = "the recording is read-only: registers and memory cannot be changed in a replay";
+    session.expect("set var $eax = 1234", &["Could not write register \"eax\"", read_only]);
+    session.expect("set var samples_lost = 1", &["Cannot access memory at address 0x106008"]);
+    session.expect("call print_time()", &[]);
+    session.expect("maint flush register-cache", &[]);
+    session.expect("bt", &["#0  0x001001fd in out8 ("]);
+    assert_eq!(session.gdb.value("samples_lost"), lost);
+    assert_eq!(session.gdb.value("$eax"), 1);
+    session.expect("rwatch reports", &[]);
+    session.expect("reverse-continue", &["Could not insert hardware watchpoint 1.", "Command aborted."]);
+    session.run("delete");
+    session.expect("print *(int *) 0", &["Cannot access memory at address 0x0"]);
+    session.expect("reverse-stepi", &["0x001001fc", "outb %0, %1"]);
+    session.end();
+}
+
+#[test]
+fn ctrl_c_stops_a_debugger_that_meets_false_conditions() {
+    let mut session = Session::of_clobber();
+    session.run("break next_random if ticks == 1000000");
+    for (start, command) in [("end", "reverse-continue"), ("start", "continue")] {
+        session.gdb.seek(start);
+        session.gdb.begin(command);
+        session.gdb.wait_for("Continuing.");
+        sleep(Duration::from_millis(300));
+        session.gdb.interrupt();
+        let shown = session.gdb.finish();
+        shows(&shown, &["received signal SIGINT"]);
+        let here = session.gdb.position();
+        session.expect("monitor where", &[&format!("position {here} of ")]);
+        session.expect("stepi", &[]);
+        assert_eq!(session.gdb.position(), here + 1);
+    }
+    session.end();
+}
+
+/// Steps back until `instruction` is what comes next, which is not far; its position.
+fn steps_back_to(session: &mut Session, instruction: &str) -> u64 {
+    for _ in 0..10 {
+        session.run("reverse-stepi");
+        if session.run("x/i $pc").contains(instruction) {
+            return session.gdb.position();
+        }
+    }
+    panic!("no {instruction} before {}", session.run("x/i $pc"));
+}
+
+#[test]
+fn the_16_bit_guest_is_shown_as_16_bit_code() {
+    let mut session = Session::of_kernel(&build_guest("real16"), 33);
+    session.run("set architecture i8086");
+    let end = session.gdb.position();
+    let exit_at = steps_back_to(&mut session, "out    %al,$0xf4");
+    assert_eq!(session.gdb.value("$cr0 & 1"), 0);
+    session.expect("monitor where", &["16-bit code at privilege level 0"]);
+    let out = session.gdb.value("$pc");
+    // Into protected mode, 32-bit code, and forward again.
+    session.gdb.seek("start");
+    session.expect("monitor where", &["32-bit code"]);
+    session.run("set architecture i386");
+    session.expect("x/i $pc", &["cli"]);
+    session.run("set architecture i8086");
+    session.run(&format!("break *{out:#x}"));
+    session.expect("continue", &["Breakpoint 1, "]);
+    assert_eq!(session.gdb.position(), exit_at);
+    // The interrupt handler for INT n, INT3 and INTO: `inc bx; iret`, three calls.
+    session.run("delete");
+    let on_int = session.gdb.value("*(unsigned short *) (0x40 * 4)");
+    session.run(&format!("hbreak *{on_int:#x}"));
+    let values = ("%llu %#x %u %#x", "$icount, $pc, $ebx & 0xffff, $sp");
+    let back = session.places("reverse-continue", 3, values.0, values.1);
+    session.expect("x/2i $pc", &["inc    %bx", "iret"]);
+    session.expect("reverse-continue", &["No more reverse-execution history."]);
+    let mut forward = session.places("continue", 3, values.0, values.1);
+    forward.reverse();
+    assert_eq!(back, forward);
+    session.end();
+}
+
+#[test]
+fn the_long_mode_guest_is_shown_in_all_its_modes() {
+    let kernel = build_guest("longmode");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let recording = dir.path().join("recording.rgr");
+    record_kernel(&kernel, "", 33, &recording);
+    // Its file is a 32-bit ELF, because such are booted: GDB is given its symbols as numbers.
+    let mut session = Session::of(&recording, None);
+    let end = session.gdb.position();
+    session.expect("monitor where", &["64-bit code at privilege level 0"]);
+    session.expect("info registers", &["rax", "r15", "rip", "fs_base", "gs_base", "cr4", "efer"]);
+    assert_eq!(session.gdb.value("$efer & 0xd01"), 0xd01);
+    steps_back_to(&mut session, "out    %al,$0xf4");
+    // Back to where SYSCALL last came in: the address is that of LSTAR, so it is met in user mode one step before.
+    let user = retrograde_tests::symbol(&kernel, "user");
+    let entry = retrograde_tests::symbol(&kernel, "syscall_entry");
+    session.run(&format!("hbreak *{entry:#x}"));
+    session.expect("reverse-continue", &["Breakpoint 1, "]);
+    session.expect("monitor where", &["64-bit code at privilege level 0"]);
+    let entered = session.gdb.position();
+    assert_eq!(session.gdb.value("$pc"), entry);
+    session.expect("reverse-stepi", &[]);
+    session.expect("monitor where", &["64-bit code at privilege level 3"]);
+    session.expect("x/i $pc", &["syscall"]);
+    let called_at = session.gdb.value("$pc");
+    assert!((user..user + 4096).contains(&called_at), "{called_at:#x}");
+    session.expect("stepi", &[]);
+    assert_eq!(session.gdb.value("$rcx"), called_at + 2);
+    assert_eq!(session.gdb.position(), entered);
+    session.run("delete");
+    session.run(&format!("hbreak *{user:#x}"));
+    session.expect("reverse-continue", &["Breakpoint 2, "]);
+    session.expect("reverse-stepi", &[]);
+    session.expect("x/i $pc", &["iretq"]);
+    session.expect("monitor where", &["privilege level 0"]);
+    session.run("delete");
+    session.expect("reverse-continue", &["No more reverse-execution history."]);
+    session.expect("monitor where", &["32-bit code at privilege level 0"]);
+    session.expect("continue", &["No more reverse-execution history."]);
+    assert_eq!(session.gdb.position(), end);
+    session.end();
+}
+
+/// Linux under GDB, which knows no symbols of it, at its end.
+fn linux_session() -> Session {
+    Session::of(&linux_recording(), None)
+}
+
+#[test]
+fn linux_is_walked_backwards_from_its_end() {
+    let mut session = linux_session();
+    let end = session.gdb.position();
+    session.expect(
+        "info registers rip cs cr3 gs_base",
+        &["rip", "0xffffffff", "cs", "0x10", "gs_base", "0xffff8"],
+    );
+    session.expect("monitor where", &[&format!("position {end} of {end} (100.00%)"), "64-bit code"]);
+    let (format, values) = ("%llu %#lx %#lx %#lx %#lx", "$icount, $pc, $rax, $rsp, $cr3");
+    let back = session.places("reverse-stepi", 20, format, values);
+    let mut forward = session.places("stepi", 19, format, values);
+    forward.reverse();
+    assert_eq!(back[..19], forward);
+    // An address that was passed on the way is met again at its last time.
+    let place = |line: &str| -> (u64, String) {
+        let mut fields = line.split(' ');
+        let position = fields.next().expect("a position").parse().expect("a number");
+        (position, fields.next().expect("an address").to_owned())
+    };
+    let (_, address) = place(&back[15]);
+    let last = back.iter().map(|line| place(line)).find(|(_, passed)| *passed == address);
+    session.expect("continue", &["No more reverse-execution history."]);
+    session.run(&format!("hbreak *{address}"));
+    session.expect("reverse-continue", &["Breakpoint 1, ", &address]);
+    assert_eq!((session.gdb.position(), address), last.expect("it was passed"));
+    session.end();
+}
+
+#[test]
+fn linux_is_visited_in_any_order() {
+    let mut session = linux_session();
+    let end = session.gdb.position();
+    let (format, values) = ("%llu %#lx %#lx %#lx %#lx", "$icount, $pc, $rsp, $rax, $cr3");
+    let show = format!("printf \"{format}\\n\", {values}");
+    let places = [end / 2, end - 1000, end / 4, end / 4 * 3];
+    let mut seen = Vec::new();
+    for position in places {
+        session.run(&format!("monitor replay_seek {position}"));
+        // GDB looks again when it is told to, and only then.
+        session.expect("maint flush register-cache", &["Register cache flushed."]);
+        let shown = session.run(&show);
+        assert_eq!(session.gdb.position(), position);
+        session.expect("reverse-stepi", &[]);
+        assert_eq!(session.gdb.position(), position - 1);
+        seen.push(shown);
+    }
+    for (position, before) in places.iter().zip(seen).rev() {
+        session.gdb.seek(&(position - 1).to_string());
+        session.expect("stepi", &[]);
+        assert_eq!(session.run(&show), before);
+    }
+    session.expect("x/i $pc", &["=> 0x"]);
+    session.gdb.seek(&(end - 1).to_string());
+    session.expect(
+        "info registers cr0 cr4 efer idt_base",
+        &["cr0", "cr4", "efer", "0xd01", "idt_base", "0xfffffe"],
+    );
+    session.end();
+}
+
+#[test]
+fn ctrl_c_stops_a_long_way_at_a_true_position() {
+    let mut session = linux_session();
+    let end = session.gdb.position();
+    // Nothing is ever executed there.
+    session.run("hbreak *0x1234");
+    for command in ["reverse-continue", "continue"] {
+        session.gdb.seek(&(end / 2).to_string());
+        session.gdb.begin(command);
+        session.gdb.wait_for("Continuing.");
+        sleep(Duration::from_millis(500));
+        session.gdb.interrupt();
+        let shown = session.gdb.finish();
+        shows(&shown, &["received signal SIGINT"]);
+        let here = session.gdb.position();
+        // A search backwards that has found nothing yet is given up where it began.
+        assert!(if command == "continue" { here > end / 2 } else { here == end / 2 }, "{command}: {here}");
+        // Whoever comes there by another way finds the same.
+        let registers = session.run("info registers");
+        session.gdb.seek(&(here - 1000).to_string());
+        session.expect("stepi 1000", &[]);
+        assert_eq!(session.gdb.position(), here);
+        assert_eq!(session.run("info registers"), registers, "{command}");
+    }
+    session.end();
+}
