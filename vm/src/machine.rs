@@ -288,7 +288,7 @@ impl Core {
 
     #[inline]
     fn enter(&mut self, addr: u64, size: u32, insns: u16) {
-        self.cpu.current = Current { addr, size, start: self.cpu.pos, insns };
+        self.cpu.enter(Current { addr, size, start: self.cpu.pos, insns });
         self.cpu.pos = self.cpu.pos.wrapping_add(insns.into());
     }
 
@@ -302,7 +302,7 @@ impl Core {
         }
         let n = u64::from(block.insns);
         if self.cpu.may_be_aborted(addr) {
-            self.cpu.undo_aborted_block(addr, block.insns);
+            self.cpu.undo_aborted_block(&block);
         }
         let pos = self.cpu.pos;
         let interrupt = self.intr && self.cpu.env.interruptible();

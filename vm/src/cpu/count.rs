@@ -67,13 +67,13 @@ impl Rep {
         }
     }
 
-    /// The count in this RCX.
+    /// The part of RCX that counts; it is also the part of RDI that points.
     #[inline]
-    pub fn count(self, rcx: u64) -> u64 {
+    pub fn count(self, register: u64) -> u64 {
         match self {
-            Rep::Cx => rcx & 0xffff,
-            Rep::Ecx => rcx & 0xffff_ffff,
-            Rep::No | Rep::Rcx => rcx,
+            Rep::Cx => register & 0xffff,
+            Rep::Ecx => register & 0xffff_ffff,
+            Rep::No | Rep::Rcx => register,
         }
     }
 }

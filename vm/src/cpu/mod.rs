@@ -205,7 +205,14 @@ impl Cpu {
         self.is_rep_pass(block) && block.rep.count(self.env.gpr(1)) == 0
     }
 
-    /// Whether the block about to run starts inside the running one and code was overwritten since this was last asked.
+    /// A block begins, and it is known what was overwritten before it.
+    #[inline]
+    pub fn enter(&mut self, block: Current) {
+        self.current = block;
+        self.seen_invalidations = self.engine.invalidations();
+    }
+
+    /// Whether the block about to run starts inside the running one, and that one has overwritten code.
     #[inline]
     pub fn may_be_aborted(&self, addr: u64) -> bool {
         addr.wrapping_sub(self.current.addr) < self.current.size.into()
@@ -213,16 +220,26 @@ impl Cpu {
     }
 
     /// A store into the running block makes the engine leave it at the storing instruction and run that one again in a
-    /// block of its own. If the block about to run is that one, the position is corrected.
-    pub fn undo_aborted_block(&mut self, addr: u64, insns: u16) {
-        self.seen_invalidations = self.engine.invalidations();
+    /// block of its own. If `block`, which is about to run, is that one, the position is corrected.
+    pub fn undo_aborted_block(&mut self, block: &count::Block) {
         let current = self.current;
-        if insns != 1 || current.insns < 2 {
+        let next_pass = self.is_rep_pass(block) && !self.stores_into(block.rep, &current);
+        if block.insns != 1 || current.insns < 2 || next_pass {
             return;
         }
-        if let Some(index) = self.index_of(addr).filter(|i| *i < current.insns.into()) {
+        if let Some(index) = self.index_of(block.addr).filter(|i| *i < current.insns.into()) {
             self.pos = current.start + index;
         }
+    }
+
+    /// Whether the string instruction about to run stores into a block: one that was left before its store still points
+    /// there, and one that overwrote other code and goes on to its next pass does not.
+    fn stores_into(&self, rep: Rep, block: &Current) -> bool {
+        const LONGEST_ELEMENT: u64 = 8;
+        const RDI: usize = 7;
+        let base = if self.env.code_bits() == 64 { 0 } else { self.env.segment(state::seg::ES).base };
+        let to = base.wrapping_add(rep.count(self.env.gpr(RDI)));
+        to.wrapping_sub(block.addr).wrapping_add(LONGEST_ELEMENT) < u64::from(block.size) + LONGEST_ELEMENT
     }
 
     /// First breakpoint in `[addr, addr + size)`, not before `from`, that lies at the start of an instruction: its address
