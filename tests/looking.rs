@@ -195,7 +195,7 @@ impl Disturbed {
         }
     }
 
-    /// From `check` goes back to the last write of what lies above the stack's top there.
+    /// Goes back to the last write of what lies above the stack's top at `check`, and to its instruction.
     fn look_back_from(&mut self, check: &Check) {
         let stack = check.cpu.seg[seg::SS].base.wrapping_add(check.cpu.gpr[4]);
         self.timeline.seek(check.position, &mut never).unwrap();
@@ -203,6 +203,11 @@ impl Disturbed {
             self.watchpoints.push((LinAddr(stack), 8));
             self.resume(Direction::Reverse);
         }
+        let pc = LinAddr(check.cpu.linear_pc());
+        self.timeline.add_breakpoint(pc);
+        self.breakpoints.push(pc);
+        self.timeline.seek(Icount(check.position.0 + 1), &mut never).unwrap();
+        self.resume(Direction::Reverse);
     }
 
     fn compare(&self, check: &Check) {
