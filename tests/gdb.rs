@@ -446,7 +446,6 @@ fn steps_back_to(session: &mut Session, instruction: &str) -> u64 {
 fn the_16_bit_guest_is_shown_as_16_bit_code() {
     let mut session = Session::of_kernel(&build_guest("real16"), 33);
     session.run("set architecture i8086");
-    let end = session.gdb.position();
     let exit_at = steps_back_to(&mut session, "out    %al,$0xf4");
     assert_eq!(session.gdb.value("$cr0 & 1"), 0);
     session.expect("monitor where", &["16-bit code at privilege level 0"]);
