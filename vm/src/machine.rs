@@ -312,6 +312,9 @@ impl Core {
             return self.stop_engine();
         }
         let mut room = bound - pos;
+        if block.split != 0 {
+            room = room.min(block.split.into());
+        }
         if block.breakpoint {
             let arriving = pos != self.run_start && !self.cpu.is_rep_pass(&block);
             let from = if arriving { addr } else { addr.wrapping_add(1) };

@@ -181,8 +181,9 @@ fn ctrl_c_stops_what_runs_and_later_packets_are_not_lost() {
     assert_eq!(gdb.receive(), "T02thread:01;");
     assert!(sent.elapsed() < Duration::from_millis(500), "{:?}", sent.elapsed());
     assert_eq!(gdb.receive().len(), 16);
-    // One that comes when all is done stops nothing.
+    // One that crossed with a stop reply stops what is resumed next, and only that.
     gdb.send(b"\x03");
+    assert_eq!(gdb.ask("vCont;s"), "T02thread:01;");
     assert_eq!(gdb.ask("vCont;s"), "T05thread:01;");
 }
 

@@ -16,7 +16,7 @@ pub(crate) mod tlb;
 use crate::machine::VmError;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Stale};
 use crate::units::{LinAddr, PhysAddr};
-use count::{BlockTable, Lookup, MAX_INSN, Rep};
+use count::{BlockTable, Lookup, MAX_INSN, Rep, Shape};
 use engine::{Access, Engine, Env, off};
 use iced_x86::{Instruction, Register, UsedMemory};
 use mmu::Paging;
@@ -115,37 +115,37 @@ impl Cpu {
         let end = addr.saturating_add(size.into());
         let breakpoint = self.breakpoints.range(addr..end).next().is_some();
         let known = self.table.lookup(addr, size);
-        let insns = match known {
-            Lookup::Known(n) => n,
-            Lookup::Decode => self.count_insns(addr, end),
+        let shape = match known {
+            Lookup::Known(shape) => shape,
+            Lookup::Counted(insns) => {
+                let shape = Shape { insns, ..self.shape(addr, end) };
+                self.table.shaped(addr, size, shape);
+                shape
+            }
+            Lookup::Decode => self.shape(addr, end),
         };
-        let mut rep = Rep::No;
-        if insns == 1 {
-            self.decode(addr, MAX_INSN, |_, insn| {
-                rep = Rep::of(insn);
-                false
-            });
-        }
-        let block = count::Block { addr, size, insns, breakpoint, rep };
+        let block = count::Block::with_shape(addr, size, shape, breakpoint);
         if known != Lookup::Decode {
             self.table.cache(block);
         }
         block
     }
 
+    /// Decodes the instructions that start in `[addr, end)`.
+    fn shape(&self, addr: u64, end: u64) -> Shape {
+        let (mut shape, mut sets_flags) = (Shape::default(), false);
+        self.decode(addr, end.saturating_sub(addr) as usize + MAX_INSN, |at, insn| {
+            if at < end {
+                shape.add(insn, &mut sets_flags);
+            }
+            at < end
+        });
+        shape
+    }
+
     /// The engine reports a new block.
     pub fn translated(&mut self, addr: u64, size: u16, insns: u16) {
         self.table.translated(addr, size.into(), insns);
-    }
-
-    /// Instructions that start in `[addr, end)`.
-    fn count_insns(&self, addr: u64, end: u64) -> u16 {
-        let mut n = 0;
-        self.decode(addr, end.saturating_sub(addr) as usize + MAX_INSN, |at, _| {
-            n += u16::from(at < end);
-            at < end
-        });
-        n
     }
 
     /// Index of the instruction at linear address `pc` in the running block; `None` if no instruction starts there.
