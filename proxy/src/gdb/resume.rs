@@ -37,10 +37,10 @@ pub struct Stopped {
 impl Debuggee {
     /// Does what the debugger asked for last.
     pub fn run_pending(&mut self) -> Stopped {
-        let early_ctrl_c = self.take_early_ctrl_c();
         let result = match self.pending.take() {
-            _ if early_ctrl_c => Ok(Stop::Interrupted),
+            // It stops by itself; what the debugger may resume behind it is stopped.
             Some(Resume::Step(direction)) => self.history.step(direction),
+            Some(_) if self.take_early_ctrl_c() => Ok(Stop::Interrupted),
             Some(Resume::Continue(direction)) => {
                 let mut interrupted = self.interrupter();
                 self.history.resume(direction, &mut interrupted)

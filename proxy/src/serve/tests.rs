@@ -181,10 +181,25 @@ fn ctrl_c_stops_what_runs_and_later_packets_are_not_lost() {
     assert_eq!(gdb.receive(), "T02thread:01;");
     assert!(sent.elapsed() < Duration::from_millis(500), "{:?}", sent.elapsed());
     assert_eq!(gdb.receive().len(), 16);
-    // One that crossed with a stop reply stops what is resumed next, and only that.
+    // One that comes when all is done stops no step.
     gdb.send(b"\x03");
-    assert_eq!(gdb.ask("vCont;s"), "T02thread:01;");
     assert_eq!(gdb.ask("vCont;s"), "T05thread:01;");
+}
+
+#[test]
+fn ctrl_c_between_a_stop_and_what_the_debugger_resumes_by_itself_is_not_lost() {
+    let server = start(u64::MAX / 16);
+    let mut gdb = server.connect();
+    gdb.ask("QStartNoAckMode");
+    gdb.send(b"\x03");
+    assert_eq!(gdb.ask("vCont;s"), "T05thread:01;");
+    assert_eq!(gdb.ask("vCont;c"), "T02thread:01;");
+    // Once.
+    gdb.send(&packet(b"vCont;c"));
+    std::thread::sleep(Duration::from_millis(50));
+    gdb.send(&packet(b"p0"));
+    gdb.send(b"\x03");
+    assert_eq!(gdb.receive(), "T02thread:01;");
 }
 
 #[test]
