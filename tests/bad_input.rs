@@ -44,11 +44,11 @@ fn serve(file: &Path, more: &[&str]) -> Result<(Process, SocketAddr), Outcome> {
     process.close_input();
     let deadline = std::time::Instant::now() + RUN_LIMIT;
     loop {
-        if let Some((_, rest)) = process.console().split_once("listening on ") {
-            if let Some((address, _)) = rest.split_once(',') {
-                let address = address.parse().expect("an address");
-                return Ok((process, address));
-            }
+        if let Some((_, rest)) = process.console().split_once("listening on ")
+            && let Some((address, _)) = rest.split_once(',')
+        {
+            let address = address.parse().expect("an address");
+            return Ok((process, address));
         }
         assert!(std::time::Instant::now() < deadline, "the server does not start");
         if process.listen(Duration::from_millis(20)) {
@@ -182,16 +182,15 @@ fn machines_that_cannot_be_built() {
     cannot_record(1, &["--bios", &missing], &["missing", "No such file"]);
     cannot_record(1, &["--kernel", dir.path().to_str().unwrap()], &["directory"]);
     cannot_record(1, &["--kernel", &file("empty", b"")], &["kernel"]);
-    // A Multiboot kernel with 8 MiB to load, and a Linux with as much, for a machine of 4 MiB.
-    let mut large = fs::read(&kernel).unwrap();
-    large.truncate(large.len() / 2);
-    cannot_record(1, &["--kernel", &file("torn.elf", &large)], &["kernel"]);
+    let mut torn = fs::read(&kernel).unwrap();
+    torn.truncate(torn.len() / 4);
+    cannot_record(1, &["--kernel", &file("torn.elf", &torn)], &["torn.elf"]);
     let linux = retrograde_tests::debian_kernel().to_str().expect("a plain path").to_owned();
-    cannot_record(1, &["-m", "8M", "--kernel", &linux], &["memory"]);
+    cannot_record(1, &["-m", "8M", "--kernel", &linux], &["the kernel needs 0x"]);
     let initrd = file("large.cpio", &vec![0; 20 << 20]);
     cannot_record(1, &["-m", "16M", "--kernel", &kernel, "--initrd", &initrd], &["memory"]);
     for bad in ["0", "-1", "lots", "1K", "5G", "99999999999999999999", "1.5M", ""] {
-        cannot_record(2, &["-m", bad, "--kernel", &kernel], &["--memory"]);
+        cannot_record(2, &[&format!("--memory={bad}"), "--kernel", &kernel], &["--memory"]);
     }
     cannot_record(2, &["--kernel"], &[]);
     cannot_record(2, &["--until", "never"], &["never"]);

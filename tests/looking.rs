@@ -195,6 +195,21 @@ impl Disturbed {
         }
     }
 
+    /// Goes back to the last write of what lies above the stack's top at `check`, and to its instruction.
+    fn look_back_from(&mut self, check: &Check) {
+        let stack = check.cpu.seg[seg::SS].base.wrapping_add(check.cpu.gpr[4]);
+        self.timeline.seek(check.position, &mut never).unwrap();
+        if self.timeline.add_watchpoint(LinAddr(stack), 8).is_some() {
+            self.watchpoints.push((LinAddr(stack), 8));
+            self.resume(Direction::Reverse);
+        }
+        let pc = LinAddr(check.cpu.linear_pc());
+        self.timeline.add_breakpoint(pc);
+        self.breakpoints.push(pc);
+        self.timeline.seek(Icount(check.position.0 + 1), &mut never).unwrap();
+        self.resume(Direction::Reverse);
+    }
+
     fn compare(&self, check: &Check) {
         assert_eq!(self.timeline.position(), check.position);
         assert_eq!(self.timeline.cpu(), check.cpu, "registers at {}; {:?}", check.position, self.tally);
@@ -223,6 +238,7 @@ fn is_not_disturbed(recording: &Path, more: Places) {
     let mut shuffled: Vec<&Check> = checks.iter().collect();
     random.shuffle(&mut shuffled);
     for check in shuffled {
+        disturbed.look_back_from(check);
         disturbed.arrive_at(check);
     }
     disturbed.remove_all();

@@ -30,7 +30,7 @@ fn look(machine: &Machine, with_hash: bool) -> Seen {
 /// Steps over a window whose middle is `middle`, forward and then back; what was seen, by position.
 fn walk(timeline: &mut Timeline, middle: Icount) -> Vec<Seen> {
     let first = Icount(middle.0 - WINDOW / 2);
-    let with_hash = |step: u64| step % (WINDOW / HASHES) == 0;
+    let with_hash = |step: u64| step.is_multiple_of(WINDOW / HASHES);
     timeline.seek(first, &mut never).unwrap();
     let mut forward = vec![look(timeline.machine(), true)];
     for step in 1..=WINDOW {
@@ -167,7 +167,7 @@ fn seeks_in_random_order_equal_a_straight_run() {
     let mut positions: Vec<Icount> =
         (0..SEEKS).map(|_| Icount(random.below(recording.end().0 + 1))).collect();
     positions.sort_unstable();
-    let with_hash = |index: usize| index % 8 == 0;
+    let with_hash = |index: usize| index.is_multiple_of(8);
     let straight = straight_run(&recording, &positions, with_hash);
 
     let mut order: Vec<usize> = (0..positions.len()).collect();

@@ -301,8 +301,8 @@ impl Core {
             return;
         }
         let n = u64::from(block.insns);
-        if self.cpu.may_be_aborted(addr) {
-            self.cpu.undo_aborted_block(addr, block.insns);
+        if self.cpu.code_was_overwritten() {
+            self.cpu.undo_aborted_block(&block);
         }
         let pos = self.cpu.pos;
         let interrupt = self.intr && self.cpu.env.interruptible();
@@ -312,6 +312,9 @@ impl Core {
             return self.stop_engine();
         }
         let mut room = bound - pos;
+        if block.split != 0 {
+            room = room.min(block.split.into());
+        }
         if block.breakpoint {
             let arriving = pos != self.run_start && !self.cpu.is_rep_pass(&block);
             let from = if arriving { addr } else { addr.wrapping_add(1) };
@@ -536,7 +539,7 @@ impl Hooks for Core {
         let insns = block.insns;
         let end = self.cpu.pos.wrapping_add(insns.into());
         let plain = block.is_plain(addr, size) && end <= self.soft_limit;
-        if !plain || self.cpu.may_be_aborted(addr) || (self.intr && self.cpu.env.interruptible()) {
+        if !plain || self.cpu.code_was_overwritten() || (self.intr && self.cpu.env.interruptible()) {
             return self.block_slow(addr, size);
         }
         self.enter(addr, size, insns);

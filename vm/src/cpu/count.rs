@@ -4,8 +4,13 @@
 //! whenever a block runs; a table joins the two. The key (address, size) is ambiguous where two address spaces, or code
 //! that was overwritten, have blocks of the same size at one address: that shows when the second one is translated, and
 //! from then on such a block is decoded each time.
+//!
+//! Two things make a block special. A REP string instruction runs one iteration a pass. And what BT, BTS, BTR and BTC do to
+//! the flags that they leave undefined depends, in the engine, on whether it has translated an instruction that sets flags
+//! before them in the same block, and so on where the block began: such a block is left before them, which makes them begin
+//! one.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, RflagsBits};
 use std::collections::BTreeMap;
 
 /// Slots of the direct-mapped front table.
@@ -19,9 +24,11 @@ pub struct Block {
     /// Linear address.
     pub addr: u64,
     /// Bytes.
-    pub size: u32,
+    pub size: u16,
     /// Instructions.
     pub insns: u16,
+    /// If not 0: the block must be left after this many instructions.
+    pub split: u16,
     /// A breakpoint may lie in it: take the slow path.
     pub breakpoint: bool,
     /// It is a single REP string instruction.
@@ -32,7 +39,40 @@ impl Block {
     /// Whether it is this block and nothing about it needs care.
     #[inline]
     pub fn is_plain(&self, addr: u64, size: u32) -> bool {
-        self.addr == addr && self.size == size && !self.breakpoint && self.rep == Rep::No
+        let same = self.addr == addr && u32::from(self.size) == size;
+        same && !self.breakpoint && self.rep == Rep::No && self.split == 0
+    }
+
+    /// The block that consists of these instructions; what is about it is to be found out by [`Shape`].
+    pub fn with_shape(addr: u64, size: u32, shape: Shape, breakpoint: bool) -> Block {
+        // No block of the engine is longer than a page and an instruction.
+        let size = u16::try_from(size).unwrap_or(u16::MAX);
+        Block { addr, size, insns: shape.insns, split: shape.split, breakpoint, rep: shape.rep }
+    }
+}
+
+/// What is known of a block by decoding it once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Instructions.
+    pub insns: u16,
+    /// See [`Block::split`].
+    pub split: u16,
+    /// See [`Block::rep`].
+    pub rep: Rep,
+}
+
+impl Shape {
+    /// Takes in the next instruction of a block.
+    pub fn add(&mut self, insn: &Instruction, sets_flags: &mut bool) {
+        let tests_bit =
+            matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
+        if tests_bit && *sets_flags && self.split == 0 {
+            self.split = self.insns;
+        }
+        *sets_flags |= insn.rflags_modified() != RflagsBits::NONE;
+        self.rep = if self.insns == 0 { Rep::of(insn) } else { Rep::No };
+        self.insns += 1;
     }
 }
 
@@ -80,15 +120,20 @@ impl Rep {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Count {
+    /// The engine said so.
     Exact(u16),
+    /// It has been decoded too.
+    Shaped(Shape),
     Ambiguous,
 }
 
 /// Answer of the table for a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// It has this many instructions.
-    Known(u16),
+    /// It has this shape.
+    Known(Shape),
+    /// It has this many instructions; decode it once for its shape.
+    Counted(u16),
     /// Decode it from memory, every time.
     Decode,
 }
@@ -119,28 +164,38 @@ impl BlockTable {
     /// The block, if it is in the front table.
     pub fn front(&self, addr: u64, size: u32) -> Option<Block> {
         let block = *self.slot(addr, size);
-        (block.addr == addr && block.size == size).then_some(block)
+        (block.addr == addr && u32::from(block.size) == size).then_some(block)
     }
 
     /// Puts a block into the front table.
     pub fn cache(&mut self, block: Block) {
-        self.front[slot(block.addr, block.size)] = block;
+        self.front[slot(block.addr, block.size.into())] = block;
+    }
+
+    /// Keeps the shape of a block that was only counted.
+    pub fn shaped(&mut self, addr: u64, size: u32, shape: Shape) {
+        self.all.insert((addr, size), Count::Shaped(shape));
     }
 
     /// The engine has translated a block.
     pub fn translated(&mut self, addr: u64, size: u32, insns: u16) {
         let entry = self.all.entry((addr, size)).or_insert(Count::Exact(insns));
-        if *entry != Count::Exact(insns) && *entry != Count::Ambiguous {
-            *entry = Count::Ambiguous;
-            self.front[slot(addr, size)] = Block::default();
+        match *entry {
+            Count::Ambiguous => {}
+            Count::Exact(before) if before == insns => {}
+            // The code may be other code of the same count: its shape is found again.
+            Count::Shaped(before) if before.insns == insns => *entry = Count::Exact(insns),
+            _ => *entry = Count::Ambiguous,
         }
+        self.front[slot(addr, size)] = Block::default();
     }
 
     /// The count of a block that is not in the front table. A block that was never reported (the first of an engine's
     /// life) is to be decoded.
     pub fn lookup(&self, addr: u64, size: u32) -> Lookup {
         match self.all.get(&(addr, size)) {
-            Some(Count::Exact(n)) => Lookup::Known(*n),
+            Some(Count::Exact(n)) => Lookup::Counted(*n),
+            Some(Count::Shaped(shape)) => Lookup::Known(*shape),
             _ => Lookup::Decode,
         }
     }

@@ -16,7 +16,7 @@ pub(crate) mod tlb;
 use crate::machine::VmError;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Stale};
 use crate::units::{LinAddr, PhysAddr};
-use count::{BlockTable, Lookup, MAX_INSN, Rep};
+use count::{BlockTable, Lookup, MAX_INSN, Rep, Shape};
 use engine::{Access, Engine, Env, off};
 use iced_x86::{Instruction, Register, UsedMemory};
 use mmu::Paging;
@@ -115,37 +115,37 @@ impl Cpu {
         let end = addr.saturating_add(size.into());
         let breakpoint = self.breakpoints.range(addr..end).next().is_some();
         let known = self.table.lookup(addr, size);
-        let insns = match known {
-            Lookup::Known(n) => n,
-            Lookup::Decode => self.count_insns(addr, end),
+        let shape = match known {
+            Lookup::Known(shape) => shape,
+            Lookup::Counted(insns) => {
+                let shape = Shape { insns, ..self.shape(addr, end) };
+                self.table.shaped(addr, size, shape);
+                shape
+            }
+            Lookup::Decode => self.shape(addr, end),
         };
-        let mut rep = Rep::No;
-        if insns == 1 {
-            self.decode(addr, MAX_INSN, |_, insn| {
-                rep = Rep::of(insn);
-                false
-            });
-        }
-        let block = count::Block { addr, size, insns, breakpoint, rep };
+        let block = count::Block::with_shape(addr, size, shape, breakpoint);
         if known != Lookup::Decode {
             self.table.cache(block);
         }
         block
     }
 
+    /// Decodes the instructions that start in `[addr, end)`.
+    fn shape(&self, addr: u64, end: u64) -> Shape {
+        let (mut shape, mut sets_flags) = (Shape::default(), false);
+        self.decode(addr, end.saturating_sub(addr) as usize + MAX_INSN, |at, insn| {
+            if at < end {
+                shape.add(insn, &mut sets_flags);
+            }
+            at < end
+        });
+        shape
+    }
+
     /// The engine reports a new block.
     pub fn translated(&mut self, addr: u64, size: u16, insns: u16) {
         self.table.translated(addr, size.into(), insns);
-    }
-
-    /// Instructions that start in `[addr, end)`.
-    fn count_insns(&self, addr: u64, end: u64) -> u16 {
-        let mut n = 0;
-        self.decode(addr, end.saturating_sub(addr) as usize + MAX_INSN, |at, _| {
-            n += u16::from(at < end);
-            at < end
-        });
-        n
     }
 
     /// Index of the instruction at linear address `pc` in the running block; `None` if no instruction starts there.
@@ -205,24 +205,42 @@ impl Cpu {
         self.is_rep_pass(block) && block.rep.count(self.env.gpr(1)) == 0
     }
 
-    /// Whether the block about to run starts inside the running one and code was overwritten since this was last asked.
+    /// Whether a store hit translated code since [`Cpu::undo_aborted_block`].
     #[inline]
-    pub fn may_be_aborted(&self, addr: u64) -> bool {
-        addr.wrapping_sub(self.current.addr) < self.current.size.into()
-            && self.engine.invalidations() != self.seen_invalidations
+    pub fn code_was_overwritten(&self) -> bool {
+        self.engine.invalidations() != self.seen_invalidations
     }
 
     /// A store into the running block makes the engine leave it at the storing instruction and run that one again in a
-    /// block of its own. If the block about to run is that one, the position is corrected.
-    pub fn undo_aborted_block(&mut self, addr: u64, insns: u16) {
+    /// block of its own. Called when the running block has overwritten code: if `next` is that block of its own, the
+    /// position is corrected.
+    pub fn undo_aborted_block(&mut self, next: &count::Block) {
         self.seen_invalidations = self.engine.invalidations();
         let current = self.current;
-        if insns != 1 || current.insns < 2 {
+        if next.insns != 1 || current.insns < 2 {
             return;
         }
-        if let Some(index) = self.index_of(addr).filter(|i| *i < current.insns.into()) {
-            self.pos = current.start + index;
+        let Some(index) = self.index_of(next.addr).filter(|i| *i < current.insns.into()) else { return };
+        // The next pass of a REP instruction looks the same, but does not store where it would abort again.
+        if self.is_rep_pass(next) && !self.stores_into(current) {
+            return;
         }
+        self.pos = current.start + index;
+    }
+
+    /// Whether the string instruction at RIP is about to store into a block.
+    fn stores_into(&self, block: Current) -> bool {
+        let Some(insn) = self.instruction() else { return false };
+        let mut factory = iced_x86::InstructionInfoFactory::new();
+        factory.info(&insn).used_memory().iter().any(|memory| {
+            use iced_x86::OpAccess::{CondWrite, ReadCondWrite, ReadWrite, Write};
+            let writes = matches!(memory.access(), Write | CondWrite | ReadWrite | ReadCondWrite);
+            let size = memory.memory_size().size().max(1) as u64;
+            writes
+                && operand_address(&self.env, memory).is_some_and(|at| {
+                    at < block.addr + u64::from(block.size) && block.addr < at.saturating_add(size)
+                })
+        })
     }
 
     /// First breakpoint in `[addr, addr + size)`, not before `from`, that lies at the start of an instruction: its address
@@ -296,6 +314,15 @@ impl Cpu {
         reported
     }
 
+    /// Makes the engine forget code translated from RAM at this offset, inside one page.
+    fn invalidate_code(&mut self, at: u64, len: u64) {
+        let overwritten = self.code_was_overwritten();
+        self.engine.invalidate_code(tlb::PHYSICAL_ALIAS | at, len);
+        if !overwritten {
+            self.seen_invalidations = self.engine.invalidations();
+        }
+    }
+
     /// After a change of what [`tlb`] would answer.
     pub fn flush_tlb(&mut self) {
         self.engine.flush_tlb();
@@ -313,7 +340,7 @@ impl Cpu {
                 None => {}
             }
             for (addr, len) in self.mem.take_stale_code() {
-                self.engine.invalidate_code(tlb::PHYSICAL_ALIAS | addr, len);
+                self.invalidate_code(addr, len);
             }
         }
     }

@@ -128,7 +128,7 @@ impl Cpu {
         } else if access == Access::Write && self.mem.is_code(page) && !shared {
             // This mapping cannot be fetched from, so its stores cannot be checked: forget the page's code instead, and
             // every entry by which it could be translated again without asking here.
-            self.engine.invalidate_code(PHYSICAL_ALIAS | at, PAGE_SIZE as u64);
+            self.invalidate_code(at, PAGE_SIZE as u64);
             self.mem.set_code(page, false);
             self.flush_tlb();
         }
