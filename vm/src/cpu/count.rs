@@ -29,25 +29,25 @@ pub struct Block {
     pub insns: u16,
     /// If not 0: the block must be left after this many instructions.
     pub split: u16,
-    /// A breakpoint may lie in it: take the slow path.
-    pub breakpoint: bool,
     /// It is a single REP string instruction.
     pub rep: Rep,
+    /// It must be split, is a REP instruction, or may have a breakpoint: take the slow path.
+    pub special: bool,
 }
 
 impl Block {
     /// Whether it is this block and nothing about it needs care.
     #[inline]
     pub fn is_plain(&self, addr: u64, size: u32) -> bool {
-        let same = self.addr == addr && u32::from(self.size) == size;
-        same && !self.breakpoint && self.rep == Rep::No && self.split == 0
+        self.addr == addr && u32::from(self.size) == size && !self.special
     }
 
     /// The block that consists of these instructions; what is about it is to be found out by [`Shape`].
     pub fn with_shape(addr: u64, size: u32, shape: Shape, breakpoint: bool) -> Block {
         // No block of the engine is longer than a page and an instruction.
         let size = u16::try_from(size).unwrap_or(u16::MAX);
-        Block { addr, size, insns: shape.insns, split: shape.split, breakpoint, rep: shape.rep }
+        let Shape { insns, split, rep } = shape;
+        Block { addr, size, insns, split, rep, special: breakpoint || split != 0 || rep != Rep::No }
     }
 }
 
