@@ -42,6 +42,10 @@ pub fn run(args: &ServeArgs) -> Result<u8> {
     let mut history = Recorded::new(name, recording)?;
     // The mode at the end is asked for there; this is also where a session starts by default.
     let end = history.end();
+    // On the way to the last step checkpoints are planted in memory, which make the first steps back from the end quick.
+    if let Err(e) = history.seek(vm::Icount(end.0.saturating_sub(1)), &mut || signals.caught()) {
+        eprintln!("retrograde: {name}: warning: {e}", name = history.name());
+    }
     history.seek(end, &mut || signals.caught())?;
     let width = args.arch.width(&history.cpu());
     let mut debuggee = Debuggee::new(Box::new(history), width, signals.flag());
