@@ -19,10 +19,10 @@ use vm::CpuModel;
     arg_required_else_help = true,
     after_help = "\
 Examples:
-  retrograde record --kernel kernel.elf -o crash.rec     run a kernel and record it
-  retrograde serve crash.rec                             debug the recording, forward and backward:
+  retrograde record --kernel kernel.elf -o crash.rgr     run a kernel and record it
+  retrograde serve crash.rgr                             debug the recording, forward and backward:
   gdb kernel.elf -ex 'target remote :1234'                 ... reverse-continue, reverse-step, ...
-  retrograde replay --verify crash.rec                   run it again and compare every hash"
+  retrograde replay --verify crash.rgr                   run it again and compare every hash"
 )]
 pub struct Cli {
     /// Log what happens (-v: information, -vv: debugging, -vvv: every packet)
@@ -52,10 +52,10 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  retrograde record --kernel kernel.elf -o crash.rec
-  retrograde record -m 1G --kernel vmlinuz --initrd initrd.gz --append 'console=ttyS0' -o boot.rec
-  retrograde record --debugcon stdio --serial none --until 'console=No bootable device' -o bios.rec
-  retrograde record --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --script session.txt -o s.rec
+  retrograde record --kernel kernel.elf -o crash.rgr
+  retrograde record -m 1G --kernel vmlinuz --initrd initrd.gz --append 'console=ttyS0' -o boot.rgr
+  retrograde record --debugcon stdio --serial none --until 'console=No bootable device' -o bios.rgr
+  retrograde record --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --script session.txt -o s.rgr
 
 A script has one command a line: wait serial|debugcon TEXT, wait time SECONDS, wait insns N, send TEXT (to the first serial
 port, with C escapes), type TEXT and key NAME... (on the keyboard), power, reset, quit. Lines that begin with # are comments;
@@ -109,7 +109,7 @@ pub struct MachineArgs {
     /// Firmware image [default: SeaBIOS, unless there is a --kernel]
     #[arg(long, value_name = "FILE")]
     pub bios: Option<PathBuf>,
-    /// Kernel to start: a Linux bzImage, a multiboot 1 ELF or a flat multiboot image
+    /// Kernel to start: a Linux bzImage, a multiboot 1 ELF or a flat image
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
     /// Initial RAM disk of the kernel
@@ -187,8 +187,8 @@ fn parse_checkpoint_every(text: &str) -> Result<u64, String> {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  retrograde replay --verify crash.rec      compare every hash; status 0 only if all agree
-  retrograde replay --console crash.rec     show what the guest wrote")]
+  retrograde replay --verify crash.rgr      compare every hash; status 0 only if all agree
+  retrograde replay --console crash.rgr     show what the guest wrote")]
 pub struct ReplayArgs {
     /// The recording
     pub file: PathBuf,
@@ -204,7 +204,7 @@ pub struct ReplayArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  retrograde serve crash.rec
+  retrograde serve crash.rgr
   gdb kernel.elf -ex 'target remote :1234'
   lldb kernel.elf -o 'gdb-remote 1234'
 
@@ -220,7 +220,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1234")]
     pub gdb: String,
     /// Where to start: start, end, a position, a percentage or a time
-    #[arg(long, value_name = "WHERE", default_value = "end")]
+    #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
     pub at: Place,
     /// Which registers the debugger is shown; auto: by the processor's mode at the end of the recording
     #[arg(long, value_enum, default_value_t = ArchChoice::Auto)]
@@ -234,8 +234,8 @@ pub struct ServeArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  retrograde info crash.rec
-  retrograde info --json crash.rec | jq .end")]
+  retrograde info crash.rgr
+  retrograde info --json crash.rgr | jq .end")]
 pub struct InfoArgs {
     /// The recording
     pub file: PathBuf,
@@ -248,13 +248,13 @@ pub struct InfoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  retrograde console boot.rec | grep -i panic     find the position of a line, then: monitor replay_seek POSITION
-  retrograde console boot.rec --at 50%")]
+  retrograde console boot.rgr | grep -i panic     find the position of a line, then: monitor replay_seek POSITION
+  retrograde console boot.rgr --at 50%")]
 pub struct ConsoleArgs {
     /// The recording
     pub file: PathBuf,
     /// Only what was written up to there: a position, a percentage, a time, end
-    #[arg(long, value_name = "WHERE", default_value = "end")]
+    #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
     pub at: Place,
     /// The debug consoles (ports 0xe9 and 0x402) instead of the serial ports
     #[arg(long)]

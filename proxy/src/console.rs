@@ -7,7 +7,6 @@ use anyhow::Result;
 use snapshots::{Error, Recording, Session};
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
-use vm::units::NS_PER_STEP;
 use vm::{Icount, Machine, Output, VmTime};
 
 /// Steps that are replayed between two looks at the output and the clock.
@@ -16,8 +15,8 @@ const SLICE_STEPS: u64 = 100_000;
 /// A line longer than this is shown in parts.
 const LINE_MAX_BYTES: usize = 64 << 10;
 
-/// Replays `recording` up to `end` and hands out what the guest wrote, in order, with its position and virtual time. The
-/// time may be early by what was skipped in a halt within the same slice. Ends early when `sink` says false.
+/// Replays `recording` up to `end` and hands out what the guest wrote, in order, with its position and virtual time. Ends
+/// early when `sink` says false.
 pub fn follow(
     recording: &Arc<Recording>,
     end: Icount,
@@ -27,15 +26,13 @@ pub fn follow(
     session.keep_output();
     loop {
         let here = session.position();
-        let skipped_ns = session.machine().now().0.saturating_sub(here.0.saturating_mul(NS_PER_STEP));
         if here < end {
             session.run_to(Icount(here.0.saturating_add(SLICE_STEPS)).min(end))?;
         } else if end == recording.end() {
             session.run_out()?;
         }
         for (position, output) in session.take_output() {
-            let time = VmTime(position.0.saturating_mul(NS_PER_STEP).saturating_add(skipped_ns));
-            if !sink(position, time, output) {
+            if !sink(position, recording.time_at(position), output) {
                 return Ok(());
             }
         }

@@ -178,7 +178,7 @@ impl HostSerial {
     pub fn write(&mut self, bytes: &[u8]) {
         let Some(sink) = self.sink.as_mut() else { return };
         if let Err(e) = sink.write_all(bytes).and_then(|()| sink.flush()) {
-            eprintln!("retrograde: warning: {}: {e}; its output is dropped from here on", self.name);
+            crate::note!("retrograde: warning: {}: {e}; its output is dropped from here on", self.name);
             self.sink = None;
         }
     }
@@ -193,7 +193,7 @@ fn connect_tcp(address: &str, server: bool) -> Result<TcpStream> {
         });
     }
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on tcp:{address}"))?;
-    eprintln!("retrograde: waiting for a connection to tcp:{}", listener.local_addr()?);
+    crate::note!("retrograde: waiting for a connection to tcp:{}", listener.local_addr()?);
     Ok(listener.accept()?.0)
 }
 
@@ -210,7 +210,7 @@ fn connect_unix(path: &PathBuf, server: bool) -> Result<UnixStream> {
         bail!("unix:{shown} exists; remove it or choose another path");
     }
     let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on unix:{shown}"))?;
-    eprintln!("retrograde: waiting for a connection to unix:{shown}");
+    crate::note!("retrograde: waiting for a connection to unix:{shown}");
     let stream = listener.accept()?.0;
     // The name has done its work.
     let _ = std::fs::remove_file(path);

@@ -13,9 +13,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub fn run(args: &InfoArgs) -> Result<u8> {
     let (name, recording) = open::recording(&args.file)?;
     if args.json {
-        println!("{:#}", as_json(&recording));
+        crate::say!("{:#}", as_json(&recording));
     } else {
-        print!("{}", as_text(&name, &recording));
+        crate::say!("{}", as_text(&name, &recording).trim_end());
     }
     Ok(0)
 }

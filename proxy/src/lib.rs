@@ -12,6 +12,7 @@ pub mod host_serial;
 pub mod info;
 pub mod keys;
 pub mod machine_args;
+mod messages;
 pub mod open;
 pub mod place;
 pub mod record;

@@ -46,7 +46,7 @@ fn firmware(args: &MachineArgs) -> Result<Vec<u8>> {
 }
 
 /// Reads a file that must fit into `limit` bytes; a device or pipe is never read further than that.
-fn read_file(option: &str, path: &Path, limit: u64) -> Result<Vec<u8>> {
+pub fn read_file(option: &str, path: &Path, limit: u64) -> Result<Vec<u8>> {
     let shown = path.display();
     let file = std::fs::File::open(path).with_context(|| format!("{option}: cannot open {shown}"))?;
     let mut bytes = Vec::new();
@@ -54,10 +54,9 @@ fn read_file(option: &str, path: &Path, limit: u64) -> Result<Vec<u8>> {
         .read_to_end(&mut bytes)
         .with_context(|| format!("{option}: cannot read {shown}"))?;
     if bytes.len() as u64 > limit {
-        bail!(
-            "{option}: {shown} is larger than {} MiB, and does not fit; give the machine more --memory",
-            limit >> 20
-        );
+        let memory = matches!(option, "--kernel" | "--initrd");
+        let way_out = if memory { "; give the machine more --memory" } else { "" };
+        bail!("{option}: {shown} is larger than {} MiB, and does not fit{way_out}", limit >> 20);
     }
     if bytes.is_empty() {
         bail!("{option}: {shown} is empty");

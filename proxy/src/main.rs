@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     match proxy::run(&cli) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("retrograde: {}", chain(&error));
+            proxy::note!("retrograde: {}", chain(&error));
             ExitCode::FAILURE
         }
     }

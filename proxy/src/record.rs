@@ -13,6 +13,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use snapshots::{EndReason, Recorder, RecorderOptions};
 use std::collections::VecDeque;
 use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use vm::units::NS_PER_STEP;
 use vm::{Exit, Input, Output, VmTime};
@@ -31,9 +33,7 @@ const PORTS_MAX: usize = 4;
 pub fn run(args: &RecordArgs) -> Result<u8> {
     let script = args.script.as_ref().map(|path| load_script(path)).transpose()?;
     let specs = serial_specs(args)?;
-    if args.output.exists() && !args.force {
-        bail!("{} exists; give --force to overwrite it, or another name to -o", args.output.display());
-    }
+    check_output(args, &specs)?;
     let machine = machine_args::build(&args.machine)?;
     // Without firmware nothing is there to start the machine again: its kernel was loaded from outside.
     let may_reboot = !args.machine.no_reboot && !machine.config().bios.is_empty();
@@ -45,7 +45,7 @@ pub fn run(args: &RecordArgs) -> Result<u8> {
         .with_context(|| format!("cannot record to {}", args.output.display()))?;
     let terminal = specs.contains(&SerialSpec::Stdio).then(RawTerminal::enter).flatten();
     if terminal.is_some() {
-        eprintln!("retrograde: recording; Ctrl-A x ends it, Ctrl-A h helps");
+        crate::note!("retrograde: recording; Ctrl-A x ends it, Ctrl-A h helps");
     }
     let run = Run {
         recorder,
@@ -66,9 +66,54 @@ pub fn run(args: &RecordArgs) -> Result<u8> {
     report(args, ended?)
 }
 
-fn load_script(path: &std::path::Path) -> Result<Script> {
+/// Refuses an output file that is there already, that cannot hold a recording, or that something else uses.
+fn check_output(args: &RecordArgs, specs: &[SerialSpec]) -> Result<()> {
+    let shown = args.output.display();
+    if let Ok(metadata) = std::fs::metadata(&args.output) {
+        if !metadata.is_file() {
+            bail!("-o: {shown} is no ordinary file; a recording needs one");
+        }
+        if !args.force {
+            bail!("{shown} exists; give --force to overwrite it, or another name to -o");
+        }
+    }
+    let machine = &args.machine;
+    let read = [
+        ("--kernel", machine.kernel.as_deref()),
+        ("--initrd", machine.initrd.as_deref()),
+        ("--bios", machine.bios.as_deref()),
+        ("--script", args.script.as_deref()),
+    ];
+    let written = specs.iter().map(|spec| ("--serial", spec)).chain([("--debugcon", &args.debugcon)]);
+    let written = written.map(|(option, spec)| match spec {
+        SerialSpec::File(path) => (option, Some(path.as_path())),
+        _ => (option, None),
+    });
+    for (option, path) in read.into_iter().chain(written) {
+        if path.is_some_and(|path| is_same_file(path, &args.output)) {
+            bail!("-o: {shown} is also what {option} names; give the recording a name of its own");
+        }
+    }
+    Ok(())
+}
+
+/// Whether two names mean one file, which need not be there yet.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    match (std::fs::metadata(a), std::fs::metadata(b)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        (Err(_), Err(_)) => std::path::absolute(a).ok() == std::path::absolute(b).ok(),
+        _ => false,
+    }
+}
+
+fn load_script(path: &Path) -> Result<Script> {
+    const SCRIPT_MAX_BYTES: u64 = 1 << 20;
     let shown = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("--script: cannot read {shown}"))?;
+    let bytes = machine_args::read_file("--script", path, SCRIPT_MAX_BYTES)?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        anyhow!("--script: {shown}, line {line}: this is not text in UTF-8")
+    })?;
     Script::parse(&text).map_err(|e| anyhow!("--script: {shown}, {e}"))
 }
 
@@ -254,7 +299,7 @@ impl Run {
             port.queue.extend(bytes);
             match hotkey {
                 Some(Hotkey::Quit) => return true,
-                Some(Hotkey::Help) => eprintln!(
+                Some(Hotkey::Help) => crate::note!(
                     "\nCtrl-A x  end the recording\nCtrl-A h  this help\nCtrl-A Ctrl-A  send Ctrl-A to the guest"
                 ),
                 None => {}
@@ -392,7 +437,7 @@ impl Run {
 fn report(args: &RecordArgs, ended: Ended) -> Result<u8> {
     let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
     let newline = if std::io::stdout().is_terminal() { "\n" } else { "" };
-    eprintln!(
+    crate::note!(
         "{newline}retrograde: {}: {} steps, {} virtual, {} in {:.1} s; ended by {}",
         args.output.display(),
         ended.position,
@@ -405,7 +450,7 @@ fn report(args: &RecordArgs, ended: Ended) -> Result<u8> {
         && ended.reason != EndReason::Interrupted
     {
         let script = args.script.as_ref().map_or_else(String::new, |p| p.display().to_string());
-        eprintln!("retrograde: the run ended while the script {script} was still at {line}");
+        crate::note!("retrograde: the run ended while the script {script} was still at {line}");
     }
     Ok(ending::exit_status(&ended.reason, ended.script_waiting.is_some()))
 }

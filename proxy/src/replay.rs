@@ -49,7 +49,7 @@ fn verify(name: &str, recording: &Arc<Recording>) -> Result<()> {
     } else {
         "; the recorder was killed, so there is no hash of the end"
     };
-    eprintln!(
+    crate::note!(
         "retrograde: {name}: replayed {} steps in {:.1} s; equal at {} checkpoints{end}, {} interrupts, {} inputs",
         report.end,
         began.elapsed().as_secs_f64(),
@@ -87,7 +87,7 @@ impl Progress {
                 let now = u64::try_from(u128::from(position.0) * 10 / u128::from(*end)).unwrap_or(10);
                 if now > *tenths {
                     *tenths = now;
-                    eprintln!("retrograde: {}% (position {position})", now.saturating_mul(10));
+                    crate::note!("retrograde: {}% (position {position})", now.saturating_mul(10));
                 }
             }
         }

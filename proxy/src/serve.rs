@@ -44,7 +44,7 @@ pub fn run(args: &ServeArgs) -> Result<u8> {
     let end = history.end();
     // On the way to the last step checkpoints are planted in memory, which make the first steps back from the end quick.
     if let Err(e) = history.seek(vm::Icount(end.0.saturating_sub(1)), &mut || signals.caught()) {
-        eprintln!("retrograde: {name}: warning: {e}", name = history.name());
+        crate::note!("retrograde: {name}: warning: {e}", name = history.name());
     }
     history.seek(end, &mut || signals.caught())?;
     let width = args.arch.width(&history.cpu());
@@ -60,10 +60,10 @@ pub fn run(args: &ServeArgs) -> Result<u8> {
 
 fn announce(file: &str, address: SocketAddr, debuggee: &mut Debuggee) {
     let history = debuggee.history();
-    println!("retrograde: {file}: at position {} of {}", history.position(), history.end());
+    crate::say!("retrograde: {file}: at position {} of {}", history.position(), history.end());
     let target =
         if address.ip().is_loopback() { format!(":{}", address.port()) } else { address.to_string() };
-    println!("retrograde: listening on {address}, connect with: gdb -ex 'target remote {target}'");
+    crate::say!("retrograde: listening on {address}, connect with: gdb -ex 'target remote {target}'");
     // Whoever started this in a pipe waits for the line.
     let _ = std::io::stdout().flush();
 }

@@ -1,13 +1,13 @@
-//! Ctrl-C and SIGTERM end things in order.
+//! Ctrl-C, SIGTERM and a closed terminal end things in order.
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Notices SIGINT and SIGTERM.
+/// Notices SIGINT, SIGTERM and SIGHUP.
 pub struct Signals {
     flag: Arc<AtomicBool>,
     pipe: UnixStream,
@@ -19,7 +19,9 @@ impl Signals {
         let (pipe, write_end) = UnixStream::pair().context("cannot make a pipe for signals")?;
         pipe.set_nonblocking(true)?;
         let flag = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
+        // A file that reaches the size limit is then an error of the write, with a message.
+        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&flag))?;
             signal_hook::flag::register(signal, Arc::clone(&flag))?;
             signal_hook::low_level::pipe::register(signal, write_end.try_clone()?)?;

@@ -9,6 +9,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use vm::machine::Divergence;
+use vm::units::NS_PER_STEP;
 use vm::{Icount, Input, InterruptTaken, MachineConfig, VmTime};
 
 pub(crate) use format::{CheckpointBody, CheckpointHead, End, PageChange, Progress};
@@ -154,6 +155,18 @@ impl Recording {
     /// Interrupts taken, in order.
     pub fn interrupts(&self) -> &[InterruptTaken] {
         &self.interrupts
+    }
+
+    /// Virtual time of the step at `position`. It differs from the time of the steps alone by what was skipped in halts, and
+    /// every halt ends with an interrupt or an input.
+    pub fn time_at(&self, position: Icount) -> VmTime {
+        let steps_ns = |p: Icount| p.0.saturating_mul(NS_PER_STEP);
+        let skipped_ns = |p: Icount, t: VmTime| t.0.saturating_sub(steps_ns(p));
+        let interrupts = self.interrupts.partition_point(|i| i.position <= position);
+        let inputs = self.inputs.partition_point(|(p, _, _)| *p <= position);
+        let by_interrupt = self.interrupts[..interrupts].last().map_or(0, |i| skipped_ns(i.position, i.time));
+        let by_input = self.inputs[..inputs].last().map_or(0, |(p, t, _)| skipped_ns(*p, *t));
+        VmTime(steps_ns(position)).plus_ns(by_interrupt.max(by_input))
     }
 
     /// Interrupts taken at `from` or later and before `to`.

@@ -19,9 +19,9 @@ use crate::recording::{Error, Recording};
 use crate::session::{Reached, Session};
 use checkpoints::{Checkpoint, Checkpoints};
 use search::Search;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use vm::{CpuState, Icount, LinAddr, Machine, PhysAddr, VmTime};
+use vm::{CpuState, Icount, LinAddr, Machine, PAGE_SIZE, PhysAddr, VmTime};
 
 /// Bytes that checkpoints in memory may take unless it is said otherwise.
 pub const DEFAULT_BUDGET: usize = 1 << 30;
@@ -89,7 +89,8 @@ pub struct Timeline<M = Machine> {
     /// What RAM holds, but for the pages written since this was last set.
     base: PageMap,
     breakpoints: BTreeSet<LinAddr>,
-    watches: BTreeSet<Watch>,
+    /// With the physical ranges behind each: one a page.
+    watches: BTreeMap<Watch, Vec<(PhysAddr, u64)>>,
     position_break: Option<Icount>,
 }
 
@@ -111,7 +112,7 @@ impl<M: Replayer> Timeline<M> {
             checkpoints,
             base,
             breakpoints: BTreeSet::new(),
-            watches: BTreeSet::new(),
+            watches: BTreeMap::new(),
             position_break: None,
         })
     }
@@ -218,17 +219,26 @@ impl<M: Replayer> Timeline<M> {
         self.breakpoints.remove(&addr)
     }
 
-    /// Adds a write watchpoint on what `addr` names now; `None` if it is not mapped.
+    /// Adds a write watchpoint on what `addr` names now; `None` if a byte of it is not mapped.
     pub fn add_watchpoint(&mut self, addr: LinAddr, len: u64) -> Option<Watch> {
-        let watch = Watch { linear: addr, phys: self.machine().translate(addr)?, len };
-        self.watches.insert(watch);
+        let end = addr.0.checked_add(len)?;
+        let mut pieces = Vec::new();
+        let mut at = addr.0;
+        while at < end {
+            // Neighbouring pages need not be neighbours in physical memory.
+            let next = (at | (PAGE_SIZE as u64 - 1)).saturating_add(1).min(end);
+            pieces.push((self.machine().translate(LinAddr(at))?, next - at));
+            at = next;
+        }
+        let watch = Watch { linear: addr, phys: pieces.first()?.0, len };
+        self.watches.insert(watch, pieces);
         Some(watch)
     }
 
     /// Removes a write watchpoint; false if there was none.
     pub fn remove_watchpoint(&mut self, addr: LinAddr, len: u64) -> bool {
         let before = self.watches.len();
-        self.watches.retain(|w| (w.linear, w.len) != (addr, len));
+        self.watches.retain(|w, _| (w.linear, w.len) != (addr, len));
         self.watches.len() < before
     }
 
@@ -394,7 +404,7 @@ impl<M: Replayer> Timeline<M> {
 
     /// Puts breakpoints and watchpoints into the machine.
     fn arm(&mut self) {
-        let watched: Vec<_> = self.watches.iter().map(|w| (w.phys, w.len)).collect();
+        let watched: Vec<_> = self.watches.values().flatten().copied().collect();
         self.session.arm(&self.breakpoints, &watched);
     }
 
@@ -405,9 +415,9 @@ impl<M: Replayer> Timeline<M> {
 
     /// The watchpoint that watches the byte at `addr`.
     fn watch_at(&self, addr: PhysAddr) -> Watch {
-        let holds = |w: &&Watch| addr.0.checked_sub(w.phys.0).is_some_and(|d| d < w.len);
+        let holds = |(start, len): &(PhysAddr, u64)| addr.0.checked_sub(start.0).is_some_and(|d| d < *len);
         let unknown = Watch { linear: LinAddr(addr.0), phys: addr, len: 1 };
-        self.watches.iter().find(holds).copied().unwrap_or(unknown)
+        self.watches.iter().find(|(_, pieces)| pieces.iter().any(holds)).map_or(unknown, |(watch, _)| *watch)
     }
 }
 
