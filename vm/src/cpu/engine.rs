@@ -4,10 +4,12 @@
 //! registers through [`Env`].
 //!
 //! Some fields of the engine's private structures are used because the public interface has no way to do the same
-//! without flushing translated code or a callback per instruction:
-//! `cpu` and `env_ptr` (the register file, read and written in place), `cflags_next_tb` (the next block ends after N
-//! instructions: exact stops and single steps without EFLAGS.TF) and `no_exit_request` (no exit check after each
-//! memory access), `mem_io_pc` (where an MMIO access came from). The crate is pinned to one version and [`Engine::new`] checks each of them before use.
+//! without flushing translated code or a callback per instruction: `cpu` and `env_ptr` (the register file, read and
+//! written in place), `cflags_next_tb` (the next block ends after N instructions: exact stops and single steps without
+//! EFLAGS.TF), `no_exit_request` (no exit check after each memory access), `invalid_addr` (the address of a fault),
+//! `mem_io_pc` (where an MMIO access came from) and `tb_phys_invalidate_count` (whether code was overwritten). The crate is
+//! pinned to one version, and [`Engine::new`] looks for known values in those that have one when an engine is opened (the
+//! registers, `cflags_next_tb`, `no_exit_request`); the other three rest on the pinned version alone.
 
 #![allow(unsafe_code)] // the engine's C interface; each block says why it is sound
 
