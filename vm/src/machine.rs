@@ -242,11 +242,17 @@ impl Core {
 
     fn deliver(&mut self, vector: u8, cause: Cause, step: u64) {
         self.in_rep = false;
-        if self.cpu.deliver(vector, cause).is_err() {
+        let result = self.cpu.deliver(vector, cause);
+        self.cpu.current.insns = 0;
+        self.after_delivery(result, step);
+    }
+
+    /// The step at `step` delivered something, or tried to: sees to what it overwrote, and to a triple fault.
+    fn after_delivery(&mut self, result: Result<(), TripleFault>, step: u64) {
+        if result.is_err() {
             self.shut_down = true;
             self.soft_limit = 0;
         }
-        self.cpu.current.insns = 0;
         self.note_watch(step);
         self.cpu.drop_stale();
     }
@@ -270,13 +276,9 @@ impl Core {
     /// An undefined opcode: whether it is one that is executed here.
     fn emulated(&mut self, step: u64) -> bool {
         let (cx8, cx16) = self.model.compare_exchange();
-        let done = self.cpu.emulate(cx8, cx16).unwrap_or_else(|TripleFault| {
-            self.shut_down = true;
-            self.soft_limit = 0;
-            true
-        });
-        self.note_watch(step);
-        self.cpu.drop_stale();
+        let result = self.cpu.emulate(cx8, cx16);
+        let done = *result.as_ref().unwrap_or(&true);
+        self.after_delivery(result.map(|_| ()), step);
         done
     }
 
@@ -643,12 +645,7 @@ impl Hooks for Core {
         let len = self.cpu.instruction().map_or(2, |insn| insn.len() as u64);
         let step = self.cpu.position_here();
         let result = if sysenter { self.cpu.sysenter() } else { self.cpu.syscall(len) };
-        if result.is_err() {
-            self.shut_down = true;
-            self.soft_limit = 0;
-        }
-        self.note_watch(step);
-        self.cpu.drop_stale();
+        self.after_delivery(result, step);
         self.cpu.env.set_rip(self.cpu.env.rip().wrapping_sub(len));
     }
 }

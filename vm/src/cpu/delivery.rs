@@ -211,13 +211,9 @@ impl Cpu {
         error: Option<u32>,
         rflags: u64,
     ) -> Result<(), Fault> {
-        let gate_error = u32::from(vector) * 8 + 2;
-        let idt = self.env.idtr();
-        let at = u64::from(vector) * 8;
-        if at + 7 > idt.limit.into() {
-            return Err(fault(vector::GP, gate_error));
-        }
-        let gate = self.read_system(idt.base + at, 8)?;
+        let gate_error = gate_error(vector);
+        let at = self.gate_address(vector, 8)?;
+        let gate = self.read_system(at, 8)?;
         let kind = gate >> 40 & 0x1f;
         let width = match kind {
             0x06 | 0x07 => 2,
@@ -285,14 +281,10 @@ impl Cpu {
         error: Option<u32>,
         rflags: u64,
     ) -> Result<(), Fault> {
-        let gate_error = u32::from(vector) * 8 + 2;
-        let idt = self.env.idtr();
-        let at = u64::from(vector) * 16;
-        if at + 15 > idt.limit.into() {
-            return Err(fault(vector::GP, gate_error));
-        }
-        let gate = self.read_system(idt.base + at, 8)?;
-        let high = self.read_system(idt.base + at + 8, 8)?;
+        let gate_error = gate_error(vector);
+        let at = self.gate_address(vector, 16)?;
+        let gate = self.read_system(at, 8)?;
+        let high = self.read_system(at + 8, 8)?;
         let kind = gate >> 40 & 0x1f;
         if !matches!(kind, 0x0e | 0x0f) {
             return Err(fault(vector::GP, gate_error));
@@ -337,6 +329,16 @@ impl Cpu {
         self.env.set_gpr(4, stack.sp);
         self.commit_target(&target, rflags);
         Ok(())
+    }
+
+    /// Linear address of a gate of `size` bytes, which must be inside the IDT.
+    fn gate_address(&self, vector: u8, size: u64) -> Result<u64, Fault> {
+        let idt = self.env.idtr();
+        let at = u64::from(vector) * size;
+        if at + size - 1 > idt.limit.into() {
+            return Err(fault(vector::GP, gate_error(vector)));
+        }
+        Ok(idt.base + at)
     }
 
     /// Presence, and for INT n the gate's privilege level.
@@ -482,6 +484,11 @@ impl Cpu {
             }
         }
     }
+}
+
+/// The error code that names a gate: its index with the IDT bit (SDM 3A, 6.13).
+fn gate_error(vector: u8) -> u32 {
+    u32::from(vector) * 8 + 2
 }
 
 fn stack_mask(ss: &Segment) -> u64 {
