@@ -1,8 +1,8 @@
 //! The connection to one debugger.
 
 use super::framing::{Frame, Framer, packet};
+use crate::socket::Stream;
 use gdbstub::conn::Connection;
-use mio::net::TcpStream;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -16,7 +16,7 @@ const INBOX_MAX_FRAMES: usize = 4096;
 /// A non-blocking connection: frames in, bytes out.
 #[derive(Debug)]
 pub struct Link {
-    stream: TcpStream,
+    stream: Stream,
     framer: Framer,
     inbox: VecDeque<Frame>,
     outbox: VecDeque<u8>,
@@ -29,9 +29,8 @@ pub struct Link {
 
 impl Link {
     /// Takes over an accepted connection.
-    pub fn new(stream: TcpStream) -> Link {
-        // A failure costs time only.
-        let _ = stream.set_nodelay(true);
+    pub fn new(stream: Stream) -> Link {
+        stream.hurry();
         Link {
             stream,
             framer: Framer::default(),
@@ -44,7 +43,7 @@ impl Link {
     }
 
     /// The socket, to register it.
-    pub fn stream_mut(&mut self) -> &mut TcpStream {
+    pub fn stream_mut(&mut self) -> &mut Stream {
         &mut self.stream
     }
 
@@ -93,6 +92,11 @@ impl Link {
             self.inbox.remove(at);
         }
         ctrl_c.is_some() || !self.open
+    }
+
+    /// Whether the debugger has sent something that was not looked at yet.
+    pub fn has_frames(&self) -> bool {
+        self.inbox.iter().any(|frame| *frame != Frame::Ack)
     }
 
     /// Stops acknowledging.
