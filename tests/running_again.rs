@@ -17,6 +17,7 @@ fn machine(kernel: &[u8]) -> Machine {
         bios: Vec::new(),
         debug_exit_port: Some(0xf4),
         no_reboot: true,
+        ..MachineConfig::default()
     };
     let mut machine = Machine::new(&config).expect("a machine");
     machine.load_kernel(kernel, None, "").expect("a kernel");
@@ -31,11 +32,11 @@ fn run(machine: &mut Machine, position: Icount) {
 fn runs_again(kernel: &Path) {
     let kernel_bytes = fs::read(kernel).expect("the kernel");
     let mut used = machine(&kernel_bytes);
-    let (start, ram) = (used.save(), used.ram().to_vec());
+    let (start, ram) = (used.save(), used.storage().to_vec());
     run(&mut used, FIRST_RUN);
     for position in (0..40_000).step_by(397) {
         for (number, page) in ram.chunks_exact(PAGE_SIZE).enumerate() {
-            if used.ram()[number * PAGE_SIZE..][..PAGE_SIZE] != *page {
+            if used.storage()[number * PAGE_SIZE..][..PAGE_SIZE] != *page {
                 used.write_page(number, page.try_into().expect("a page"));
             }
         }

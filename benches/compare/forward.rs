@@ -86,6 +86,7 @@ fn unrecorded(guest: &Guest) -> Result<()> {
         bios: Vec::new(),
         debug_exit_port: Some(0xf4),
         no_reboot: true,
+        ..MachineConfig::default()
     };
     let start = Instant::now();
     let mut machine = Machine::new(&config)?;

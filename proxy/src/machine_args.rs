@@ -20,6 +20,7 @@ pub fn build(args: &MachineArgs) -> Result<Machine> {
         bios: firmware(args)?,
         debug_exit_port: args.device.iter().map(|Device::DebugExit { port }| *port).next_back(),
         no_reboot: args.no_reboot,
+        ..MachineConfig::default()
     };
     let mut machine = Machine::new(&config).context("cannot build the machine")?;
     if let Some(path) = &args.kernel {

@@ -58,6 +58,7 @@ pub(crate) fn config() -> MachineConfig {
         bios: vec![0x90; 100],
         debug_exit_port: None,
         no_reboot: true,
+        ..MachineConfig::default()
     }
 }
 
@@ -309,7 +310,7 @@ impl Replayer for Toy {
         self.shut_down = state.shut_down;
     }
 
-    fn ram(&self) -> &[u8] {
+    fn storage(&self) -> &[u8] {
         &self.ram
     }
 

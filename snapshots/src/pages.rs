@@ -19,8 +19,8 @@ pub(crate) static ZERO_PAGE: PageBytes = [0; PAGE_SIZE];
 const FAN_OUT: usize = 16;
 /// `FAN_OUT` is 2 to this.
 const FAN_BITS: u32 = 4;
-/// Levels of the tree: enough for 2^20 pages, 4 GiB.
-const LEVELS: u32 = 5;
+/// Levels of the tree: enough for 2^28 pages, 1 TiB.
+const LEVELS: u32 = 7;
 /// What a page costs in memory beside its bytes: its share of the tree.
 const OVERHEAD_BYTES: usize = 640;
 

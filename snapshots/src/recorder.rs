@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vm::machine::RunLimit;
 use vm::units::NS_PER_STEP;
-use vm::{Exit, Icount, Input, InterruptTaken, Machine, Output, PAGE_SIZE, VmTime};
+use vm::{Exit, Icount, Input, InterruptTaken, Machine, Output, VmTime};
 
 /// What has happened is written to the file at least this often, host time, as long as [`Recorder::run`] is called.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
@@ -79,7 +79,7 @@ impl<M: Replayer> Recorder<M> {
     ) -> Result<Recorder<M>, Error> {
         let writer = Writer::create(path, overwrite, machine.config())?;
         machine.follow(None);
-        let ram = RamHash::new(machine.config().ram_bytes);
+        let ram = RamHash::new(machine.config().storage_bytes());
         let at = machine.position();
         let mut recorder = Recorder {
             machine,
@@ -94,10 +94,10 @@ impl<M: Replayer> Recorder<M> {
             written_when: Instant::now(),
             arrived: true,
         };
-        recorder.machine.take_dirty();
-        let pages = recorder.machine.ram().len() / PAGE_SIZE;
-        let ram = recorder.machine.ram();
-        let used = (0..pages).filter(|p| page_of(ram, *p).is_some_and(|b| b != &ZERO_PAGE)).collect();
+        let loaded = recorder.machine.take_dirty();
+        let storage = recorder.machine.storage();
+        let used =
+            loaded.into_iter().filter(|p| page_of(storage, *p).is_some_and(|b| b != &ZERO_PAGE)).collect();
         recorder.write_checkpoint(used)?;
         Ok(recorder)
     }
@@ -242,7 +242,7 @@ impl<M: Replayer> Recorder<M> {
 
     /// Writes a checkpoint that differs from the one before in the pages `dirty`.
     fn write_checkpoint(&mut self, dirty: Vec<usize>) -> Result<(), Error> {
-        let ram = self.machine.ram();
+        let ram = self.machine.storage();
         let dirty: Vec<(usize, _)> = dirty.into_iter().filter_map(|p| Some((p, page_of(ram, p)?))).collect();
         let stored = self.writer.pages(dirty.iter().map(|(_, bytes)| *bytes))?;
         let mut pages = Vec::with_capacity(dirty.len());
@@ -263,7 +263,7 @@ impl<M: Replayer> Recorder<M> {
 
     /// Brings the hash of RAM up to date.
     fn rehash(&mut self, dirty: &[usize]) {
-        crate::pages::rehash(&mut self.ram, self.machine.ram(), dirty);
+        crate::pages::rehash(&mut self.ram, self.machine.storage(), dirty);
     }
 
     fn unrecordable(&self, why: impl std::fmt::Display) -> Error {

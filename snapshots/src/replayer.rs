@@ -23,7 +23,7 @@ pub trait Replayer: Sized {
     fn in_rep(&self) -> bool;
     fn save(&self) -> MachineState;
     fn restore(&mut self, state: &MachineState);
-    fn ram(&self) -> &[u8];
+    fn storage(&self) -> &[u8];
     fn write_page(&mut self, page: usize, bytes: &[u8; 4096]);
     fn take_dirty(&mut self) -> Vec<usize>;
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr>;
@@ -53,7 +53,7 @@ impl Replayer for Machine {
         cpu(&self) -> CpuState;
         in_rep(&self) -> bool;
         save(&self) -> MachineState;
-        ram(&self) -> &[u8];
+        storage(&self) -> &[u8];
         translate(&self, addr: LinAddr) -> Option<PhysAddr>;
         }
         change: {

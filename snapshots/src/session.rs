@@ -50,7 +50,7 @@ impl<M: Replayer> Session<M> {
     /// A machine at the start of `recording`.
     pub fn new(recording: Arc<Recording>) -> Result<Session<M>, Error> {
         let machine = M::new(recording.config())?;
-        let ram = RamHash::new(recording.config().ram_bytes);
+        let ram = RamHash::new(recording.config().storage_bytes());
         let mut session = Session {
             machine,
             reader: PageReader::default(),
@@ -206,7 +206,7 @@ impl<M: Replayer> Session<M> {
     /// Pages that may have changed since [`Session::settle`], each once, ascending. Brings their hashes up to date.
     pub(crate) fn changed(&mut self) -> &[usize] {
         let dirty = self.machine.take_dirty();
-        rehash(&mut self.ram, self.machine.ram(), &dirty);
+        rehash(&mut self.ram, self.machine.storage(), &dirty);
         self.changed.extend(dirty);
         self.changed.sort_unstable();
         self.changed.dedup();
@@ -238,7 +238,7 @@ impl<M: Replayer> Session<M> {
                 Page::File { id, .. } => self.reader.page(&self.recording, *id)?,
                 Page::Memory(page) => &*page.bytes,
             };
-            if page_of(self.machine.ram(), number) != Some(bytes) {
+            if page_of(self.machine.storage(), number) != Some(bytes) {
                 self.machine.write_page(number, bytes);
             }
             self.ram.set(number, page.hash());

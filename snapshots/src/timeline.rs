@@ -391,7 +391,7 @@ impl<M: Replayer> Timeline<M> {
         }
         for page in self.session.changed().to_vec() {
             let hash = self.session.page_hash(page);
-            let bytes = page_of(self.session.machine().ram(), page).filter(|_| hash != 0);
+            let bytes = page_of(self.session.machine().storage(), page).filter(|_| hash != 0);
             let copy = bytes.map(|bytes| MemPage::new(bytes, hash, &self.checkpoints.meter));
             self.base.set(page, copy.map_or(Page::Zero, Page::Memory));
         }

@@ -25,6 +25,7 @@ fn machine(dir: &Path) -> Machine {
         bios: Vec::new(),
         debug_exit_port: None,
         no_reboot: true,
+        ..MachineConfig::default()
     };
     let mut machine = Machine::new(&config).unwrap();
     machine.load_kernel(&std::fs::read(kernel).unwrap(), None, "").unwrap();

@@ -7,6 +7,9 @@ pub const RAM_MIN: u64 = 1 << 20;
 /// Largest RAM, in bytes (below the PCI hole of the i440FX).
 pub const RAM_MAX: u64 = 3 << 30;
 
+/// Memory of the `std` display adapter.
+pub const VIDEO_BYTES: u64 = 16 << 20;
+
 /// The hardware, fixed for the whole life of a machine. Firmware and kernels are contents of its memory, not of this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineConfig {
@@ -20,11 +23,32 @@ pub struct MachineConfig {
     pub bios: Vec<u8>,
     /// I/O port of isa-debug-exit, if there is one (QEMU's default is 0x501, its users' 0xf4).
     pub debug_exit_port: Option<u16>,
+    /// The display adapter.
+    pub vga: Vga,
     /// End the run where the guest resets itself instead of rebooting (QEMU's `-no-reboot`).
     pub no_reboot: bool,
 }
 
 impl MachineConfig {
+    /// Bytes of the display adapter's memory.
+    pub fn video_bytes(&self) -> u64 {
+        match self.vga {
+            Vga::None => 0,
+            Vga::Std => VIDEO_BYTES,
+        }
+    }
+
+    /// Size of each disk that the guest can write to, in bytes.
+    pub fn disk_bytes(&self) -> impl Iterator<Item = u64> + '_ {
+        std::iter::empty()
+    }
+
+    /// Bytes of storage at most: RAM, video memory and disks, each disk in whole pages.
+    pub fn storage_bytes(&self) -> u64 {
+        let page = crate::PAGE_SIZE as u64;
+        self.ram_bytes + self.video_bytes() + self.disk_bytes().map(|b| b.next_multiple_of(page)).sum::<u64>()
+    }
+
     /// Checks what a machine cannot be built from; the error says what to change.
     pub fn check(&self) -> Result<(), String> {
         if self.ram_bytes < RAM_MIN || self.ram_bytes > RAM_MAX || !self.ram_bytes.is_multiple_of(1 << 20) {
@@ -40,6 +64,31 @@ impl MachineConfig {
         }
         Ok(())
     }
+}
+
+impl Default for MachineConfig {
+    /// 128 MiB, and nothing that is not always there.
+    fn default() -> MachineConfig {
+        MachineConfig {
+            ram_bytes: 128 << 20,
+            cpu: CpuModel::default(),
+            rtc_start: 0,
+            bios: Vec::new(),
+            debug_exit_port: None,
+            vga: Vga::None,
+            no_reboot: false,
+        }
+    }
+}
+
+/// A display adapter by QEMU's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Vga {
+    /// `none`
+    #[default]
+    None,
+    /// `std`: VGA with the Bochs extensions, PCI 1234:1111.
+    Std,
 }
 
 /// A processor by QEMU's name.

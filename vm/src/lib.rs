@@ -14,10 +14,10 @@ pub mod machine;
 pub mod memory;
 pub mod units;
 
-pub use config::{CpuModel, MachineConfig};
+pub use config::{CpuModel, MachineConfig, Vga};
 pub use cpu::state::CpuState;
 pub use footprint::Footprint;
 pub use input::{Input, Output};
 pub use machine::{Exit, InterruptTaken, Machine, MachineState, RunLimit, VmError};
-pub use memory::{PAGE_SIZE, PhysMemory};
+pub use memory::{PAGE_SIZE, PhysMemory, Region};
 pub use units::{Icount, LinAddr, PhysAddr, Vector, VmTime};

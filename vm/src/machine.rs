@@ -103,7 +103,7 @@ pub enum VmError {
     Engine(String),
 }
 
-/// Everything of a machine but its RAM and ROM: CPU, chips, position, time.
+/// Everything of a machine but its storage and ROM: CPU, chips, position, time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MachineState {
     /// Steps since power-on.
@@ -205,7 +205,7 @@ impl Core {
 
     fn update_map(&mut self) {
         let board = &self.board;
-        if self.cpu.mem.set_map(board.a20(), |addr| board.pam(addr)) {
+        if self.cpu.mem.set_map(board.a20(), board.frame_buffer(), |addr| board.pam(addr)) {
             self.cpu.flush_tlb();
         }
     }
@@ -666,8 +666,8 @@ impl Machine {
     /// A machine at power-on: RAM zero, firmware in ROM, CPU at the reset vector.
     pub fn new(config: &MachineConfig) -> Result<Machine, VmError> {
         config.check().map_err(VmError::Config)?;
-        let mem = Memory::new(config.ram_bytes, &config.bios).map_err(|e| {
-            VmError::Config(format!("cannot allocate {} bytes of RAM: {e}", config.ram_bytes))
+        let mem = Memory::new(config).map_err(|e| {
+            VmError::Config(format!("cannot allocate {} bytes of storage: {e}", config.storage_bytes()))
         })?;
         let model = cpuid::model(config.cpu);
         let mut cpu = Cpu::new(mem)?;
@@ -843,7 +843,7 @@ impl Machine {
         &self.core().board
     }
 
-    /// CPU, chips, position and time. RAM goes by pages: [`Machine::ram`], [`Machine::take_dirty`].
+    /// CPU, chips, position and time. Storage goes by pages: [`Machine::storage`], [`Machine::take_dirty`].
     pub fn save(&self) -> MachineState {
         let core = self.core();
         MachineState {
@@ -857,7 +857,7 @@ impl Machine {
         }
     }
 
-    /// Takes over a saved state. RAM must be brought to the same position by [`Machine::write_page`].
+    /// Takes over a saved state. Storage must be brought to the same position by [`Machine::write_page`].
     pub fn restore(&mut self, state: &MachineState) {
         let core = self.core_mut();
         core.cpu.pos = state.position.0;
@@ -877,23 +877,24 @@ impl Machine {
         core.schedule();
     }
 
-    /// All of RAM.
-    pub fn ram(&self) -> &[u8] {
-        self.core().cpu.mem.ram()
+    /// All that a guest can change and that is not in [`MachineState`], as one sequence of pages: RAM, then video memory,
+    /// then what was written to disks.
+    pub fn storage(&self) -> &[u8] {
+        self.core().cpu.mem.storage()
     }
 
-    /// Replaces page `page` of RAM (physical address / 4096), also where it holds code.
+    /// Replaces page `page` of storage (for RAM: physical address / 4096), also where it holds code.
     ///
     /// # Panics
-    /// If RAM has no such page.
+    /// If storage has no such page.
     pub fn write_page(&mut self, page: usize, bytes: &[u8; PAGE_SIZE]) {
         let core = self.core_mut();
         core.cpu.mem.replace_page(page, bytes);
         core.cpu.drop_stale();
     }
 
-    /// Pages of RAM that may have changed since the last call (or since power-on), ascending; the list is empty
-    /// afterwards. Costs as much as the pages touched, not as RAM.
+    /// Pages of storage that may have changed since the last call (or since power-on), ascending; the list is empty
+    /// afterwards. Costs as much as the pages touched, not as storage.
     pub fn take_dirty(&mut self) -> Vec<usize> {
         let core = self.core_mut();
         let pages = core.cpu.mem.take_dirty();
@@ -944,7 +945,7 @@ impl Machine {
     pub fn hash(&self) -> u64 {
         let mut hasher = Xxh3::new();
         hasher.update(&self.save().to_bytes());
-        hasher.update(self.ram());
+        hasher.update(self.storage());
         hasher.digest()
     }
 }

@@ -2,13 +2,19 @@
 //!
 //! RAM and ROM are host mappings that the engine executes from directly. The map is i440FX's: RAM from 0, the PAM
 //! window at 0xc0000..0x100000 that shows RAM or ROM block by block, devices at 0xa0000..0xc0000 and above RAM, and the
-//! system ROM below 4 GiB. Pages of RAM carry three marks: *dirty* (may have changed since [`Memory::take_dirty`]),
+//! system ROM below 4 GiB.
+//!
+//! *Storage* is everything that a guest can change: RAM, and behind it the memory of the display adapter and what was
+//! written to each disk. It is one sequence of pages, numbered from 0, so that whoever saves, compares or restores a machine
+//! needs to know nothing of what they are for. Pages of storage carry three marks: *dirty* (may have changed since [`Memory::take_dirty`]),
 //! *code* (the engine has translated from it, so a write must reach the engine) and *table* (a cached translation was
 //! made by walking through it, so a write may make that translation void).
 
+use crate::config::MachineConfig;
 use crate::units::PhysAddr;
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapOptions};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Bytes in a page.
 pub const PAGE_SIZE: usize = 4096;
@@ -26,12 +32,25 @@ pub trait PhysMemory {
     fn read(&self, addr: PhysAddr, buf: &mut [u8]);
     /// Writes; holes and ROM ignore it.
     fn write(&mut self, addr: PhysAddr, bytes: &[u8]);
+    /// Reads a region of storage; zeros beyond its end.
+    fn read_region(&self, region: Region, offset: u64, buf: &mut [u8]);
+    /// Writes a region of storage; ignored beyond its end.
+    fn write_region(&mut self, region: Region, offset: u64, bytes: &[u8]);
+}
+
+/// A part of storage behind RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    /// The memory of the display adapter.
+    Video,
+    /// What was written to the disk of this number: new contents XOR the image's, so that zeros mean "as in the image".
+    Disk(usize),
 }
 
 /// What answers at a physical address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// RAM at this offset (equal to the address).
+    /// Storage at this offset: RAM (the offset is the address) or video memory.
     Ram(u64),
     /// ROM at this offset.
     Rom(u64),
@@ -41,7 +60,13 @@ pub enum Place {
 
 /// Guest-physical memory.
 pub struct Memory {
+    /// All of storage.
     ram: MmapMut,
+    ram_len: u64,
+    video: Range<u64>,
+    disks: Vec<Range<u64>>,
+    /// Where the CPU sees video memory as a whole.
+    frame_buffer: Option<u64>,
     rom: MmapMut,
     rom_len: u64,
     dirty: Vec<u64>,
@@ -92,17 +117,31 @@ fn bit(bits: &[u64], page: usize) -> bool {
 }
 
 impl Memory {
-    /// `ram_bytes` of zeroes and a ROM with `bios` at its end (so that it ends at 4 GiB).
-    pub fn new(ram_bytes: u64, bios: &[u8]) -> std::io::Result<Memory> {
-        let pages = (ram_bytes as usize) / PAGE_SIZE;
-        let words = pages.div_ceil(64);
+    /// Storage of zeroes as `config` has it, and a ROM with its firmware at the end (so that it ends at 4 GiB).
+    pub fn new(config: &MachineConfig) -> std::io::Result<Memory> {
+        let bios = &config.bios;
+        let ram_len = config.ram_bytes;
+        let video = ram_len..ram_len + config.video_bytes();
+        let mut end = video.end;
+        let disks = config.disk_bytes().map(|bytes| {
+            let start = end;
+            end += bytes.next_multiple_of(PAGE_SIZE as u64);
+            start..end
+        });
+        let disks = disks.collect();
+        let words = (end as usize / PAGE_SIZE).div_ceil(64);
         let rom_len = bios.len().next_multiple_of(PAGE_SIZE).max(PAGE_SIZE);
         let mut rom = MmapMut::map_anon(rom_len)?;
         rom.fill(0xff);
         rom[rom_len - bios.len()..].copy_from_slice(bios);
         let pam = if bios.is_empty() { (true, true) } else { (false, false) };
         Ok(Memory {
-            ram: MmapMut::map_anon(ram_bytes as usize)?,
+            // Most of a disk is never written: pages count when they are touched.
+            ram: MmapOptions::new().len(end as usize).no_reserve_swap().map_anon()?,
+            ram_len,
+            video,
+            disks,
+            frame_buffer: None,
             rom,
             rom_len: if bios.is_empty() { 0 } else { rom_len as u64 },
             dirty: vec![0; words],
@@ -122,34 +161,41 @@ impl Memory {
         })
     }
 
-    /// All of RAM.
-    pub fn ram(&self) -> &[u8] {
+    /// All of storage.
+    pub fn storage(&self) -> &[u8] {
         &self.ram
     }
 
     /// All of RAM, for loading before power-on. Everything counts as dirty afterwards.
     pub fn ram_mut(&mut self) -> &mut [u8] {
-        for page in 0..self.ram.len() / PAGE_SIZE {
+        for page in 0..self.ram_len as usize / PAGE_SIZE {
             self.mark_dirty(page);
         }
-        &mut self.ram
+        &mut self.ram[..self.ram_len as usize]
     }
 
-    /// Host address and length of RAM and of ROM, for the engine.
+    /// Host address and length of RAM with video memory and of ROM, for the engine.
     pub fn host_regions(&mut self) -> [(*mut u8, u64); 2] {
-        [(self.ram.as_mut_ptr(), self.ram.len() as u64), (self.rom.as_mut_ptr(), self.rom.len() as u64)]
+        [(self.ram.as_mut_ptr(), self.video.end), (self.rom.as_mut_ptr(), self.rom.len() as u64)]
     }
 
-    /// Takes over the A20 gate and the PAM registers; true if anything changed. Without firmware the window is RAM.
-    pub fn set_map(&mut self, a20: bool, pam: impl Fn(PhysAddr) -> (bool, bool)) -> bool {
-        let before = (self.a20, self.pam);
+    /// Takes over the A20 gate, the PAM registers and the address of the frame buffer; true if anything changed. Without
+    /// firmware the window is RAM.
+    pub fn set_map(
+        &mut self,
+        a20: bool,
+        frame_buffer: Option<u64>,
+        pam: impl Fn(PhysAddr) -> (bool, bool),
+    ) -> bool {
+        let before = (self.a20, self.frame_buffer, self.pam);
         self.a20 = a20;
+        self.frame_buffer = frame_buffer;
         if self.rom_len != 0 {
             for (i, block) in self.pam.iter_mut().enumerate() {
                 *block = pam(PhysAddr(PAM_WINDOW.start + i as u64 * PAM_BLOCK));
             }
         }
-        before != (self.a20, self.pam)
+        before != (self.a20, self.frame_buffer, self.pam)
     }
 
     /// The address that reaches the bus: bit 20 is forced to 0 while the A20 gate is closed.
@@ -161,7 +207,7 @@ impl Memory {
     /// What answers a read (or fetch), or a write, at a bus address.
     #[inline]
     pub fn place(&self, addr: u64, write: bool) -> Place {
-        let ram_len = self.ram.len() as u64;
+        let ram_len = self.ram_len;
         if addr < DEVICE_HOLE.start || (addr >= PAM_WINDOW.end && addr < ram_len) {
             return if addr < ram_len { Place::Ram(addr) } else { Place::Device };
         }
@@ -180,6 +226,11 @@ impl Memory {
         let top = 1u64 << 32;
         if self.rom_len != 0 && (top - self.rom_len..top).contains(&addr) {
             return Place::Rom(addr - (top - self.rom.len() as u64));
+        }
+        if let Some(offset) = self.frame_buffer.and_then(|base| addr.checked_sub(base))
+            && offset < self.video.end - self.video.start
+        {
+            return Place::Ram(self.video.start + offset);
         }
         Place::Device
     }
@@ -366,7 +417,7 @@ impl Memory {
         self.watch_hit.is_some()
     }
 
-    /// Replaces a whole page of RAM: a restore, which is no store of the machine.
+    /// Replaces a whole page of storage: a restore, which is no store of the machine.
     pub fn replace_page(&mut self, page: usize, bytes: &[u8; PAGE_SIZE]) {
         let at = page * PAGE_SIZE;
         self.mark_dirty(page);
@@ -401,6 +452,17 @@ impl Memory {
         self.ram[at as usize] |= bits;
     }
 
+    /// Where in storage `offset` of a region is, and how many of `len` bytes from there are inside it.
+    fn part(&self, region: Region, offset: u64, len: usize) -> (u64, usize) {
+        let range = match region {
+            Region::Video => self.video.clone(),
+            Region::Disk(number) => self.disks.get(number).cloned().unwrap_or(0..0),
+        };
+        let left = (range.end - range.start).saturating_sub(offset);
+        let len = (len as u64).min(left) as usize;
+        (if len == 0 { range.start } else { range.start + offset }, len)
+    }
+
     /// Reads `N` bytes that do not cross a page.
     #[inline]
     pub fn load<const N: usize>(&self, addr: u64) -> [u8; N] {
@@ -415,7 +477,13 @@ impl Memory {
 
     /// Writes bytes that do not cross a page, with all marks.
     pub fn store(&mut self, addr: u64, bytes: &[u8]) {
-        let Place::Ram(at) = self.place(self.bus_address(addr), true) else { return };
+        if let Place::Ram(at) = self.place(self.bus_address(addr), true) {
+            self.store_at(at, bytes);
+        }
+    }
+
+    /// Writes bytes at an offset of storage, inside one page.
+    fn store_at(&mut self, at: u64, bytes: &[u8]) {
         let page = at as usize / PAGE_SIZE;
         self.mark_dirty(page);
         if self.is_code(page) {
@@ -461,6 +529,19 @@ impl PhysMemory for Memory {
     fn write(&mut self, addr: PhysAddr, bytes: &[u8]) {
         for (at, from, n) in pieces(addr.0, bytes.len()) {
             self.store(at, &bytes[from..from + n]);
+        }
+    }
+
+    fn read_region(&self, region: Region, offset: u64, buf: &mut [u8]) {
+        let (at, len) = self.part(region, offset, buf.len());
+        buf[..len].copy_from_slice(&self.ram[at as usize..at as usize + len]);
+        buf[len..].fill(0);
+    }
+
+    fn write_region(&mut self, region: Region, offset: u64, bytes: &[u8]) {
+        let (start, len) = self.part(region, offset, bytes.len());
+        for (at, from, n) in pieces(start, len) {
+            self.store_at(at, &bytes[from..from + n]);
         }
     }
 }

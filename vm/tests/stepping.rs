@@ -11,6 +11,7 @@ fn machine(kernel: &[u8]) -> Machine {
         bios: Vec::new(),
         debug_exit_port: Some(0xf4),
         no_reboot: true,
+        ..MachineConfig::default()
     };
     let mut machine = Machine::new(&config).expect("a machine");
     machine.load_kernel(kernel, None, "").expect("a kernel");

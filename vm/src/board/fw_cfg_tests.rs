@@ -1,7 +1,7 @@
 use super::*;
 use crate::board::Effects;
 use crate::board::test_support::{Chip, Rng, chip_properties, config};
-use crate::memory::PhysMemory;
+use crate::memory::{PhysMemory, Region};
 use crate::units::VmTime;
 
 /// A little RAM at address 0.
@@ -23,6 +23,12 @@ impl PhysMemory for Ram {
             }
         }
     }
+
+    fn read_region(&self, _: Region, _: u64, buf: &mut [u8]) {
+        buf.fill(0);
+    }
+
+    fn write_region(&mut self, _: Region, _: u64, _: &[u8]) {}
 }
 
 fn out(device: &mut FwCfg, ram: &mut Ram, port: u16, size: u8, value: u32) {

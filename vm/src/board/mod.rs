@@ -82,6 +82,9 @@ pub struct Bus<'a> {
     pub fx: &'a mut Effects,
 }
 
+/// IRQs to which nothing but PCI devices is wired.
+const PCI_ONLY_IRQS: [u8; 6] = [5, 6, 7, 10, 11, 14];
+
 /// All chips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Board {
@@ -111,7 +114,7 @@ impl Board {
             rtc: Rtc::new(config),
             keyboard: I8042::new(),
             uarts: std::array::from_fn(|_| Uart::new()),
-            pci: if config.bios.is_empty() { Pci::new_without_firmware() } else { Pci::new() },
+            pci: Pci::new(config),
             pm: AcpiPm::new(),
             sysctl: SysCtl::new(),
             fw_cfg: FwCfg::new(config),
@@ -197,8 +200,12 @@ impl Board {
             (9, self.pm.sci()),
             (12, self.keyboard.irq12()),
         ];
+        let pci = self.pci.irqs();
         for (irq, high) in lines {
-            self.pic.set_irq(irq, high);
+            self.pic.set_irq(irq, high || pci >> irq & 1 != 0);
+        }
+        for irq in PCI_ONLY_IRQS {
+            self.pic.set_irq(irq, pci >> irq & 1 != 0);
         }
     }
 
@@ -226,6 +233,11 @@ impl Board {
     /// (0xc0000..0x100000) come from RAM instead of ROM/PCI, and whether writes go to RAM.
     pub fn pam(&self, addr: PhysAddr) -> (bool, bool) {
         self.pci.pam(addr)
+    }
+
+    /// Where the CPU sees the memory of the display adapter as a whole.
+    pub fn frame_buffer(&self) -> Option<u64> {
+        self.pci.vga()?.memory_base(0)
     }
 
     /// An input arrives.

@@ -1,20 +1,28 @@
-//! PCI bus 0 behind configuration mechanism #1, and its three bridges.
+//! PCI bus 0 behind configuration mechanism #1, its bridges, and the configuration space of its devices.
 //!
 //! | device.function | chip                                              |
 //! |-----------------|---------------------------------------------------|
 //! | 0.0             | 82441FX host bridge (i440FX): `i440fx`            |
 //! | 1.0             | 82371SB ISA bridge (PIIX3): `piix3`               |
+//! | 1.1             | 82371SB IDE controller (PIIX3)                    |
 //! | 1.3             | 82371AB power management (PIIX4): `piix4_pm`      |
+//! | 2.0             | display adapter, if there is one                  |
+//!
+//! What a device does is in a chip of its own on the board; here is where it is found.
 //!
 //! Reference: PCI Local Bus Specification 2.1, 3.7.4.1 "Configuration Mechanism #1".
 
 mod config_space;
+mod endpoint;
 mod i440fx;
 mod piix3;
 mod piix4_pm;
 
+use crate::config::{MachineConfig, VIDEO_BYTES, Vga};
 use crate::units::PhysAddr;
-use config_space::ConfigSpace;
+use config_space::{ConfigSpace, Identity};
+use endpoint::Bar;
+pub use endpoint::Endpoint;
 use i440fx::I440fx;
 use piix3::Piix3;
 use piix4_pm::Piix4Pm;
@@ -40,40 +48,129 @@ pub struct Pci {
     host: I440fx,
     isa: Piix3,
     pm: Piix4Pm,
+    ide: Endpoint,
+    vga: Option<Endpoint>,
     without_firmware: bool,
 }
 
-impl Default for Pci {
-    fn default() -> Pci {
-        Pci::new()
-    }
+/// The slots of the devices behind the bridges.
+const IDE: (u8, u8) = (1, 1);
+const VGA: (u8, u8) = (2, 0);
+/// Where a machine without firmware has its devices' ports and memory, as firmware would put them.
+const FIRST_PORT: u16 = 0xc000;
+const FIRST_MEMORY: u32 = 0xfd00_0000;
+/// The IRQs that firmware routes PIRQA# to PIRQD# to.
+const FIRMWARE_ROUTES: [u8; 4] = [10, 10, 11, 11];
+
+fn ide() -> Endpoint {
+    let identity = Identity {
+        vendor: 0x8086,
+        device: 0x7010,
+        revision: 0,
+        class: 0x01_01_80, // a bus master, both channels at the ports of old
+        command: 0,
+        status: 0x0280,
+        header_type: 0,
+    };
+    // IDETIM: decode enable and timing of both channels (82371SB, 2.3.9).
+    [0x40, 0x41, 0x42, 0x43]
+        .into_iter()
+        .fold(Endpoint::new(&identity).bar(4, Bar::Io(16)), |e, at| e.register(at, 0, 0xff))
+}
+
+fn vga() -> Endpoint {
+    let identity = Identity {
+        vendor: 0x1234,
+        device: 0x1111,
+        revision: 2,
+        class: 0x03_00_00,
+        command: 0,
+        status: 0,
+        header_type: 0,
+    };
+    Endpoint::new(&identity)
+        .bar(0, Bar::Prefetchable(VIDEO_BYTES as u32))
+        .bar(2, Bar::Memory(4096))
+        .bar(6, Bar::Rom(64 << 10))
 }
 
 impl Pci {
-    /// The bus and its chips after reset.
-    pub fn new() -> Pci {
-        Pci {
+    /// The bus and its chips at power-on. Without firmware it is as firmware would hand it on.
+    pub fn new(config: &MachineConfig) -> Pci {
+        Pci::after_reset(config.vga == Vga::Std, config.bios.is_empty())
+    }
+
+    fn after_reset(has_vga: bool, without_firmware: bool) -> Pci {
+        let mut pci = Pci {
             address: 0,
             host: I440fx::new(),
             isa: Piix3::new(),
             pm: Piix4Pm::new(),
-            without_firmware: false,
+            ide: ide(),
+            vga: has_vga.then(vga),
+            without_firmware,
+        };
+        if without_firmware {
+            pci.set_up_like_firmware();
         }
+        pci
     }
 
-    /// The bus as firmware hands it to an operating system, for kernels that are loaded without firmware: shadow RAM
-    /// readable and write protected, the PM I/O block at [`PM_BASE_WITHOUT_FIRMWARE`], its interrupt on IRQ 9. PIRQ
-    /// routes stay off.
-    pub fn new_without_firmware() -> Pci {
-        let mut pci = Pci { without_firmware: true, ..Pci::new() };
-        pci.host.protect_shadow_ram();
-        pci.pm.enable(PM_BASE_WITHOUT_FIRMWARE);
-        pci
+    /// For kernels that are loaded without firmware: shadow RAM readable and write protected, the PM I/O block at
+    /// [`PM_BASE_WITHOUT_FIRMWARE`], its interrupt on IRQ 9, PCI interrupts routed, devices decoding.
+    fn set_up_like_firmware(&mut self) {
+        self.host.protect_shadow_ram();
+        self.pm.enable(PM_BASE_WITHOUT_FIRMWARE);
+        for (line, irq) in (0..).zip(FIRMWARE_ROUTES) {
+            self.isa.set_pirq_route(line, irq);
+        }
+        let (mut port, mut memory) = (FIRST_PORT, FIRST_MEMORY);
+        for ((device, _), endpoint) in self.endpoints_mut() {
+            let pin = endpoint.config().get(0x3d).checked_sub(1);
+            let irq = pin.map(|pin| FIRMWARE_ROUTES[usize::from(pirq(device, pin))]);
+            endpoint.assign(&mut port, &mut memory, irq);
+        }
     }
 
     /// The reset line: everything as it was at power-on.
     pub fn reset(&mut self) {
-        *self = if self.without_firmware { Pci::new_without_firmware() } else { Pci::new() };
+        *self = Pci::after_reset(self.vga.is_some(), self.without_firmware);
+    }
+
+    /// The devices behind the bridges, with their places.
+    fn endpoints_mut(&mut self) -> impl Iterator<Item = ((u8, u8), &mut Endpoint)> {
+        [(IDE, Some(&mut self.ide)), (VGA, self.vga.as_mut())]
+            .into_iter()
+            .filter_map(|(place, endpoint)| Some((place, endpoint?)))
+    }
+
+    fn endpoints(&self) -> impl Iterator<Item = ((u8, u8), &Endpoint)> {
+        [(IDE, Some(&self.ide)), (VGA, self.vga.as_ref())]
+            .into_iter()
+            .filter_map(|(place, endpoint)| Some((place, endpoint?)))
+    }
+
+    /// The IDE controller's configuration.
+    pub fn ide(&self) -> &Endpoint {
+        &self.ide
+    }
+
+    /// The display adapter's configuration, if there is one.
+    pub fn vga(&self) -> Option<&Endpoint> {
+        self.vga.as_ref()
+    }
+
+    /// Which IRQs PCI devices assert, as a bit set.
+    pub fn irqs(&self) -> u16 {
+        let asserted = |(place, endpoint): ((u8, u8), &Endpoint)| {
+            self.isa.pirq_route(pirq(place.0, endpoint.asserted_pin()?))
+        };
+        self.endpoints().filter_map(asserted).fold(0, |set, irq| set | 1 << irq)
+    }
+
+    /// Everything that decides where memory accesses go.
+    fn memory_map(&self) -> impl PartialEq + use<> {
+        (self.host.memory_map(), self.vga().and_then(|vga| vga.memory_base(0)))
     }
 
     /// IN of `size` bytes; what nobody answers reads as ones.
@@ -97,13 +194,13 @@ impl Pci {
                 false
             }
             (CONFIG_DATA..=CONFIG_DATA_LAST, _) => {
-                let before = self.host.memory_map();
+                let before = self.memory_map();
                 for (i, byte) in (0..size).zip(value.to_le_bytes()) {
                     if let Some(at) = self.register(port, i) {
                         self.write_byte(at, byte);
                     }
                 }
-                before != self.host.memory_map()
+                before != self.memory_map()
             }
             _ => false,
         }
@@ -145,6 +242,9 @@ impl Pci {
             (0, 0, 0) => Some(self.host.config()),
             (0, 1, 0) => Some(self.isa.config()),
             (0, 1, 3) => Some(self.pm.config()),
+            (0, device, function) => {
+                self.endpoints().find(|(at, _)| *at == (device, function)).map(|(_, e)| e.config())
+            }
             _ => None,
         }
     }
@@ -154,9 +254,21 @@ impl Pci {
             (0, 0, 0) => self.host.write(at, byte),
             (0, 1, 0) => self.isa.write(at, byte),
             (0, 1, 3) => self.pm.write(at, byte),
+            (0, device, function) => {
+                if let Some((_, endpoint)) =
+                    self.endpoints_mut().find(|(place, _)| *place == (device, function))
+                {
+                    endpoint.write(at, byte);
+                }
+            }
             _ => {}
         }
     }
+}
+
+/// The line that a pin (0 for INTA#) of a device is wired to: the board rotates them by slot.
+fn pirq(device: u8, pin: u8) -> u8 {
+    device.wrapping_sub(1).wrapping_add(pin) & 3
 }
 
 #[cfg(test)]

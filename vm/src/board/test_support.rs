@@ -14,6 +14,7 @@ pub fn config() -> MachineConfig {
         bios: Vec::new(),
         debug_exit_port: Some(0xf4),
         no_reboot: false,
+        ..MachineConfig::default()
     }
 }
 

@@ -1,5 +1,6 @@
 use super::test_support::{Chip, Rng, chip_properties, config};
 use super::*;
+use crate::memory::Region;
 
 /// 64 KiB of memory at 0.
 struct Memory(Vec<u8>);
@@ -18,6 +19,12 @@ impl PhysMemory for Memory {
             }
         }
     }
+
+    fn read_region(&self, _: Region, _: u64, buf: &mut [u8]) {
+        buf.fill(0);
+    }
+
+    fn write_region(&mut self, _: Region, _: u64, _: &[u8]) {}
 }
 
 /// Runs `act` on the board at `now`; what it gave and what it caused.

@@ -38,6 +38,11 @@ impl ConfigSpace {
         space
     }
 
+    /// Zeros: as a mask, nothing can be written.
+    pub(super) fn read_only() -> ConfigSpace {
+        ConfigSpace([0; 32])
+    }
+
     pub(super) fn get(&self, at: u8) -> u8 {
         self.0[usize::from(at >> 3)].to_le_bytes()[usize::from(at & 7)]
     }
@@ -56,6 +61,15 @@ impl ConfigSpace {
         let [low, high] = value.to_le_bytes();
         self.set(at, low);
         self.set(at.wrapping_add(1), high);
+    }
+
+    pub(super) fn get_u32(&self, at: u8) -> u32 {
+        u32::from(self.get_u16(at)) | u32::from(self.get_u16(at.wrapping_add(2))) << 16
+    }
+
+    pub(super) fn set_u32(&mut self, at: u8, value: u32) {
+        self.set_u16(at, value as u16);
+        self.set_u16(at.wrapping_add(2), (value >> 16) as u16);
     }
 
     /// Replaces the bits of `mask`.

@@ -51,6 +51,10 @@ impl Piix3 {
         self.0.set_masked(at, value, writable(at));
     }
 
+    pub(super) fn set_pirq_route(&mut self, line: u8, irq: u8) {
+        self.write(PIRQ_ROUTES + line, irq);
+    }
+
     pub(super) fn pirq_route(&self, line: u8) -> Option<u8> {
         if line >= PIRQ_LINES {
             return None;

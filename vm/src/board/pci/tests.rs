@@ -1,6 +1,10 @@
 use super::*;
-use crate::board::test_support::{Chip, Rng, chip_properties};
+use crate::board::test_support::{Chip, Rng, chip_properties, config};
 use crate::units::VmTime;
+
+fn with_firmware() -> Pci {
+    Pci::new(&MachineConfig { bios: vec![0; 16], vga: Vga::Std, ..config() })
+}
 
 fn select(pci: &mut Pci, device: u32, function: u32, register: u32) {
     pci.write(CONFIG_ADDRESS, 4, ENABLE | device << 11 | function << 8 | register & 0xfc);
@@ -17,8 +21,8 @@ fn set(pci: &mut Pci, device: u32, function: u32, register: u32, size: u8, value
 }
 
 #[test]
-fn a_scan_of_the_bus_finds_three_functions() {
-    let mut pci = Pci::new();
+fn a_scan_of_the_bus_finds_all_functions() {
+    let mut pci = with_firmware();
     let mut found = Vec::new();
     for device in 0..32 {
         for function in 0..8 {
@@ -31,7 +35,9 @@ fn a_scan_of_the_bus_finds_three_functions() {
     let expected = [
         (0, 0, 0x1237_8086, 0x0600_0002),
         (1, 0, 0x7000_8086, 0x0601_0000),
+        (1, 1, 0x7010_8086, 0x0101_8000),
         (1, 3, 0x7113_8086, 0x0680_0003),
+        (2, 0, 0x1111_1234, 0x0300_0002),
     ];
     assert_eq!(found, expected);
     assert_eq!(get(&mut pci, 0, 0, 0x2c, 4), 0x1100_1af4);
@@ -43,7 +49,7 @@ fn a_scan_of_the_bus_finds_three_functions() {
 
 #[test]
 fn configuration_mechanism_1_is_detected_and_can_be_switched_off() {
-    let mut pci = Pci::new();
+    let mut pci = with_firmware();
     pci.write(CONFIG_ADDRESS, 4, ENABLE);
     assert_eq!(pci.read(CONFIG_ADDRESS, 4), ENABLE);
     pci.write(CONFIG_ADDRESS, 1, 0xff);
@@ -57,7 +63,7 @@ fn configuration_mechanism_1_is_detected_and_can_be_switched_off() {
 
 #[test]
 fn accesses_of_1_2_and_4_bytes_agree() {
-    let mut pci = Pci::new();
+    let mut pci = with_firmware();
     assert_eq!(get(&mut pci, 0, 0, 2, 2), 0x1237);
     assert_eq!(get(&mut pci, 0, 0, 1, 1), 0x80);
     assert_eq!(get(&mut pci, 0, 0, 1, 2), 0x3780);
@@ -69,7 +75,7 @@ fn accesses_of_1_2_and_4_bytes_agree() {
 
 #[test]
 fn identities_and_hardwired_bits_are_read_only() {
-    let mut pci = Pci::new();
+    let mut pci = with_firmware();
     for (device, function) in [(0, 0), (1, 0), (1, 3)] {
         for register in (0..0x40).step_by(4).filter(|register| !matches!(register, 0x04 | 0x0c | 0x3c)) {
             let before = get(&mut pci, device, function, register, 4);
@@ -89,7 +95,7 @@ fn identities_and_hardwired_bits_are_read_only() {
 
 #[test]
 fn pam_registers_map_each_block() {
-    let mut pci = Pci::new();
+    let mut pci = with_firmware();
     let starts = || (0xc0000..0x10_0000u64).step_by(0x4000);
     assert!(starts().all(|block| pci.pam(PhysAddr(block)) == (false, false)), "ROM at reset");
     // (register, shift, first byte, last byte)
@@ -114,7 +120,7 @@ fn pam_registers_map_each_block() {
 
 #[test]
 fn smram_opens_and_locks() {
-    let mut pci = Pci::new();
+    let mut pci = with_firmware();
     assert_eq!(get(&mut pci, 0, 0, 0x72, 1), 0x02);
     assert!(set(&mut pci, 0, 0, 0x72, 1, 0x4a));
     assert!(pci.smram_open());
@@ -126,7 +132,7 @@ fn smram_opens_and_locks() {
 
 #[test]
 fn pirq_routes_name_isa_interrupts() {
-    let mut pci = Pci::new();
+    let mut pci = with_firmware();
     assert_eq!([0, 1, 2, 3, 4].map(|line| pci.pirq_route(line)), [None; 5]);
     for (value, irq) in
         [(0x0a, Some(10)), (0x0b, Some(11)), (0x8a, None), (0x00, None), (0x0d, None), (0x7f, Some(15))]
@@ -138,7 +144,7 @@ fn pirq_routes_name_isa_interrupts() {
 
 #[test]
 fn the_power_management_block_has_a_base_when_enabled() {
-    let mut pci = Pci::new();
+    let mut pci = with_firmware();
     assert_eq!(get(&mut pci, 1, 3, 0x40, 4), 1);
     set(&mut pci, 1, 3, 0x40, 4, 0xffff_b03f);
     assert_eq!(get(&mut pci, 1, 3, 0x40, 4), 0xb001);
@@ -149,7 +155,7 @@ fn the_power_management_block_has_a_base_when_enabled() {
 
 #[test]
 fn without_firmware_the_bus_is_set_up_for_a_kernel() {
-    let mut pci = Pci::new_without_firmware();
+    let mut pci = Pci::new(&config());
     assert_eq!(pci.pm_base(), Some(0x600));
     assert_eq!(get(&mut pci, 1, 3, 0x3c, 1), 9);
     for block in (0xc0000..0x10_0000).step_by(0x4000) {
@@ -159,7 +165,7 @@ fn without_firmware_the_bus_is_set_up_for_a_kernel() {
 
 impl Chip for Pci {
     fn power_on() -> Pci {
-        Pci::new()
+        with_firmware()
     }
 
     fn poke(&mut self, rng: &mut Rng, _now: VmTime) -> u64 {
@@ -185,3 +191,45 @@ impl Chip for Pci {
 }
 
 chip_properties!(Pci, step_ns: 1, exact: true);
+
+#[test]
+fn the_size_of_a_range_is_found_by_writing_ones_and_it_moves() {
+    let mut pci = with_firmware();
+    for (register, expected) in [(0x10, 0xff00_0008), (0x14, 0), (0x18, 0xffff_f000), (0x30, 0xffff_0001)] {
+        set(&mut pci, 2, 0, register, 4, u32::MAX);
+        assert_eq!(get(&mut pci, 2, 0, register, 4), expected, "{register:#x}");
+    }
+    set(&mut pci, 1, 1, 0x20, 4, u32::MAX);
+    assert_eq!(get(&mut pci, 1, 1, 0x20, 4), 0xfff1);
+    set(&mut pci, 2, 0, 0x10, 4, 0xe000_0000);
+    assert_eq!(pci.vga().unwrap().memory_base(0), None, "memory is not decoded yet");
+    assert!(set(&mut pci, 2, 0, 4, 2, 2), "the frame buffer appears");
+    assert_eq!(pci.vga().unwrap().memory_base(0), Some(0xe000_0000));
+    assert!(set(&mut pci, 2, 0, 0x10, 4, 0xf000_0000), "and moves");
+    set(&mut pci, 2, 0, 0x30, 4, 0xfe00_0001);
+    assert_eq!(pci.vga().unwrap().rom_base(), Some(0xfe00_0000));
+}
+
+#[test]
+fn an_asserted_pin_reaches_the_irq_that_its_line_is_routed_to() {
+    let mut endpoint = vga().pin(1);
+    assert_eq!(endpoint.asserted_pin(), None);
+    endpoint.set_interrupt(true);
+    assert_eq!(endpoint.asserted_pin(), Some(0));
+    endpoint.write(5, 4);
+    assert_eq!(endpoint.asserted_pin(), None, "INTx is off");
+    endpoint.write(5, 0);
+    let mut pci = with_firmware();
+    pci.vga = Some(endpoint);
+    assert_eq!(pci.irqs(), 0, "no route");
+    set(&mut pci, 1, 0, 0x61, 1, 5);
+    assert_eq!(pci.irqs(), 1 << 5, "slot 2, INTA#: PIRQB#");
+}
+
+#[test]
+fn without_firmware_devices_decode_where_firmware_would_put_them() {
+    let pci = Pci::new(&MachineConfig { vga: Vga::Std, ..config() });
+    assert_eq!(pci.ide().io_base(4), Some(FIRST_PORT));
+    assert_eq!(pci.vga().unwrap().memory_base(0), Some(FIRST_MEMORY.into()));
+    assert_eq!(pci.vga().unwrap().memory_base(2), Some(u64::from(FIRST_MEMORY) + VIDEO_BYTES));
+}
