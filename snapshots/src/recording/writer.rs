@@ -1,8 +1,9 @@
 //! Writing a recording: chunk after chunk, nothing ever changed.
 
 use super::Error;
+use super::interval::IntervalBody;
 use super::format::{
-    self, CheckpointBody, CheckpointHead, End, Entry, GROUP_PAGES, Kind, MAX_PAYLOAD, Place, Progress,
+    self, CheckpointBody, CheckpointHead, End, Entry, GROUP_PAGES, Kind, MAX_PAYLOAD, Place, Progress, Span,
     StoredPage,
 };
 use crate::pages::{PageBytes, page_hash, short_hash};
@@ -111,13 +112,17 @@ impl Writer {
 
     /// Writes a checkpoint whose pages have been stored.
     pub(crate) fn checkpoint(&mut self, head: CheckpointHead, body: &CheckpointBody) -> Result<(), Error> {
-        let packed = format::encode(body).and_then(|b| format::pack(&b));
-        let packed = packed.map_err(|e| self.unrecordable(e))?;
-        let mut payload = format::encode(&head).map_err(|e| self.unrecordable(e))?;
-        payload.insert(0, payload.len() as u8);
-        payload.extend(packed);
+        let payload = format::encode_with_head(&head, body).map_err(|e| self.unrecordable(e))?;
         let place = self.append(Kind::Checkpoint, &payload)?;
         self.entries.push(Entry::Checkpoint { place, head });
+        Ok(())
+    }
+
+    /// Writes what the steps of `span` touched.
+    pub(crate) fn interval(&mut self, span: Span, body: &IntervalBody) -> Result<(), Error> {
+        let payload = format::encode_with_head(&span, body).map_err(|e| self.unrecordable(e))?;
+        let place = self.append(Kind::Interval, &payload)?;
+        self.entries.push(Entry::Interval { place, span });
         Ok(())
     }
 

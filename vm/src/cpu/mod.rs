@@ -56,7 +56,7 @@ pub struct Cpu {
     /// Error code of a page fault that a TLB miss met.
     pub page_fault: Option<tlb::Miss>,
     /// What has been touched.
-    pub footprint: Collector,
+    pub(crate) footprint: Collector,
     table: BlockTable,
     breakpoints: BTreeSet<u64>,
     seen_invalidations: u64,
