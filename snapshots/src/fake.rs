@@ -8,8 +8,8 @@ use vm::board::Board;
 use vm::machine::{Divergence, RunLimit};
 use vm::units::NS_PER_STEP;
 use vm::{
-    CpuModel, CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, MachineConfig, MachineState, Output,
-    PhysAddr, Vector, VmError, VmTime,
+    CpuModel, CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, MachineConfig, MachineState,
+    Output, PhysAddr, Vector, VmError, VmTime,
 };
 
 const R: usize = 0;

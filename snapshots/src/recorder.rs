@@ -299,7 +299,8 @@ impl<M: Replayer> Recorder<M> {
         let whole = first || (WHOLE_AFTER.max(self.stored.len())..).contains(&self.named);
         let whole = first || (whole && self.stored.len() <= MOST_WHOLE);
         if whole {
-            pages = self.stored.iter().map(|(page, s)| PageChange { page: *page, stored: Some(*s) }).collect();
+            pages =
+                self.stored.iter().map(|(page, s)| PageChange { page: *page, stored: Some(*s) }).collect();
             self.named = 0;
         }
         let state = self.machine.save();

@@ -1,8 +1,8 @@
 //! What recording and replaying ask of a machine.
 
 use vm::{
-    CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, Machine, MachineConfig, MachineState, Output,
-    PhysAddr, VmError, VmTime, machine::RunLimit,
+    CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, Machine, MachineConfig, MachineState,
+    Output, PhysAddr, VmError, VmTime, machine::RunLimit,
 };
 
 /// A machine that can be recorded and replayed. [`Machine`] is the one that programs use; each method is the method of

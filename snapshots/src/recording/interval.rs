@@ -120,7 +120,9 @@ mod tests {
         assert_eq!((&interval.written, &interval.footprint), (&vec![3, 4, 70_000], &footprint));
         assert!(interval.may_write(70_000) && !interval.may_write(5));
         assert!(interval.may_access(9) && interval.may_access(3) && !interval.may_access(8));
-        for (addr, may) in [(0x1000, true), (0x100f, true), (0x1010, false), (u64::MAX, true), (0x2000, false)] {
+        for (addr, may) in
+            [(0x1000, true), (0x100f, true), (0x1010, false), (u64::MAX, true), (0x2000, false)]
+        {
             assert_eq!(interval.may_execute(LinAddr(addr)), may, "{addr:#x}");
         }
     }
@@ -128,7 +130,8 @@ mod tests {
     #[test]
     fn where_too_much_was_executed_anything_may_have_been() {
         let span = Span { from: Icount(0), to: Icount(1) };
-        let interval = IntervalBody::new(&[], Footprint { executed: None, ..Footprint::default() }).unpacked(span);
+        let interval =
+            IntervalBody::new(&[], Footprint { executed: None, ..Footprint::default() }).unpacked(span);
         assert!(interval.may_execute(LinAddr(5)));
     }
 }

@@ -330,7 +330,9 @@ impl Recording {
                     return Err(self.source.damaged(place.offset, "the checkpoints are out of order"));
                 }
                 if self.checkpoints.is_empty() && !head.whole {
-                    return Err(self.source.damaged(place.offset, "the machine's initial state is not whole"));
+                    return Err(self
+                        .source
+                        .damaged(place.offset, "the machine's initial state is not whole"));
                 }
                 self.checkpoints.push((head.into(), place));
                 return Ok(Some(head.at));

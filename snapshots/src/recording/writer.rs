@@ -1,11 +1,11 @@
 //! Writing a recording: chunk after chunk, nothing ever changed.
 
 use super::Error;
-use super::interval::IntervalBody;
 use super::format::{
     self, CheckpointBody, CheckpointHead, End, Entry, GROUP_PAGES, Kind, MAX_PAYLOAD, Place, Progress, Span,
     StoredPage,
 };
+use super::interval::IntervalBody;
 use crate::pages::{PageBytes, page_hash, short_hash};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};

@@ -35,7 +35,13 @@ pub(super) struct Checkpoints {
 
 impl Checkpoints {
     pub(super) fn new(recording: Arc<Recording>, budget: usize) -> Checkpoints {
-        Checkpoints { recording, maps: BTreeMap::new(), memory: BTreeMap::new(), meter: Meter::default(), budget }
+        Checkpoints {
+            recording,
+            maps: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            meter: Meter::default(),
+            budget,
+        }
     }
 
     /// Position of the last checkpoint at or before `position`; the recording's first if there is none.
