@@ -85,6 +85,10 @@ fn replays(guest: &Guest, kernel: &[u8], free: &mut Machine) -> Result<(), Strin
 #[test]
 fn each_passes_in_qemu_where_qemu_is_right() {
     each(|guest| {
+        if let Some(how) = guest.qemu_is_wrong {
+            println!("{}: QEMU is wrong: {how}", guest.name);
+            return Ok(());
+        }
         let image = build_cpu_guest(guest);
         let log = image.with_extension("qemu-console");
         let console = format!("file:{}", log.display());
@@ -95,8 +99,7 @@ fn each_passes_in_qemu_where_qemu_is_right() {
             End::Pass => status.code() == Some(QEMU_PASS),
             End::Reset => status.code() == Some(0) && console == b"T",
         };
-        // A later QEMU may have become right.
-        if passed || guest.qemu_is_wrong.is_some() {
+        if passed {
             return Ok(());
         }
         Err(format!("{status}, {}", where_it_failed(guest, &console)))
