@@ -4,11 +4,15 @@ use anyhow::{Context, Result, bail};
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+
+/// Most that may wait for a peer that does not read.
+const OUTBOX_MAX_BYTES: usize = 16 << 20;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +188,32 @@ impl Write for Stream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Bytes that wait for a peer that does not read.
+#[derive(Debug, Default)]
+pub struct Outbox(VecDeque<u8>);
+
+impl Outbox {
+    /// One more piece. It goes with the next [`Outbox::flush`].
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+    }
+
+    /// Sends what `stream` takes. False if it takes no more, ever, or lets too much pile up.
+    pub fn flush(&mut self, stream: &mut Stream) -> bool {
+        while !self.0.is_empty() {
+            let (front, _) = self.0.as_slices();
+            match stream.write(front) {
+                Ok(0) => return false,
+                Ok(n) => drop(self.0.drain(..n)),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return false,
+            }
+        }
+        self.0.len() <= OUTBOX_MAX_BYTES
     }
 }
 

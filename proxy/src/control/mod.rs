@@ -6,19 +6,17 @@
 pub mod commands;
 pub mod message;
 
-use crate::socket::{Listener, Stream};
+use crate::socket::{Listener, Outbox, Stream};
 use message::{Command, Failure, Parser, answer, event, greeting};
 use mio::{Interest, Registry, Token};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 
 /// Tokens from this one on are clients of the control socket.
 const FIRST_TOKEN: usize = 16;
 /// Most clients at a time.
 const CLIENTS_MAX: usize = 16;
-/// Answers that wait for a client that does not read. One that lets more pile up is dropped.
-const OUTBOX_MAX_BYTES: usize = 16 << 20;
 /// Commands that may wait.
 const COMMANDS_MAX: usize = 4096;
 
@@ -29,7 +27,7 @@ pub struct ClientId(usize);
 struct Client {
     stream: Stream,
     parser: Parser,
-    outbox: VecDeque<u8>,
+    outbox: Outbox,
     /// It has sent qmp_capabilities and is told of events.
     ready: bool,
     open: bool,
@@ -125,7 +123,7 @@ impl Control {
             let mut client = Client {
                 stream,
                 parser: Parser::default(),
-                outbox: VecDeque::new(),
+                outbox: Outbox::default(),
                 ready: false,
                 open: true,
             };
@@ -175,22 +173,11 @@ impl Client {
 
     fn send(&mut self, value: &Value) {
         tracing::trace!("control --> {value}");
-        self.outbox.extend(value.to_string().into_bytes());
-        self.outbox.extend(b"\r\n");
+        self.outbox.push(format!("{value}\r\n").as_bytes());
         self.flush();
     }
 
     fn flush(&mut self) {
-        while self.open && !self.outbox.is_empty() {
-            let (front, _) = self.outbox.as_slices();
-            match self.stream.write(front) {
-                Ok(0) => self.open = false,
-                Ok(n) => drop(self.outbox.drain(..n)),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => self.open = false,
-            }
-        }
-        self.open &= self.outbox.len() <= OUTBOX_MAX_BYTES;
+        self.open = self.open && self.outbox.flush(&mut self.stream);
     }
 }

@@ -1,15 +1,13 @@
 //! The connection to one debugger.
 
 use super::framing::{Frame, Framer, packet};
-use crate::socket::Stream;
+use crate::socket::{Outbox, Stream};
 use gdbstub::conn::Connection;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::rc::Rc;
 
-/// Replies that wait for a debugger that does not read. One that lets more pile up is dropped.
-const OUTBOX_MAX_BYTES: usize = 16 << 20;
 /// Packets that may wait: a debugger sends one and awaits the reply.
 const INBOX_MAX_FRAMES: usize = 4096;
 
@@ -19,7 +17,7 @@ pub struct Link {
     stream: Stream,
     framer: Framer,
     inbox: VecDeque<Frame>,
-    outbox: VecDeque<u8>,
+    outbox: Outbox,
     /// The last packet sent, for a debugger that asks for it again.
     last: Vec<u8>,
     /// Packets are still acknowledged.
@@ -35,7 +33,7 @@ impl Link {
             stream,
             framer: Framer::default(),
             inbox: VecDeque::new(),
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
             last: Vec::new(),
             acks: true,
             open: true,
@@ -126,23 +124,13 @@ impl Link {
 
     /// Sends bytes, as far as the socket takes them; the rest waits.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.outbox.extend(bytes);
+        self.outbox.push(bytes);
         self.flush();
     }
 
     /// Goes on sending what waits.
     pub fn flush(&mut self) {
-        while self.open && !self.outbox.is_empty() {
-            let (front, _) = self.outbox.as_slices();
-            match self.stream.write(front) {
-                Ok(0) => self.open = false,
-                Ok(n) => drop(self.outbox.drain(..n)),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => self.open = false,
-            }
-        }
-        self.open &= self.outbox.len() <= OUTBOX_MAX_BYTES;
+        self.open = self.open && self.outbox.flush(&mut self.stream);
     }
 }
 
