@@ -259,6 +259,12 @@ impl Cpu {
         found
     }
 
+    /// Whether there are any breakpoints.
+    #[inline]
+    pub fn has_breakpoints(&self) -> bool {
+        !self.breakpoints.is_empty()
+    }
+
     /// Replaces the breakpoints.
     pub fn set_breakpoints(&mut self, addrs: &[LinAddr]) {
         let new: BTreeSet<u64> = addrs.iter().map(|a| a.0).collect();
