@@ -7,7 +7,7 @@ use crate::config::MachineConfig;
 use crate::cpu::cpuid::{self, Model};
 use crate::cpu::delivery::{Cause, TripleFault, vector};
 use crate::cpu::engine::{
-    Access, BlockStart, Engine, FETCH_FROM_DEVICE, Fill, Hooks, PortIn, PortOut, StartError, off,
+    Access, BlockStart, Engine, FETCH_FROM_DEVICE, Fill, Hooks, Offsets, PortIn, PortOut, StartError, off,
 };
 use crate::cpu::state::CpuState;
 use crate::cpu::tlb::{self, Miss};
@@ -17,6 +17,7 @@ use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
 use crate::units::{Icount, LinAddr, NS_PER_STEP, PhysAddr, Vector, VmTime};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::mem::offset_of;
 use std::ptr::NonNull;
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
@@ -310,7 +311,7 @@ impl Core {
 
     #[inline]
     fn enter(&mut self, addr: u64, size: u32, insns: u16) {
-        self.cpu.current = Current { addr, size, start: self.cpu.pos, insns };
+        self.cpu.current = Current { addr, start: self.cpu.pos, size: size as u16, insns };
         self.cpu.pos = self.cpu.pos.wrapping_add(insns.into());
     }
 
@@ -559,6 +560,17 @@ impl Core {
 }
 
 impl Hooks for Core {
+    const OFFSETS: Offsets = Offsets {
+        position: offset_of!(Core, cpu.pos),
+        free_limit: offset_of!(Core, free_limit),
+        interrupt: offset_of!(Core, intr),
+        invalidations: offset_of!(Core, cpu.engine) + Engine::INVALIDATIONS_OFFSET,
+        seen_invalidations: offset_of!(Core, cpu.seen_invalidations),
+        block_addr: offset_of!(Core, cpu.current.addr),
+        block_start: offset_of!(Core, cpu.current.start),
+        block_size_insns: offset_of!(Core, cpu.current.size),
+    };
+
     #[inline]
     fn known_block(&mut self, addr: u64, size: u32, insns: u16) -> bool {
         let end = self.cpu.pos.wrapping_add(insns.into());

@@ -79,8 +79,10 @@ pub const FETCH_FROM_DEVICE: uc_error = uc_error::FETCH_PROT;
 
 /// What the engine calls back for.
 pub trait Hooks: Sized {
+    /// Where [`Hooks::known_block`] finds and leaves its data.
+    const OFFSETS: Offsets;
     /// A block of `size` bytes and `insns` instructions at linear address `addr` is about to run: whether it may without
-    /// a closer look. This is the hot path: what it costs, every block costs.
+    /// a closer look. Where no interrupt waits, [`block_call`] does the same without asking.
     fn known_block(&mut self, addr: u64, size: u32, insns: u16) -> bool;
     /// A block of `size` bytes at linear address `addr` is about to run.
     fn block(&mut self, addr: u64, size: u32) -> BlockStart;
@@ -104,6 +106,27 @@ pub trait Hooks: Sized {
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> [u32; 4];
     /// SYSCALL or SYSENTER. RIP is at the instruction; on return the engine adds `instruction length` to it.
     fn syscall(&mut self, sysenter: bool);
+}
+
+/// Offsets of fields in a [`Hooks`], for the one path that every block takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Offsets {
+    /// `u64`: the position behind the block before; then behind this one.
+    pub position: usize,
+    /// `u64`: a block that ends beyond this position needs a closer look.
+    pub free_limit: usize,
+    /// `bool`: an interrupt waits.
+    pub interrupt: usize,
+    /// `*const u64`: the engine's count of invalidated blocks.
+    pub invalidations: usize,
+    /// `u64`: that count when it was last looked at.
+    pub seen_invalidations: usize,
+    /// `u64`: linear address of the running block.
+    pub block_addr: usize,
+    /// `u64`: position of its first instruction.
+    pub block_start: usize,
+    /// `u16`: its bytes, and right behind that a `u16`: its instructions.
+    pub block_size_insns: usize,
 }
 
 /// What becomes of a block that is about to run.
@@ -169,6 +192,9 @@ fn ctl_write(kind: ControlType, args: u32) -> ControlType {
 }
 
 impl Engine {
+    /// Offset of the pointer to the count that [`Engine::invalidations`] reads.
+    pub const INVALIDATIONS_OFFSET: usize = std::mem::offset_of!(Engine, invalidate_count);
+
     /// Opens an engine and checks that its private layout is the one this program knows.
     pub fn new() -> Result<Engine, VmError> {
         let mut uc = std::ptr::null_mut();

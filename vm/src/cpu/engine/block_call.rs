@@ -39,7 +39,9 @@ const BEFORE: usize = MOV_EDX_LEN + 10 + 6;
 /// Bytes behind it.
 const BEHIND: usize = 10 + 2 + 6;
 
-/// The hook as the engine calls it: passes on where it returns to.
+/// The hook as the engine calls it: [`Hooks::known_block`] where no interrupt waits; everything else is for [`on_block`],
+/// which is told where this returns to. In assembly, because every block of the guest goes through here, and a compiled
+/// function cannot see its return address.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn entry<H: Hooks>(
     _uc: *mut sys::uc_engine,
@@ -47,7 +49,41 @@ pub(super) unsafe extern "C" fn entry<H: Hooks>(
     _size: u32,
     _user: *mut c_void,
 ) {
-    std::arch::naked_asm!("mov r8, [rsp]", "jmp {hook}", hook = sym on_block::<H>)
+    std::arch::naked_asm!(
+        // The number of instructions; 0 while the call has not been rewritten.
+        "mov eax, edx",
+        "shr eax, 16",
+        "jz 2f",
+        // Does the block end in time?
+        "mov r10, [rcx + {position}]",
+        "add rax, r10",
+        "cmp rax, [rcx + {free_limit}]",
+        "ja 2f",
+        // Did the block before overwrite code?
+        "mov r11, [rcx + {invalidations}]",
+        "mov r11, [r11]",
+        "cmp r11, [rcx + {seen_invalidations}]",
+        "jne 2f",
+        "cmp byte ptr [rcx + {interrupt}], 0",
+        "jne 2f",
+        "mov [rcx + {block_addr}], rsi",
+        "mov [rcx + {block_start}], r10",
+        "mov [rcx + {block_size_insns}], edx",
+        "mov [rcx + {position}], rax",
+        "ret",
+        "2:",
+        "mov r8, [rsp]",
+        "jmp {hook}",
+        hook = sym on_block::<H>,
+        position = const H::OFFSETS.position,
+        free_limit = const H::OFFSETS.free_limit,
+        interrupt = const H::OFFSETS.interrupt,
+        invalidations = const H::OFFSETS.invalidations,
+        seen_invalidations = const H::OFFSETS.seen_invalidations,
+        block_addr = const H::OFFSETS.block_addr,
+        block_start = const H::OFFSETS.block_start,
+        block_size_insns = const H::OFFSETS.block_size_insns,
+    )
 }
 
 /// Size and number of instructions (0: not known) of the hook's third argument.
