@@ -16,6 +16,7 @@ use crate::footprint::Footprint;
 use crate::input::{Input, Output};
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
 use crate::units::{Icount, LinAddr, NS_PER_STEP, PhysAddr, Vector, VmTime};
+use crate::watch::{Noted, WatchHit, WatchRange};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::mem::offset_of;
@@ -53,12 +54,12 @@ pub enum Exit {
     /// The instruction at this address is about to run and has a breakpoint (never reported for the position at which
     /// `run` was called).
     Breakpoint(LinAddr),
-    /// A watched range was written by the step at `position`. The machine may have gone a few steps on.
+    /// A watched range was met by the step at `position`. The machine may have gone a few steps on.
     Watchpoint {
-        /// Position of the writing step (the state *before* it).
+        /// Position of that step (the state *before* it).
         position: Icount,
-        /// Physical address of the first watched byte written.
-        addr: PhysAddr,
+        /// The first watched byte that it met.
+        hit: WatchHit,
     },
     /// The guest switched the power off.
     PowerOff,
@@ -146,7 +147,9 @@ struct Core {
     output: Vec<(Icount, Output)>,
     request: Option<Request>,
     shut_down: bool,
-    watch: Option<(u64, u64)>,
+    watch: Option<(u64, WatchHit)>,
+    /// Hits are noted here instead of stopping the machine.
+    noted: Option<Vec<Noted>>,
     exit: Option<Exit>,
     /// `engine.stop()` was called.
     stopping: bool,
@@ -245,12 +248,17 @@ impl Core {
         self.on_board(pos, now, |board, bus| board.advance(bus));
     }
 
-    /// A store hit a watched range during the step at `pos`.
+    /// Whether a watched range was met during the step at `pos`.
     fn note_watch(&mut self, pos: u64) {
-        if let Some(addr) = self.cpu.mem.take_watch_hit()
-            && self.watch.is_none()
-        {
-            self.watch = Some((pos, addr));
+        let Some(hit) = self.cpu.mem.take_watch_hit() else { return };
+        if let Some(noted) = &mut self.noted {
+            let value = self.cpu.mem.watched_value();
+            match noted.last_mut().filter(|last| last.position.0 == pos) {
+                Some(last) => last.value = value,
+                None => noted.push(Noted { position: Icount(pos), hit, value }),
+            }
+        } else if self.watch.is_none() {
+            self.watch = Some((pos, hit));
             self.leave_soon();
         }
     }
@@ -286,12 +294,25 @@ impl Core {
     /// A store to a page of RAM whose stores are done here: it is watched, or a page table.
     fn watched_store(&mut self, at: u64, bytes: &[u8]) {
         self.cpu.mem.store(at, bytes);
+        self.note_watch_by_engine();
+        self.cpu.drop_stale();
+    }
+
+    /// A load from a page of RAM whose loads are watched.
+    fn watched_load(&mut self, at: u64, size: u8) -> u64 {
+        let mut bytes = [0; 8];
+        self.cpu.mem.watched_load(at, &mut bytes[..usize::from(size.min(8))]);
+        self.note_watch_by_engine();
+        u64::from_le_bytes(bytes)
+    }
+
+    /// After an access that was done here for the engine.
+    fn note_watch_by_engine(&mut self) {
         if self.cpu.mem.has_watch_hit() {
             self.cpu.engine.sync_rip();
             let pos = self.cpu.position_here();
             self.note_watch(pos);
         }
-        self.cpu.drop_stale();
     }
 
     /// An undefined opcode: whether it is one that is executed here.
@@ -369,8 +390,8 @@ impl Core {
             if let Some(exit) = self.exit.take() {
                 return Some(exit);
             }
-            if let Some((position, addr)) = self.watch.take() {
-                return Some(Exit::Watchpoint { position: Icount(position), addr: PhysAddr(addr) });
+            if let Some((position, hit)) = self.watch.take() {
+                return Some(Exit::Watchpoint { position: Icount(position), hit });
             }
             if let Some(request) = self.request.take()
                 && !self.following()
@@ -668,6 +689,9 @@ impl Hooks for Core {
     }
 
     fn mmio_read(&mut self, addr: u64, size: u8) -> u64 {
+        if addr >= tlb::WATCHED {
+            return self.watched_load(addr - tlb::WATCHED, size);
+        }
         self.cpu.engine.sync_rip();
         let pos = self.cpu.position_here();
         let now = self.time_at(pos);
@@ -737,6 +761,7 @@ impl Machine {
             request: None,
             shut_down: false,
             watch: None,
+            noted: None,
             exit: None,
             stopping: false,
             partial: None,
@@ -988,9 +1013,19 @@ impl Machine {
         self.core_mut().cpu.set_breakpoints(addrs);
     }
 
-    /// Replaces the set of write watchpoints (physical ranges: address and length in bytes).
-    pub fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]) {
+    /// Replaces the set of watched ranges.
+    pub fn set_watchpoints(&mut self, ranges: &[WatchRange]) {
         self.core_mut().cpu.set_watchpoints(ranges);
+    }
+
+    /// Whether hits of watched ranges are noted, for [`Machine::take_noted`], instead of stopping the machine.
+    pub fn note_hits(&mut self, on: bool) {
+        self.core_mut().noted = on.then(Vec::new);
+    }
+
+    /// Hits since the last call, ascending, one for each step. Each takes memory: run no further than can be borne.
+    pub fn take_noted(&mut self) -> Vec<Noted> {
+        self.core_mut().noted.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// A hash of the whole machine: CPU, chips, RAM. Equal states have equal hashes.

@@ -17,6 +17,7 @@ use crate::footprint::{Collector, Footprint};
 use crate::machine::VmError;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Stale};
 use crate::units::{LinAddr, PhysAddr};
+use crate::watch::WatchRange;
 use count::{BlockTable, Lookup, MAX_INSN, Rep, Shape};
 use engine::{Access, Engine, Env, off};
 use iced_x86::{Instruction, Register, UsedMemory};
@@ -297,7 +298,7 @@ impl Cpu {
     }
 
     /// Replaces the watched physical ranges.
-    pub fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]) {
+    pub fn set_watchpoints(&mut self, ranges: &[WatchRange]) {
         if self.mem.set_watched(ranges) {
             self.flush_tlb();
         }
