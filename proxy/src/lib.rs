@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod console;
+pub mod drives;
 pub mod ending;
 pub mod escape;
 pub mod gdb;
@@ -23,6 +24,7 @@ pub mod signals;
 pub mod typist;
 pub mod units;
 pub mod until;
+pub mod usage;
 
 use cli::{Cli, Command};
 

@@ -30,7 +30,7 @@ const TURNED_AWAY_MAX: usize = 8;
 /// Runs the subcommand; the exit status.
 pub fn run(args: &ServeArgs) -> Result<u8> {
     let address = resolve(&args.gdb)?;
-    let (name, recording) = open::recording(&args.file)?;
+    let (name, recording) = open::recording(&args.file, &args.media)?;
     // First of all the port, so that a busy one is known at once.
     let listener = TcpListener::bind(address).with_context(|| {
         format!(
