@@ -246,9 +246,12 @@ pub struct ServeArgs {
     /// Files of images that have moved since they were recorded.
     #[command(flatten)]
     pub media: MediaArgs,
-    /// Where to listen for a debugger: HOST:PORT, :PORT or PORT (0: any free port, which is printed)
+    /// Where to listen for a debugger: HOST:PORT, :PORT, PORT (0: any free port, which is printed) or unix:PATH
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1234")]
     pub gdb: String,
+    /// Where to listen for programs that speak QMP, in the same forms [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub qmp: Option<String>,
     /// Where to start: start, end, a position, a percentage or a time
     #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
     pub at: Place,

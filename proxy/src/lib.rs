@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod console;
+pub mod control;
 pub mod drives;
 pub mod ending;
 pub mod escape;
@@ -21,6 +22,7 @@ pub mod replay;
 pub mod script;
 pub mod serve;
 pub mod signals;
+pub mod socket;
 pub mod typist;
 pub mod units;
 pub mod until;

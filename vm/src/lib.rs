@@ -14,6 +14,7 @@ pub mod machine;
 pub mod media;
 pub mod memory;
 pub mod units;
+pub mod watch;
 
 pub use config::{BootDevice, CpuModel, MachineConfig, Vga};
 pub use cpu::state::CpuState;
@@ -23,3 +24,4 @@ pub use machine::{Exit, InterruptTaken, Machine, MachineState, RunLimit, VmError
 pub use media::{BlockSource, Drive, DriveKind, Medium, MediumShape, Slot};
 pub use memory::{PAGE_SIZE, PhysMemory, Region};
 pub use units::{Icount, LinAddr, PhysAddr, Vector, VmTime};
+pub use watch::{WatchKind, WatchRange};
