@@ -283,7 +283,11 @@ impl LocalApic {
                 let known = matches!(register, reg::VERSION | reg::APR | reg::PPR | reg::CURRENT_COUNT)
                     || (reg::ISR..reg::ESR).contains(&register);
                 if !known {
-                    tracing::debug!(register = format_args!("{register:#x}0"), value, "write of no local APIC register");
+                    tracing::debug!(
+                        register = format_args!("{register:#x}0"),
+                        value,
+                        "write of no local APIC register"
+                    );
                     self.note_error(ERROR_REGISTER);
                 }
             }

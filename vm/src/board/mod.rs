@@ -21,6 +21,9 @@ pub mod debug;
 pub mod dma;
 pub mod fw_cfg;
 pub mod i8042;
+pub mod ioapic;
+pub mod lapic;
+mod lapic_timer;
 pub mod lpt;
 pub mod pci;
 pub mod pic;
@@ -40,6 +43,8 @@ use self::debug::DebugPorts;
 use self::dma::Dma;
 use self::fw_cfg::FwCfg;
 use self::i8042::I8042;
+use self::ioapic::IoApic;
+use self::lapic::LocalApic;
 use self::lpt::Lpt;
 use self::pci::Pci;
 use self::pic::Pic;
@@ -87,8 +92,10 @@ pub struct Bus<'a> {
     pub fx: &'a mut Effects,
 }
 
-/// IRQs to which nothing but PCI devices is wired.
-const PCI_ONLY_IRQS: [u8; 5] = [5, 6, 10, 11, 14];
+/// The 8259 that has no line of its own: the slave's.
+const CASCADE_IRQ: u8 = 2;
+/// Input of the I/O APIC that the timer is wired to.
+const IOAPIC_TIMER_PIN: u32 = 2;
 
 /// All chips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,6 +103,8 @@ pub struct Board {
     /// All chips have done what they do up to and including this time.
     now: VmTime,
     pic: Pic,
+    lapic: LocalApic,
+    ioapic: IoApic,
     pit: Pit,
     system_control: SystemControl,
     rtc: Rtc,
@@ -116,6 +125,8 @@ impl Board {
         let mut board = Board {
             now: VmTime(0),
             pic: Pic::new(),
+            lapic: LocalApic::new(),
+            ioapic: IoApic::new(),
             pit: Pit::new(),
             system_control: SystemControl::new(),
             rtc: Rtc::new(config),
@@ -154,14 +165,32 @@ impl Board {
     }
 
     /// A CPU read of `size` bytes (1, 2, 4, 8) from an address that is not RAM or ROM.
-    pub fn mmio_read(&mut self, addr: PhysAddr, size: u8, _bus: &mut Bus) -> u64 {
+    pub fn mmio_read(&mut self, addr: PhysAddr, size: u8, bus: &mut Bus) -> u64 {
+        self.advance(bus);
+        if let Some(offset) = self.lapic.offset(addr.0) {
+            return self.lapic.read(offset, size, bus.now);
+        }
+        if let Some(offset) = ioapic_offset(addr) {
+            return u64::from(self.ioapic.read(offset)) & size_mask(size);
+        }
         tracing::debug!(%addr, size, "read of an address where nothing is");
         size_mask(size)
     }
 
     /// A CPU write to an address that is not RAM or ROM.
-    pub fn mmio_write(&mut self, addr: PhysAddr, size: u8, value: u64, _bus: &mut Bus) {
-        tracing::debug!(%addr, size, value, "write to an address where nothing is");
+    pub fn mmio_write(&mut self, addr: PhysAddr, size: u8, value: u64, bus: &mut Bus) {
+        self.advance(bus);
+        if let Some(offset) = self.lapic.offset(addr.0) {
+            self.lapic.write(offset, size, value, bus.now);
+            while let Some(vector) = self.lapic.take_ended() {
+                self.ioapic.end_of_interrupt(vector, &mut self.lapic);
+            }
+        } else if let Some(offset) = ioapic_offset(addr) {
+            self.ioapic.write(offset, value as u32, &mut self.lapic);
+        } else {
+            tracing::debug!(%addr, size, value, "write to an address where nothing is");
+        }
+        self.copy_lines();
     }
 
     /// Lets every chip do what it does up to and including `bus.now`, event by event in order of time, so that the
@@ -179,6 +208,7 @@ impl Board {
     /// the loop up: [`Board::next_event`] is always later than `now`.
     fn advance_chips(&mut self, time: VmTime) {
         self.now = time;
+        self.lapic.advance(time);
         self.pit.advance(time);
         self.rtc.advance(time);
         self.keyboard.advance(time);
@@ -193,6 +223,7 @@ impl Board {
     /// When the board's outputs may next change by themselves: later than the last [`Board::advance`] or access.
     pub fn next_event(&self) -> Option<VmTime> {
         let chips = [
+            self.lapic.next_event(),
             self.pit.next_event(),
             self.rtc.next_event(),
             self.keyboard.next_event(),
@@ -216,28 +247,38 @@ impl Board {
             (9, self.pm.sci()),
             (12, self.keyboard.irq12()),
         ];
-        let pci = self.pci.irqs();
-        for (irq, high) in lines {
-            self.pic.set_irq(irq, high || pci >> irq & 1 != 0);
+        let isa = lines.into_iter().fold(0, |set, (irq, high)| set | u16::from(high) << irq);
+        let irqs = isa | self.pci.irqs();
+        for irq in (0..16).filter(|irq| *irq != CASCADE_IRQ) {
+            self.pic.set_irq(irq, irqs >> irq & 1 != 0);
         }
-        for irq in PCI_ONLY_IRQS {
-            self.pic.set_irq(irq, pci >> irq & 1 != 0);
-        }
+        // The timer has input 2 of the I/O APIC; input 0 is not used.
+        let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN;
+        self.ioapic.set_pins(pins, &mut self.lapic);
+        self.lapic.set_lint0(self.pic.intr());
     }
 
     /// The INTR line of the CPU.
     pub fn intr(&self) -> bool {
-        self.pic.intr()
+        self.lapic.pending().is_some() || (self.lapic.passes_pic() && self.pic.intr())
     }
 
     /// Interrupt acknowledge cycle: the vector, which is now in service.
     pub fn acknowledge(&mut self) -> Vector {
-        self.pic.acknowledge()
+        match self.lapic.acknowledge() {
+            Some(vector) => Vector(vector),
+            None => {
+                let vector = self.pic.acknowledge();
+                self.lapic.set_lint0(self.pic.intr());
+                vector
+            }
+        }
     }
 
     /// The vector that [`Board::acknowledge`] would give.
     pub fn peek_vector(&self) -> Option<Vector> {
-        self.pic.peek_vector()
+        let pic = || self.pic.peek_vector().filter(|_| self.lapic.passes_pic());
+        self.lapic.pending().map(Vector).or_else(pic)
     }
 
     /// The A20 gate: address bit 20 is passed through.
@@ -277,6 +318,8 @@ impl Board {
     pub fn reset(&mut self) {
         let now = self.now;
         self.pic.reset();
+        self.lapic = LocalApic::new();
+        self.ioapic = IoApic::new();
         self.pit.reset(now);
         self.system_control = SystemControl::new();
         self.rtc.reset();
@@ -292,6 +335,11 @@ impl Board {
         self.fw_cfg.reset();
         self.copy_lines();
     }
+}
+
+/// Where in the I/O APIC's window an address is.
+fn ioapic_offset(addr: PhysAddr) -> Option<u16> {
+    addr.0.checked_sub(ioapic::BASE).filter(|offset| *offset < ioapic::WINDOW).map(|offset| offset as u16)
 }
 
 /// The bits that an access of `size` bytes has.
