@@ -454,8 +454,8 @@ impl Core {
         log.pop_front();
         if self.cpu.halted && next.time > self.now() {
             self.skipped_ns += next.time.0 - self.now().0;
-            self.advance();
         }
+        self.advance();
         let diverged =
             |expected: String, actual: String| Err(Divergence { position: Icount(pos), expected, actual });
         let expected = format!("interrupt {:#04x} at {} ({})", next.vector.0, next.position, next.time);
@@ -478,6 +478,8 @@ impl Core {
     }
 
     fn take_interrupt(&mut self) {
+        // A timer that asks for the vector that is taken now asks before it is taken.
+        self.advance();
         let (position, time) = (self.cpu.pos, self.now());
         let vector = self.board.acknowledge();
         self.cpu.halted = false;
