@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::gdb::arch::ArchChoice;
-use crate::host_serial::{SerialSpec, parse_debugcon};
+use crate::host_serial::{SerialSpec, parse_output};
 use crate::place::Place;
 use crate::units::{parse_count, parse_cpu, parse_memory, parse_rtc};
 use crate::until::Until;
@@ -74,8 +74,11 @@ pub struct RecordArgs {
     #[arg(long, value_name = "TO")]
     pub serial: Vec<SerialSpec>,
     /// Send the debug consoles (ports 0xe9 and 0x402) to stdio, file:PATH or none
-    #[arg(long, value_name = "TO", default_value = "none", value_parser = parse_debugcon)]
+    #[arg(long, value_name = "TO", default_value = "none", value_parser = parse_output)]
     pub debugcon: SerialSpec,
+    /// Send what is printed on the parallel port to stdio, file:PATH or none
+    #[arg(long, value_name = "TO", default_value = "none", value_parser = parse_output)]
+    pub parallel: SerialSpec,
     /// End when this first holds: insns=N, time=SECONDS (virtual), console=TEXT (serial or debug console), poweroff;
     /// may be repeated
     #[arg(long, value_name = "CONDITION")]

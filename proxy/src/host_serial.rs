@@ -74,8 +74,8 @@ impl FromStr for SerialSpec {
     }
 }
 
-/// `--debugcon`: output only.
-pub fn parse_debugcon(text: &str) -> Result<SerialSpec, String> {
+/// `--debugcon` and `--parallel`: output only.
+pub fn parse_output(text: &str) -> Result<SerialSpec, String> {
     match text.parse()? {
         SerialSpec::Stdio => Ok(SerialSpec::Stdout),
         spec @ (SerialSpec::File(_) | SerialSpec::None) => Ok(spec),
@@ -109,8 +109,7 @@ impl HostSerial {
                 (STDIO.into(), Some(Box::new(stdin)), Some(Box::new(std::io::stdout())))
             }
             SerialSpec::File(path) => {
-                let file = File::create(path)
-                    .with_context(|| format!("cannot write {} for a serial port", path.display()))?;
+                let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
                 (path.display().to_string(), None, Some(Box::new(file)))
             }
             SerialSpec::Tcp { address, server } => {
@@ -313,8 +312,8 @@ mod tests {
 
     #[test]
     fn a_debug_console_has_no_input() {
-        assert_eq!(parse_debugcon("stdio"), Ok(SerialSpec::Stdout));
-        assert!(parse_debugcon("tcp:h:1").is_err());
+        assert_eq!(parse_output("stdio"), Ok(SerialSpec::Stdout));
+        assert!(parse_output("tcp:h:1").is_err());
     }
 
     #[test]

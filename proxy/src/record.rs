@@ -39,6 +39,7 @@ pub fn run(args: &RecordArgs) -> Result<u8> {
     let may_reboot = !args.machine.no_reboot && !machine.config().bios.is_empty();
     let ports = specs.iter().map(Port::open).collect::<Result<Vec<_>>>()?;
     let debugcon = HostSerial::open(&args.debugcon).context("--debugcon")?;
+    let parallel = HostSerial::open(&args.parallel).context("--parallel")?;
     let signals = Signals::catch()?;
     let options = RecorderOptions { checkpoint_every: args.checkpoint_every };
     let recorder = Recorder::create(&args.output, args.force, machine, options)
@@ -51,6 +52,7 @@ pub fn run(args: &RecordArgs) -> Result<u8> {
         recorder,
         ports,
         debugcon,
+        parallel,
         hotkeys: terminal.is_some().then(HotkeyFilter::default),
         until: args.until.iter().cloned().map(Condition::new).collect(),
         script: script.map(ScriptRun::new),
@@ -84,7 +86,8 @@ fn check_output(args: &RecordArgs, specs: &[SerialSpec]) -> Result<()> {
         ("--bios", machine.bios.as_deref()),
         ("--script", args.script.as_deref()),
     ];
-    let written = specs.iter().map(|spec| ("--serial", spec)).chain([("--debugcon", &args.debugcon)]);
+    let outputs = [("--debugcon", &args.debugcon), ("--parallel", &args.parallel)];
+    let written = specs.iter().map(|spec| ("--serial", spec)).chain(outputs);
     let written = written.map(|(option, spec)| match spec {
         SerialSpec::File(path) => (option, Some(path.as_path())),
         _ => (option, None),
@@ -187,6 +190,7 @@ struct Run {
     recorder: Recorder,
     ports: Vec<Port>,
     debugcon: HostSerial,
+    parallel: HostSerial,
     hotkeys: Option<HotkeyFilter>,
     until: Vec<Condition>,
     script: Option<ScriptRun>,
@@ -400,7 +404,7 @@ impl Run {
     /// Hands the guest's output to the hosts, the script and the stop conditions.
     fn deliver_output(&mut self) {
         let mut serial: [Vec<u8>; PORTS_MAX] = Default::default();
-        let mut debugcon = Vec::new();
+        let (mut debugcon, mut parallel) = (Vec::new(), Vec::new());
         for (_, output) in self.recorder.take_output() {
             match output {
                 Output::Serial { port, byte } => {
@@ -409,6 +413,7 @@ impl Run {
                     }
                 }
                 Output::Debugcon { byte, .. } => debugcon.push(byte),
+                Output::Parallel { byte, .. } => parallel.push(byte),
             }
         }
         for (index, bytes) in serial.iter().enumerate().filter(|(_, bytes)| !bytes.is_empty()) {
@@ -416,6 +421,9 @@ impl Run {
                 port.host.write(bytes);
             }
             self.watch_output(index, Stream::Serial, bytes);
+        }
+        if !parallel.is_empty() {
+            self.parallel.write(&parallel);
         }
         if !debugcon.is_empty() {
             self.debugcon.write(&debugcon);

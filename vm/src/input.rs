@@ -33,6 +33,13 @@ pub enum Output {
         /// The byte.
         byte: u8,
     },
+    /// A byte that the printer on parallel port `port` (0 = LPT1) took over.
+    Parallel {
+        /// 0 for LPT1.
+        port: u8,
+        /// The byte.
+        byte: u8,
+    },
     /// A byte written to a debug console (port 0xe9 or 0x402).
     Debugcon {
         /// The I/O port it was written to.

@@ -12,6 +12,7 @@ use crate::cpu::own::Flow;
 use crate::cpu::state::CpuState;
 use crate::cpu::tlb::{self, Miss};
 use crate::cpu::{Cpu, Current};
+use crate::footprint::Footprint;
 use crate::input::{Input, Output};
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
 use crate::units::{Icount, LinAddr, NS_PER_STEP, PhysAddr, Vector, VmTime};
@@ -695,6 +696,7 @@ impl Core {
             },
             // Fetching from a device reads all ones, which is an undefined opcode.
             Err(StartError::Engine(e)) if e == FETCH_FROM_DEVICE => {
+                self.cpu.note_executed_here();
                 self.cpu.pos += 1;
                 let step = self.cpu.pos - 1;
                 self.deliver(vector::UD, Cause::Exception(None), step);
@@ -741,6 +743,7 @@ impl Core {
             return;
         }
         if fetch {
+            self.cpu.note_executed_here();
             // The faulting instruction was not counted: its block never started.
             self.cpu.pos += 1;
         } else {
@@ -842,6 +845,7 @@ impl Hooks for Core {
         if let Err(fault) = self.cpu.check_port(port, size) {
             return PortIn::Raise(fault.vector, fault.error);
         }
+        self.cpu.footprint.port(port);
         let pos = self.cpu.position_here();
         let now = self.time_at(pos);
         let value = self.on_board(pos, now, |board, bus| board.io_read(port, size, bus));
@@ -857,6 +861,7 @@ impl Hooks for Core {
         if let Err(fault) = self.cpu.check_port(port, size) {
             return PortOut::Raise(fault.vector, fault.error);
         }
+        self.cpu.footprint.port(port);
         let pos = self.cpu.position_here();
         let now = self.time_at(pos);
         self.digest(pos, u64::from(port) << 8 | u64::from(size) | 0x80, value.into());
@@ -1049,6 +1054,8 @@ impl Machine {
     pub fn inject(&mut self, input: &Input) {
         let core = self.core_mut();
         let (pos, now) = (core.cpu.pos, core.now());
+        // A debugger sees the CPU stand here, whatever the input makes of it.
+        core.cpu.note_executed_here();
         core.on_board(pos, now, |board, bus| board.inject(input, bus));
         if *input == Input::Reset {
             core.board.reset();
@@ -1160,6 +1167,12 @@ impl Machine {
         let pages = core.cpu.mem.take_dirty();
         core.cpu.flush_tlb();
         pages
+    }
+
+    /// What was touched since the last call (or since power-on). Like a clean slate for [`Machine::take_dirty`], it makes
+    /// the machine look up pages and blocks anew.
+    pub fn take_footprint(&mut self) -> Footprint {
+        self.core_mut().cpu.take_footprint()
     }
 
     /// Reads physical memory as the CPU would without side effects: device ranges and holes read as 0xff.

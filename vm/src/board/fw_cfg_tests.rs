@@ -1,35 +1,8 @@
 use super::*;
 use crate::board::Effects;
-use crate::board::test_support::{Chip, Rng, chip_properties, config};
-use crate::memory::{PhysMemory, Region};
+use crate::board::test_support::{Chip, FlatMemory as Ram, Rng, chip_properties, config};
+use crate::memory::PhysMemory;
 use crate::units::VmTime;
-
-/// A little RAM at address 0.
-struct Ram(Vec<u8>);
-
-impl PhysMemory for Ram {
-    fn read(&self, addr: PhysAddr, buf: &mut [u8]) {
-        for (i, byte) in buf.iter_mut().enumerate() {
-            let at = usize::try_from(addr.0).ok().and_then(|addr| addr.checked_add(i));
-            *byte = at.and_then(|at| self.0.get(at)).copied().unwrap_or(0xff);
-        }
-    }
-
-    fn write(&mut self, addr: PhysAddr, bytes: &[u8]) {
-        for (i, byte) in bytes.iter().enumerate() {
-            let at = usize::try_from(addr.0).ok().and_then(|addr| addr.checked_add(i));
-            if let Some(slot) = at.and_then(|at| self.0.get_mut(at)) {
-                *slot = *byte;
-            }
-        }
-    }
-
-    fn read_region(&self, _: Region, _: u64, buf: &mut [u8]) {
-        buf.fill(0);
-    }
-
-    fn write_region(&mut self, _: Region, _: u64, _: &[u8]) {}
-}
 
 fn out(device: &mut FwCfg, ram: &mut Ram, port: u16, size: u8, value: u32) {
     let mut fx = Effects::default();

@@ -6,6 +6,7 @@
 //! | 1 | keyboard |
 //! | 3 | COM2, COM4 |
 //! | 4 | COM1, COM3 |
+//! | 7 | parallel port |
 //! | 8 | real-time clock |
 //! | 9 | ACPI (SCI) |
 //! | 12 | mouse |
@@ -19,8 +20,10 @@ pub mod clock;
 mod cmos;
 pub mod cpu_lines;
 pub mod debug;
+pub mod dma;
 pub mod fw_cfg;
 pub mod i8042;
+pub mod lpt;
 pub mod pci;
 pub mod pic;
 pub mod pit;
@@ -37,8 +40,10 @@ pub mod uart;
 
 use self::cpu_lines::CpuLines;
 use self::debug::DebugPorts;
+use self::dma::Dma;
 use self::fw_cfg::FwCfg;
 use self::i8042::I8042;
+use self::lpt::Lpt;
 use self::pci::Pci;
 use self::pic::Pic;
 use self::pit::Pit;
@@ -86,7 +91,7 @@ pub struct Bus<'a> {
 }
 
 /// IRQs to which nothing but PCI devices is wired.
-const PCI_ONLY_IRQS: [u8; 6] = [5, 6, 7, 10, 11, 14];
+const PCI_ONLY_IRQS: [u8; 5] = [5, 6, 10, 11, 14];
 
 /// All chips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,6 +104,8 @@ pub struct Board {
     rtc: Rtc,
     keyboard: I8042,
     uarts: [Uart; 4],
+    lpt: Lpt,
+    dma: Dma,
     pci: Pci,
     cpu_lines: CpuLines,
     pm: AcpiPm,
@@ -118,6 +125,8 @@ impl Board {
             rtc: Rtc::new(config),
             keyboard: I8042::new(),
             uarts: std::array::from_fn(|_| Uart::new()),
+            lpt: Lpt::new(),
+            dma: Dma::new(config.bios.is_empty()),
             pci: Pci::new(config),
             cpu_lines: CpuLines::default(),
             pm: AcpiPm::new(),
@@ -181,14 +190,20 @@ impl Board {
         for uart in &mut self.uarts {
             uart.advance(time);
         }
+        self.lpt.advance(time);
         self.pm.advance(time);
         self.copy_lines();
     }
 
     /// When the board's outputs may next change by themselves: later than the last [`Board::advance`] or access.
     pub fn next_event(&self) -> Option<VmTime> {
-        let chips =
-            [self.pit.next_event(), self.rtc.next_event(), self.keyboard.next_event(), self.pm.next_event()];
+        let chips = [
+            self.pit.next_event(),
+            self.rtc.next_event(),
+            self.keyboard.next_event(),
+            self.lpt.next_event(),
+            self.pm.next_event(),
+        ];
         let uarts = self.uarts.iter().map(Uart::next_event);
         chips.into_iter().chain(uarts).flatten().filter(|event| *event > self.now).min()
     }
@@ -201,6 +216,7 @@ impl Board {
             (1, self.keyboard.irq1()),
             (3, com2 || com4),
             (4, com1 || com3),
+            (7, self.lpt.irq()),
             (8, self.rtc.irq()),
             (9, self.pm.sci()),
             (12, self.keyboard.irq12()),
@@ -347,6 +363,8 @@ impl Board {
         for uart in &mut self.uarts {
             uart.reset(now);
         }
+        self.lpt = Lpt::new();
+        self.dma.reset();
         self.pci.reset();
         self.cpu_lines = CpuLines::default();
         self.pm.reset(now);

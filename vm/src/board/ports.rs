@@ -3,7 +3,9 @@
 //! Chips on the ISA bus are a byte wide: a wider access is one access for each byte, lowest port first, as the bus
 //! controller makes it. Only what is named in the first match of each function sees a wide access as one.
 
+use super::dma::Dma;
 use super::fw_cfg;
+use super::lpt;
 use super::pci::{CONFIG_ADDRESS, CONFIG_DATA};
 use super::pm::{APM_CONTROL, APM_STATUS, GPE0_BASE, GPE0_PORTS, PM_PORTS};
 use super::sysctl::{PORT_A, RESET_CONTROL};
@@ -17,6 +19,10 @@ const GPE0_LAST: u16 = GPE0_BASE + GPE0_PORTS - 1;
 
 /// COM1 to COM4.
 const UART_BASES: [u16; 4] = [0x3f8, 0x2f8, 0x3e8, 0x2e8];
+
+/// LPT1.
+const LPT: u16 = 0x378;
+const LPT_LAST: u16 = LPT + lpt::REGISTERS - 1;
 
 /// Serial port and register of a port.
 fn uart_at(port: u16) -> Option<(usize, u16)> {
@@ -58,6 +64,8 @@ impl Board {
             0x70 | 0x71 => self.rtc.read(port, now),
             PORT_A | RESET_CONTROL => self.sysctl.read(port, &self.keyboard),
             APM_CONTROL | APM_STATUS => self.pm.read_apm(port),
+            LPT..=LPT_LAST => self.lpt.read(port - LPT, now),
+            _ if Dma::decodes(port) => self.dma.read(port),
             _ => match uart_at(port) {
                 Some((index, register)) => self.uarts[index].read(register, now),
                 None => {
@@ -109,6 +117,12 @@ impl Board {
                 }
             }
             APM_CONTROL | APM_STATUS => self.pm.write_apm(port, value),
+            LPT..=LPT_LAST => {
+                if let Some(byte) = self.lpt.write(port - LPT, value, now) {
+                    bus.fx.output.push(Output::Parallel { port: 0, byte });
+                }
+            }
+            _ if Dma::decodes(port) => self.dma.write(port, value, bus.mem),
             _ => match uart_at(port) {
                 Some((index, register)) => {
                     if let Some(byte) = self.uarts[index].write(register, value, now) {

@@ -1,8 +1,9 @@
 //! What the tests of all chips share: a seeded generator, a configuration, and the properties that every chip must have.
 
 use crate::config::{CpuModel, MachineConfig};
-use crate::units::VmTime;
-use serde::{Serialize, de::DeserializeOwned};
+use crate::memory::{PhysMemory, Region};
+use crate::units::{PhysAddr, VmTime};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 
 /// A small machine.
@@ -16,6 +17,38 @@ pub fn config() -> MachineConfig {
         no_reboot: false,
         ..MachineConfig::default()
     }
+}
+
+/// Memory at 0, and nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlatMemory(pub Vec<u8>);
+
+impl FlatMemory {
+    pub fn new(bytes: usize) -> FlatMemory {
+        FlatMemory(vec![0; bytes])
+    }
+}
+
+impl PhysMemory for FlatMemory {
+    fn read(&self, addr: PhysAddr, buf: &mut [u8]) {
+        for (i, byte) in buf.iter_mut().enumerate() {
+            *byte = self.0.get((addr.0 as usize).wrapping_add(i)).copied().unwrap_or(0xff);
+        }
+    }
+
+    fn write(&mut self, addr: PhysAddr, bytes: &[u8]) {
+        for (i, byte) in bytes.iter().enumerate() {
+            if let Some(cell) = self.0.get_mut((addr.0 as usize).wrapping_add(i)) {
+                *cell = *byte;
+            }
+        }
+    }
+
+    fn read_region(&self, _: Region, _: u64, buf: &mut [u8]) {
+        buf.fill(0);
+    }
+
+    fn write_region(&mut self, _: Region, _: u64, _: &[u8]) {}
 }
 
 /// xorshift64*: the same numbers from the same seed everywhere.

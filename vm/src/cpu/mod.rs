@@ -18,6 +18,7 @@ mod syscall;
 mod task;
 pub(crate) mod tlb;
 
+use crate::footprint::{Collector, Footprint};
 use crate::machine::VmError;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Stale};
 use crate::units::{LinAddr, PhysAddr};
@@ -74,6 +75,8 @@ pub struct Cpu {
     pub page_features: mmu::Features,
     /// Virtual time of the instruction that is executed here, in ns.
     pub now_ns: u64,
+    /// What has been touched.
+    pub(crate) footprint: Collector,
     table: BlockTable,
     breakpoints: BTreeSet<u64>,
     /// Addresses of the instructions that the guest's debug registers stop at.
@@ -106,6 +109,7 @@ impl Cpu {
             rep_interrupted: false,
             page_features: mmu::Features::default(),
             now_ns: 0,
+            footprint: Collector::new(),
             table: BlockTable::new(),
             breakpoints: BTreeSet::new(),
             guest_breakpoints: BTreeSet::new(),
@@ -153,6 +157,7 @@ impl Cpu {
     #[cold]
     fn find_block(&mut self, addr: u64, size: u32) -> count::Block {
         let end = addr.saturating_add(size.into());
+        self.footprint.executed(addr, size.into());
         let breakpoint = [&self.breakpoints, &self.guest_breakpoints]
             .into_iter()
             .any(|set| set.range(addr..end).next().is_some());
@@ -165,6 +170,21 @@ impl Cpu {
             // Decode it from memory, every time.
             None => count::Block::with_shape(addr, size, self.shape(addr, size), breakpoint),
         }
+    }
+
+    /// The instruction at RIP counts as executed, although its block may never be entered.
+    pub fn note_executed_here(&mut self) {
+        self.footprint.executed(self.env.linear_pc(), 1);
+    }
+
+    /// What has been touched since the last call. Blocks and pages are noted when they are first looked up, so what is
+    /// remembered of them is forgotten.
+    pub fn take_footprint(&mut self) -> Footprint {
+        self.note_executed_here();
+        self.table.forget_front();
+        let accessed = self.mem.take_accessed();
+        self.flush_tlb();
+        self.footprint.take(accessed)
     }
 
     /// Decodes the instructions that start in a block.

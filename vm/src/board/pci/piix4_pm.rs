@@ -35,8 +35,8 @@ impl Piix4Pm {
         // DEVACTB, APMC_EN: says that system management mode has been set up, so that firmware does not wait for the
         // SMI handler that cannot run here. QEMU does the same on accelerators without SMM.
         config.set(0x5b, 0x02);
-        // DEVRES: the ACPI tables of firmware find COM1 and COM2, and no parallel port, by these.
-        config.set(0x5f, 0x10);
+        // DEVRES: the ACPI tables of firmware find COM1, COM2 and LPT1 by these.
+        config.set(0x5f, 0x90);
         config.set(0x63, 0x60);
         config.set(0x67, 0x98);
         config.set(0x90, 0x01); // SMBBA: I/O space
