@@ -22,6 +22,7 @@ use crate::footprint::{Collector, Footprint};
 use crate::machine::VmError;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Stale};
 use crate::units::{LinAddr, PhysAddr};
+use crate::watch::WatchRange;
 use count::{BlockTable, MAX_INSN, Rep, Shape};
 use debug::Debug;
 use engine::{Access, Engine, Env, off};
@@ -32,13 +33,14 @@ use std::collections::BTreeSet;
 
 /// The block that runs now.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)] // `size` and `insns` are written as one: see `engine::Offsets`
 pub struct Current {
     /// Linear address.
     pub addr: u64,
-    /// Bytes.
-    pub size: u32,
     /// Position of its first instruction.
     pub start: u64,
+    /// Bytes.
+    pub size: u16,
     /// Instructions; 0: no block is running.
     pub insns: u16,
 }
@@ -83,7 +85,8 @@ pub struct Cpu {
     guest_breakpoints: BTreeSet<u64>,
     /// The engine is told of code to forget: addresses with [`tlb::PHYSICAL_ALIAS`] are RAM.
     aliasing: bool,
-    seen_invalidations: u64,
+    /// Value of [`Engine::invalidations`] when it was last looked at.
+    pub seen_invalidations: u64,
     /// How often the TLB was flushed.
     flushes: u64,
 }
@@ -343,6 +346,12 @@ impl Cpu {
         found
     }
 
+    /// Whether there are any breakpoints.
+    #[inline]
+    pub fn has_breakpoints(&self) -> bool {
+        !self.breakpoints.is_empty() || !self.guest_breakpoints.is_empty()
+    }
+
     /// Replaces the breakpoints.
     pub fn set_breakpoints(&mut self, addrs: &[LinAddr]) {
         let new: BTreeSet<u64> = addrs.iter().map(|a| a.0).collect();
@@ -353,7 +362,7 @@ impl Cpu {
     }
 
     /// Replaces the watched physical ranges.
-    pub fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]) {
+    pub fn set_watchpoints(&mut self, ranges: &[WatchRange]) {
         if self.mem.set_watched(ranges) {
             self.flush_tlb();
         }
