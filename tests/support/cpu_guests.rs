@@ -188,3 +188,18 @@ fn line_of(guest: &Guest, number: u16) -> String {
     }
     line.to_owned()
 }
+
+/// Physical and linear address of a guest's image.
+pub const IMAGE_BASE: u64 = 0x1_0000;
+
+/// The address of XCHG BX, BX, behind which the guest proper begins.
+pub fn start_of_guest(image: &[u8]) -> u64 {
+    let at = image.windows(3).position(|bytes| bytes == [0x66, 0x87, 0xdb]).expect("START in the guest");
+    IMAGE_BASE + at as u64
+}
+
+/// Bytes from [`IMAGE_BASE`] to the end of all that a guest uses by name: `bss_end_addr` of its Multiboot header.
+pub fn memory_of_guest(image: &[u8]) -> usize {
+    let end = u32::from_le_bytes(image[24..28].try_into().expect("four bytes"));
+    end as usize - IMAGE_BASE as usize
+}
