@@ -5,6 +5,8 @@
 
 pub mod cli;
 pub mod console;
+pub mod control;
+pub mod drives;
 pub mod ending;
 pub mod escape;
 pub mod gdb;
@@ -20,9 +22,11 @@ pub mod replay;
 pub mod script;
 pub mod serve;
 pub mod signals;
+pub mod socket;
 pub mod typist;
 pub mod units;
 pub mod until;
+pub mod usage;
 
 use cli::{Cli, Command};
 

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod fake;
+pub mod image;
 mod pages;
 pub mod recorder;
 pub mod recording;
@@ -14,9 +15,11 @@ pub mod session;
 pub mod timeline;
 pub mod verify;
 
+pub use image::{Image, ImageError, Shared};
 pub use recorder::{EndReason, Recorder, RecorderOptions};
 pub use recording::{Error, Recording};
 pub use replayer::Replayer;
 pub use session::Session;
+pub use timeline::questions::{Answer, Count, Met};
 pub use timeline::{Direction, Stop, Timeline, Watch};
 pub use verify::{VerifyReport, replay, verify};

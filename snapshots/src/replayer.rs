@@ -1,8 +1,8 @@
 //! What recording and replaying ask of a machine.
 
 use vm::{
-    CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, Machine, MachineConfig, MachineState,
-    Output, PhysAddr, VmError, VmTime, machine::RunLimit,
+    BlockSource, CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, Machine, MachineConfig,
+    MachineState, Output, PhysAddr, VmError, VmTime, WatchRange, machine::RunLimit, watch::Noted,
 };
 
 /// A machine that can be recorded and replayed. [`Machine`] is the one that programs use; each method is the method of
@@ -10,7 +10,7 @@ use vm::{
 /// of a few lines that stops in every awkward place the contract allows.
 #[allow(missing_docs)] // see `Machine`
 pub trait Replayer: Sized {
-    fn new(config: &MachineConfig) -> Result<Self, VmError>;
+    fn with_media(config: &MachineConfig, media: Vec<Box<dyn BlockSource>>) -> Result<Self, VmError>;
     fn config(&self) -> &MachineConfig;
     fn position(&self) -> Icount;
     fn now(&self) -> VmTime;
@@ -29,7 +29,9 @@ pub trait Replayer: Sized {
     fn take_footprint(&mut self) -> Footprint;
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr>;
     fn set_breakpoints(&mut self, addrs: &[LinAddr]);
-    fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]);
+    fn set_watchpoints(&mut self, ranges: &[WatchRange]);
+    fn note_hits(&mut self, on: bool);
+    fn take_noted(&mut self) -> Vec<Noted>;
 }
 
 /// Writes each method as a call of the inherent one.
@@ -42,8 +44,8 @@ macro_rules! forward {
 }
 
 impl Replayer for Machine {
-    fn new(config: &MachineConfig) -> Result<Self, VmError> {
-        Machine::new(config)
+    fn with_media(config: &MachineConfig, media: Vec<Box<dyn BlockSource>>) -> Result<Self, VmError> {
+        Machine::with_media(config, media)
     }
 
     forward! {
@@ -68,7 +70,9 @@ impl Replayer for Machine {
         take_dirty(&mut self) -> Vec<usize>;
         take_footprint(&mut self) -> Footprint;
         set_breakpoints(&mut self, addrs: &[LinAddr]);
-        set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]);
+        set_watchpoints(&mut self, ranges: &[WatchRange]);
+        note_hits(&mut self, on: bool);
+        take_noted(&mut self) -> Vec<Noted>;
         }
     }
 }
