@@ -36,11 +36,9 @@ fn new_machine() -> Machine {
     let config = MachineConfig {
         ram_bytes: RAM_BYTES,
         cpu: CpuModel::Max,
-        rtc_start: 0,
-        bios: Vec::new(),
-        debug_exit_port: None,
         vga: Vga::None,
         no_reboot: true,
+        ..MachineConfig::default()
     };
     Machine::new(&config).expect("a machine")
 }

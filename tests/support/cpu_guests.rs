@@ -135,8 +135,6 @@ pub fn cpu_machine(guest: &Guest, kernel: &[u8]) -> Machine {
     let config = MachineConfig {
         ram_bytes: 16 << 20,
         cpu: guest.cpu,
-        rtc_start: 0,
-        bios: Vec::new(),
         debug_exit_port: Some(0xf4),
         vga: Vga::None,
         no_reboot: true,
