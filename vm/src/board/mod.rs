@@ -10,6 +10,7 @@
 //! | 8 | real-time clock |
 //! | 9 | ACPI (SCI) |
 //! | 12 | mouse |
+//! | 13 | x87 exceptions (FERR#) |
 //!
 //! The ports are in `ports`. Lines are levels: after each access and each event they are copied to the interrupt
 //! controller as they are. Chips are brought to the time of an access before it happens, in order of their events, so that
@@ -17,6 +18,7 @@
 
 pub mod clock;
 mod cmos;
+pub mod cpu_lines;
 pub mod debug;
 pub mod dma;
 pub mod fw_cfg;
@@ -39,6 +41,7 @@ pub mod sysctl;
 mod test_support;
 pub mod uart;
 
+use self::cpu_lines::CpuLines;
 use self::debug::DebugPorts;
 use self::dma::Dma;
 use self::fw_cfg::FwCfg;
@@ -113,6 +116,7 @@ pub struct Board {
     lpt: Lpt,
     dma: Dma,
     pci: Pci,
+    cpu_lines: CpuLines,
     pm: AcpiPm,
     sysctl: SysCtl,
     fw_cfg: FwCfg,
@@ -135,6 +139,7 @@ impl Board {
             lpt: Lpt::new(),
             dma: Dma::new(config.bios.is_empty()),
             pci: Pci::new(config),
+            cpu_lines: CpuLines::default(),
             pm: AcpiPm::new(),
             sysctl: SysCtl::new(),
             fw_cfg: FwCfg::new(config),
@@ -246,6 +251,7 @@ impl Board {
             (8, self.rtc.irq()),
             (9, self.pm.sci()),
             (12, self.keyboard.irq12()),
+            (13, self.cpu_lines.irq13()),
         ];
         let isa = lines.into_iter().fold(0, |set, (irq, high)| set | u16::from(high) << irq);
         let irqs = isa | self.pci.irqs();
@@ -279,6 +285,80 @@ impl Board {
     pub fn peek_vector(&self) -> Option<Vector> {
         let pic = || self.pic.peek_vector().filter(|_| self.lapic.passes_pic());
         self.lapic.pending().map(Vector).or_else(pic)
+    }
+
+    /// The latch of the CPU's NMI line: an edge waits to be taken.
+    pub fn nmi(&self) -> bool {
+        self.cpu_lines.nmi()
+    }
+
+    /// The CPU takes the NMI.
+    pub fn take_nmi(&mut self) {
+        self.cpu_lines.take_nmi();
+    }
+
+    /// An edge of the NMI line.
+    pub fn raise_nmi(&mut self) {
+        self.cpu_lines.raise_nmi();
+    }
+
+    /// Whether anything could raise an NMI without the CPU's doing.
+    pub fn nmi_can_come(&self) -> bool {
+        false
+    }
+
+    /// FERR#: an x87 exception waits, and CR0.NE is clear. Whether the CPU may go on all the same (IGNNE#).
+    pub fn ferr(&mut self) -> bool {
+        let ignored = self.cpu_lines.ferr();
+        self.copy_lines();
+        ignored
+    }
+
+    /// No x87 exception waits any more.
+    pub fn ferr_gone(&mut self) {
+        self.cpu_lines.ferr_gone();
+        self.copy_lines();
+    }
+
+    /// CR8.
+    pub fn tpr(&self) -> u8 {
+        self.cpu_lines.tpr()
+    }
+
+    /// MOV to CR8.
+    pub fn set_tpr(&mut self, value: u8) {
+        self.cpu_lines.set_tpr(value);
+    }
+
+    /// IA32_APIC_BASE.
+    pub fn apic_base(&self) -> u64 {
+        self.cpu_lines.apic_base()
+    }
+
+    /// Writes IA32_APIC_BASE; the reserved bits are clear.
+    pub fn set_apic_base(&mut self, value: u64) {
+        self.cpu_lines.set_apic_base(value);
+    }
+
+    /// Whether an MSR is the board's and not the CPU's: IA32_APIC_BASE, IA32_TSC_DEADLINE, x2APIC.
+    pub fn has_msr(msr: u32) -> bool {
+        matches!(msr, 0x1b | 0x6e0 | 0x800..=0x8ff)
+    }
+
+    /// RDMSR of one of them. `None`: it does not exist.
+    pub fn read_msr(&mut self, msr: u32, _bus: &mut Bus) -> Option<u64> {
+        (msr == 0x1b).then(|| self.apic_base())
+    }
+
+    /// WRMSR of one of them. False: it does not exist, or cannot hold this value.
+    pub fn write_msr(&mut self, msr: u32, value: u64, _bus: &mut Bus) -> bool {
+        // Bootstrap processor (8), enable (11), address up to 40 bits.
+        const WRITABLE: u64 = 0xff_ffff_f900;
+        let good = msr == 0x1b && value & !WRITABLE == 0;
+        if good {
+            self.set_apic_base(value);
+        }
+        good
     }
 
     /// The A20 gate: address bit 20 is passed through.
@@ -330,6 +410,7 @@ impl Board {
         self.lpt = Lpt::new();
         self.dma.reset();
         self.pci.reset();
+        self.cpu_lines = CpuLines::default();
         self.pm.reset(now);
         self.sysctl = SysCtl::new();
         self.fw_cfg.reset();

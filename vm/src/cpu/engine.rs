@@ -42,8 +42,6 @@ unsafe extern "C" {
     fn cpu_restore_state_x86_64(cpu: *mut c_void, host_pc: usize, will_exit: bool) -> bool;
     /// The engine's own: forgets the cached translation of one page, what INVLPG does.
     fn tlb_flush_page_x86_64(cpu: *mut c_void, addr: u64);
-    /// The engine's own: writes DR7 and arms or disarms the breakpoints that it names.
-    fn cpu_x86_update_dr7_x86_64(env: *mut c_void, dr7: u32);
     /// The engine's own: leaves the running block for the main loop, which goes on at RIP. Does not return.
     fn cpu_loop_exit_noexc_x86_64(cpu: *mut c_void) -> !;
     /// The engine's own: raises an exception at RIP. Does not return.
@@ -98,8 +96,9 @@ pub trait Hooks: Sized {
     fn port_out(&mut self, port: u16, size: u8, value: u32) -> PortOut;
     /// A load from the MMIO window, at its offset. RIP is at the block's start: see [`Engine::sync_rip`].
     fn mmio_read(&mut self, addr: u64, size: u8) -> u64;
-    /// A store to the MMIO window.
-    fn mmio_write(&mut self, addr: u64, size: u8, value: u64);
+    /// A store to the MMIO window. False: it is not done, and the engine goes on at RIP, which is the instruction that
+    /// stores.
+    fn mmio_write(&mut self, addr: u64, size: u8, value: u64) -> bool;
     /// RDTSC (also the first half of RDTSCP): the counter.
     fn rdtsc(&mut self) -> u64;
     /// CPUID with its EAX and ECX: EAX, EBX, ECX, EDX.
@@ -361,6 +360,14 @@ impl Engine {
         }
     }
 
+    /// From a callback that leaves the running block: the next one ends after `n` instructions.
+    pub fn limit_next_block(&self, n: u32) {
+        // SAFETY: as in `start`.
+        unsafe {
+            self.cpu.as_ptr().add(layout::CPU_CFLAGS_NEXT_TB).cast::<u32>().write(n.clamp(1, 0x7fff));
+        }
+    }
+
     fn invalid_addr(&self) -> u64 {
         // SAFETY: inside the engine's structure of the pinned version.
         unsafe { self.uc.as_ptr().cast::<u8>().add(layout::UC_INVALID_ADDR).cast::<u64>().read() }
@@ -383,12 +390,6 @@ impl Engine {
     pub fn flush_page(&self, addr: u64) {
         // SAFETY: the engine's own function on its own CPU, on the engine's thread.
         unsafe { tlb_flush_page_x86_64(self.cpu.as_ptr().cast(), addr) };
-    }
-
-    /// Writes DR7: breakpoints of the guest are armed at the addresses in DR0 to DR3.
-    pub fn write_dr7(&self, dr7: u64) {
-        // SAFETY: the engine's own function on its own register file, on the engine's thread.
-        unsafe { cpu_x86_update_dr7_x86_64(self.env.p.as_ptr().cast(), dr7 as u32) };
     }
 
     /// Forgets code translated from `[addr, addr + len)`. The address is one that [`Hooks::fill`] resolves for a fetch;
@@ -484,9 +485,7 @@ pub mod off {
     pub const PAT: usize = 5280;
     pub const ERROR_CODE: usize = 5384;
     pub const EXCEPTION_IS_INT: usize = 5388;
-    pub const DR: usize = 5400;
     pub const OLD_EXCEPTION: usize = 5496;
-    pub const V_TPR: usize = 5556;
     pub const FEATURES: usize = 5632;
     pub const MTRR_FIXED: usize = 6320;
     pub const MTRR_DEFTYPE: usize = 6408;
@@ -660,8 +659,8 @@ unsafe fn cpu_and_env(uc: *mut sys::uc_engine) -> (*mut u8, *mut u8) {
 /// Leaves the running block.
 ///
 /// # Safety
-/// Only from a port callback, where the engine has brought RIP and the flags up to date; the engine jumps out over the
-/// callback's frame, so nothing in it may need to be dropped.
+/// Only from a callback where RIP and the flags are up to date; the engine jumps out over the callback's frame, so nothing
+/// in it may need to be dropped.
 unsafe fn leave_block(uc: *mut sys::uc_engine) -> ! {
     // SAFETY: promised by the caller.
     unsafe { cpu_loop_exit_noexc_x86_64(cpu_and_env(uc).0.cast()) }
@@ -686,13 +685,16 @@ extern "C" fn on_mmio_read<H: Hooks>(
 }
 
 extern "C" fn on_mmio_write<H: Hooks>(
-    _uc: *mut sys::uc_engine,
+    uc: *mut sys::uc_engine,
     offset: u64,
     size: c_uint,
     value: u64,
     user: *mut c_void,
 ) {
-    unsafe { hooks::<H>(user) }.mmio_write(offset, size as u8, value);
+    if !unsafe { hooks::<H>(user) }.mmio_write(offset, size as u8, value) {
+        // SAFETY: the hook has brought RIP and the flags up to date; no destructor is pending here.
+        unsafe { leave_block(uc) }
+    }
 }
 
 fn set_reg(uc: *mut sys::uc_engine, reg: sys::RegisterX86, value: u64) {
