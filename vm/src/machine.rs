@@ -986,7 +986,7 @@ impl Hooks for Core {
     }
 
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> [u32; 4] {
-        self.model.cpuid(leaf, subleaf)
+        self.model.cpuid(leaf, subleaf, self.board.has_local_apic())
     }
 
     fn syscall(&mut self, sysenter: bool) {

@@ -126,6 +126,11 @@ impl IoApic {
         }
     }
 
+    /// Whether an input could raise an NMI.
+    pub fn nmi_can_come(&self) -> bool {
+        self.entries.iter().any(|e| e & MASKED == 0 && Delivery::of(*e as u32) == Delivery::Nmi)
+    }
+
     /// A local APIC has ended the interrupt of this vector.
     pub fn end_of_interrupt(&mut self, vector: u8, lapic: &mut LocalApic) {
         for pin in 0..PINS {

@@ -4,12 +4,12 @@
 //! LINT0 is the output of the 8259 pair, LINT1 the NMI line. Interrupts come from the I/O APIC, from the table of local
 //! vectors, and from the processor to itself.
 //!
-//! Reference: Intel SDM volume 3A, chapter 10 "Advanced Programmable Interrupt Controller (APIC)". Left out: x2APIC mode; INIT,
+//! Reference: Intel SDM volume 3A, chapter 10 "Advanced Programmable Interrupt Controller (APIC)". Left out: x2APIC mode; deadline mode; INIT,
 //! SIPI and SMI messages (there is one processor, always running, without system management mode). After reset LINT0
 //! is ExtINT and not masked, as firmware leaves it (virtual wire mode), so that systems which do not know of APICs, and the
 //! firmware itself, get the interrupts of the 8259.
 
-use super::lapic_timer::{Mode, Timer};
+use super::lapic_timer::Timer;
 use crate::units::VmTime;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,8 @@ const LINT0: usize = 3;
 const LINT1: usize = 4;
 const ERROR: usize = 5;
 /// The bits of each that can be written: vector; delivery mode, polarity, trigger; mask; timer mode.
-const LVT_WRITABLE: [u32; 6] = [0x7_00ff, 0x1_07ff, 0x1_07ff, 0x1_a7ff, 0x1_a7ff, 0x1_00ff];
+const LVT_WRITABLE: [u32; 6] = [0x3_00ff, 0x1_07ff, 0x1_07ff, 0x1_a7ff, 0x1_a7ff, 0x1_00ff];
+const LVT_PERIODIC: u32 = 1 << 17;
 const LVT_MASKED: u32 = 1 << 16;
 const LVT_LEVEL: u32 = 1 << 15;
 const LVT_REMOTE_IRR: u32 = 1 << 14;
@@ -309,7 +310,7 @@ impl LocalApic {
         let kept = self.lvt[index] & LVT_REMOTE_IRR;
         self.lvt[index] = value & LVT_WRITABLE[index] | forced | kept;
         if index == TIMER {
-            self.timer.set_mode(Mode::of(value));
+            self.timer.set_periodic(value & LVT_PERIODIC != 0);
         }
         if matches!(index, LINT0 | LINT1) {
             self.level_input(index);
@@ -388,6 +389,12 @@ impl LocalApic {
         let vector = highest(&self.ended)?;
         change(&mut self.ended, vector, false);
         Some(vector)
+    }
+
+    /// Whether an input could raise an NMI.
+    pub fn nmi_can_come(&self) -> bool {
+        let is_nmi = |lvt: u32| lvt & LVT_MASKED == 0 && Delivery::of(lvt) == Delivery::Nmi;
+        is_nmi(self.lvt[LINT0])
     }
 
     /// Whether an NMI message came since the last call.
@@ -526,17 +533,6 @@ impl LocalApic {
         let lvt = self.lvt[TIMER];
         let heard = lvt & LVT_MASKED == 0 && self.is_on() && !contains(&self.irr, lvt as u8);
         heard.then_some(at)
-    }
-
-    /// IA32_TSC_DEADLINE, as virtual time; 0 while it is not armed.
-    pub fn deadline(&self) -> u64 {
-        self.timer.deadline()
-    }
-
-    /// Writes IA32_TSC_DEADLINE.
-    pub fn set_deadline(&mut self, deadline: u64, now: VmTime) {
-        self.timer.set_deadline(deadline);
-        self.advance(now);
     }
 }
 

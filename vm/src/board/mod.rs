@@ -262,6 +262,9 @@ impl Board {
         let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN;
         self.ioapic.set_pins(pins, &mut self.lapic);
         self.lapic.set_lint0(self.pic.intr());
+        if self.lapic.take_nmi() {
+            self.cpu_lines.raise_nmi();
+        }
     }
 
     /// The INTR line of the CPU.
@@ -304,7 +307,7 @@ impl Board {
 
     /// Whether anything could raise an NMI without the CPU's doing.
     pub fn nmi_can_come(&self) -> bool {
-        false
+        self.lapic.nmi_can_come() || self.ioapic.nmi_can_come()
     }
 
     /// FERR#: an x87 exception waits, and CR0.NE is clear. Whether the CPU may go on all the same (IGNNE#).
@@ -322,22 +325,28 @@ impl Board {
 
     /// CR8.
     pub fn tpr(&self) -> u8 {
-        self.cpu_lines.tpr()
+        self.lapic.cr8()
     }
 
     /// MOV to CR8.
     pub fn set_tpr(&mut self, value: u8) {
-        self.cpu_lines.set_tpr(value);
+        self.lapic.set_cr8(value);
     }
 
     /// IA32_APIC_BASE.
     pub fn apic_base(&self) -> u64 {
-        self.cpu_lines.apic_base()
+        self.lapic.base()
     }
 
     /// Writes IA32_APIC_BASE; the reserved bits are clear.
     pub fn set_apic_base(&mut self, value: u64) {
-        self.cpu_lines.set_apic_base(value);
+        self.lapic.set_base(value);
+        self.copy_lines();
+    }
+
+    /// Whether there is a local APIC, as CPUID says it.
+    pub fn has_local_apic(&self) -> bool {
+        self.lapic.is_enabled()
     }
 
     /// Whether an MSR is the board's and not the CPU's: IA32_APIC_BASE, IA32_TSC_DEADLINE, x2APIC.

@@ -11,6 +11,7 @@ use crate::config::CpuModel;
 mod d1 {
     pub const FPU: u32 = 1;
     pub const VME: u32 = 1 << 1;
+    pub const APIC: u32 = 1 << 9;
     pub const DE: u32 = 1 << 2;
     pub const PSE: u32 = 1 << 3;
     pub const TSC: u32 = 1 << 4;
@@ -34,7 +35,7 @@ mod d1 {
 pub const PHYSICAL_BITS: u32 = 40;
 
 const I486: u32 = d1::FPU;
-const PENTIUM: u32 = I486 | d1::VME | d1::DE | d1::PSE | d1::TSC | d1::MSR | d1::CX8 | d1::MMX;
+const PENTIUM: u32 = I486 | d1::APIC | d1::VME | d1::DE | d1::PSE | d1::TSC | d1::MSR | d1::CX8 | d1::MMX;
 const PENTIUM3: u32 =
     PENTIUM | d1::PAE | d1::SEP | d1::PGE | d1::CMOV | d1::PAT | d1::PSE36 | d1::FXSR | d1::SSE | d1::MTRR;
 const QEMU32: u32 = PENTIUM3 | d1::SSE2;
@@ -137,18 +138,20 @@ impl Model {
     }
 
     /// CPUID.
-    pub fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
+    pub fn cpuid(&self, leaf: u32, subleaf: u32, local_apic: bool) -> [u32; 4] {
+        // Once switched off by IA32_APIC_BASE, it is not there (SDM 3A, 10.4.3).
+        let hidden = if local_apic { 0 } else { d1::APIC };
         let word = |i: usize| u32::from_le_bytes([0, 1, 2, 3].map(|b| self.vendor[4 * i + b]));
         let max_basic = if self.b7 != 0 { 7 } else { 1 };
         let max_extended = if self.long_mode { 0x8000_0008 } else { 0x8000_0004 };
         match leaf {
             0 => [max_basic, word(0), word(2), word(1)],
             // EBX: CLFLUSH line of 8 quadwords, one logical processor, APIC ID 0.
-            1 => [self.signature, 0x0001_0800, self.c1, self.d1],
+            1 => [self.signature, 0x0001_0800, self.c1, self.d1 & !hidden],
             7 if max_basic >= 7 && subleaf == 0 => [0, self.b7, 0, 0],
             0x4000_0000 => [0x4000_0000, 0, 0, 0],
             0x8000_0000 => [max_extended, word(0), word(2), word(1)],
-            0x8000_0001 => [self.signature, 0, self.c8, self.d8],
+            0x8000_0001 => [self.signature, 0, self.c8, self.d8 & !hidden],
             0x8000_0002..=0x8000_0004 => self.name_part((leaf - 0x8000_0002) as usize),
             // Cache descriptors of AMD: 64 KiB L1, 512 KiB L2.
             0x8000_0005 if self.long_mode => [0x01ff_01ff, 0x01ff_01ff, 0x4002_0140, 0x4002_0140],
