@@ -7,6 +7,7 @@
 pub mod condition;
 #[cfg(test)]
 mod fake;
+pub mod image;
 mod pages;
 pub mod recorder;
 pub mod recording;
@@ -16,6 +17,7 @@ pub mod timeline;
 pub mod verify;
 
 pub use condition::Condition;
+pub use image::{Image, ImageError, Shared};
 pub use recorder::{EndReason, Recorder, RecorderOptions};
 pub use recording::{Error, Recording};
 pub use replayer::Replayer;
