@@ -19,6 +19,7 @@ pub mod clock;
 mod cmos;
 pub mod debug;
 pub mod dma;
+pub mod fdc;
 pub mod fw_cfg;
 pub mod i8042;
 pub mod lpt;
