@@ -3,13 +3,13 @@
 //! again, at the time limit of a halt).
 
 use crate::{Recorder, RecorderOptions, Replayer};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use vm::board::Board;
 use vm::machine::{Divergence, RunLimit};
 use vm::units::NS_PER_STEP;
 use vm::{
-    CpuModel, CpuState, Exit, Icount, Input, InterruptTaken, LinAddr, MachineConfig, MachineState, Output,
-    PhysAddr, Vector, VmError, VmTime,
+    CpuModel, CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, MachineConfig, MachineState,
+    Output, PhysAddr, Vector, VmError, VmTime,
 };
 
 const R: usize = 0;
@@ -35,6 +35,7 @@ pub(crate) struct Toy {
     shut_down: bool,
     ram: Vec<u8>,
     dirty: BTreeSet<usize>,
+    executed: BTreeSet<u64>,
     log: Option<VecDeque<InterruptTaken>>,
     taken: Vec<InterruptTaken>,
     output: Vec<(Icount, Output)>,
@@ -146,6 +147,7 @@ impl Toy {
         let r = self.cpu.gpr[R].wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         self.cpu.gpr[R] = r;
         let choice = r >> 33;
+        self.executed.insert(self.cpu.rip);
         if self.sick_at == Some(self.position) {
             self.cpu.gpr[5] ^= 1;
         }
@@ -192,6 +194,7 @@ impl Replayer for Toy {
             shut_down: false,
             ram: vec![0; config.ram_bytes as usize],
             dirty: BTreeSet::new(),
+            executed: BTreeSet::new(),
             log: None,
             taken: Vec::new(),
             output: Vec::new(),
@@ -262,6 +265,7 @@ impl Replayer for Toy {
     }
 
     fn inject(&mut self, input: &Input) {
+        self.executed.insert(self.cpu.rip);
         if *input == Input::Reset {
             self.cpu.halted = false;
         }
@@ -320,6 +324,16 @@ impl Replayer for Toy {
 
     fn take_dirty(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.dirty).into_iter().collect()
+    }
+
+    fn take_footprint(&mut self) -> Footprint {
+        self.executed.insert(self.cpu.rip);
+        let mut pages = BTreeMap::<u64, [u64; 4]>::new();
+        for pc in std::mem::take(&mut self.executed) {
+            let line = pc % 4096 / 16;
+            pages.entry(pc / 4096).or_default()[line as usize / 64] |= 1 << (line % 64);
+        }
+        Footprint { executed: Some(pages.into_iter().collect()), ..Footprint::default() }
     }
 
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {

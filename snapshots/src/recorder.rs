@@ -2,8 +2,11 @@
 
 use crate::Replayer;
 use crate::pages::{RamHash, ZERO_PAGE, encode_state, page_of};
-use crate::recording::{CheckpointBody, CheckpointHead, End, Error, PageChange, Progress, Writer};
+use crate::recording::{
+    CheckpointBody, CheckpointHead, End, Error, IntervalBody, PageChange, Progress, Span, StoredPage, Writer,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vm::machine::RunLimit;
@@ -12,6 +15,16 @@ use vm::{Exit, Icount, Input, InterruptTaken, Machine, Output, VmTime};
 
 /// What has happened is written to the file at least this often, host time, as long as [`Recorder::run`] is called.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
+
+/// Steps between two checkpoints unless it is said otherwise.
+pub const CHECKPOINT_EVERY: u64 = 50_000_000;
+/// Steps that a page stored in a checkpoint is worth: after a checkpoint with many pages the next one comes later.
+const STEPS_PER_PAGE: u64 = 10_000;
+/// A checkpoint is made to stand alone once those since the last such one have named this many pages, or as many as it
+/// names itself if that is more: so the work to find out what storage held anywhere is bounded, and costs little.
+const WHOLE_AFTER: usize = 4096;
+/// Checkpoints that would name more pages than this do not stand alone.
+const MOST_WHOLE: usize = 1 << 20;
 
 /// How a recorded run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,13 +50,14 @@ pub enum EndReason {
 /// How often checkpoints are made, and the like.
 #[derive(Clone, Debug)]
 pub struct RecorderOptions {
-    /// Steps between two checkpoints.
+    /// Steps between two checkpoints. Where a guest changes much memory they come later, up to twice as many steps apart,
+    /// unless less than [`CHECKPOINT_EVERY`] was asked for.
     pub checkpoint_every: u64,
 }
 
 impl Default for RecorderOptions {
     fn default() -> RecorderOptions {
-        RecorderOptions { checkpoint_every: 50_000_000 }
+        RecorderOptions { checkpoint_every: CHECKPOINT_EVERY }
     }
 }
 
@@ -58,8 +72,14 @@ pub struct Recorder<M = Machine> {
     writer: Writer,
     ram: RamHash,
     every: u64,
+    /// Where the last checkpoint's pages are: what storage held there.
+    stored: BTreeMap<u32, StoredPage>,
+    /// Pages named by checkpoints since the last whole one.
+    named: usize,
     /// Position of the last checkpoint.
     checkpointed: Icount,
+    /// Steps from it to the next.
+    distance: u64,
     inputs: Vec<(Icount, VmTime, Input)>,
     interrupts: Vec<InterruptTaken>,
     written: Progress,
@@ -87,7 +107,10 @@ impl<M: Replayer> Recorder<M> {
             writer,
             ram,
             every: options.checkpoint_every.max(1),
+            stored: BTreeMap::new(),
+            named: 0,
             checkpointed: at,
+            distance: options.checkpoint_every.max(1),
             inputs: Vec::new(),
             interrupts: Vec::new(),
             written: Progress::default(),
@@ -95,6 +118,7 @@ impl<M: Replayer> Recorder<M> {
             arrived: true,
         };
         let loaded = recorder.machine.take_dirty();
+        recorder.machine.take_footprint();
         let storage = recorder.machine.storage();
         let used =
             loaded.into_iter().filter(|p| page_of(storage, *p).is_some_and(|b| b != &ZERO_PAGE)).collect();
@@ -168,6 +192,7 @@ impl<M: Replayer> Recorder<M> {
         }
         let dirty = self.machine.take_dirty();
         self.rehash(&dirty);
+        self.write_interval(&dirty)?;
         let state = self.machine.save();
         let encoded = encode_state(&state).map_err(|e| self.unrecordable(e))?;
         let hash = self.ram.with_state(&encoded);
@@ -176,8 +201,8 @@ impl<M: Replayer> Recorder<M> {
 
     /// Where the next checkpoint is due, seen from `here`.
     fn next_checkpoint(&self, here: Icount) -> Icount {
-        let next = self.checkpointed.0.saturating_add(self.every);
-        if next > here.0 { Icount(next) } else { Icount(here.0.saturating_add(self.every)) }
+        let next = self.checkpointed.0.saturating_add(self.distance);
+        if next > here.0 { Icount(next) } else { Icount(here.0.saturating_add(self.distance)) }
     }
 
     /// Whether the machine is now in the state that its position names.
@@ -237,7 +262,18 @@ impl<M: Replayer> Recorder<M> {
     fn checkpoint(&mut self) -> Result<(), Error> {
         self.write_events()?;
         let dirty = self.machine.take_dirty();
+        self.write_interval(&dirty)?;
         self.write_checkpoint(dirty)
+    }
+
+    /// Writes what was touched since the last checkpoint: `dirty` pages were written.
+    fn write_interval(&mut self, dirty: &[usize]) -> Result<(), Error> {
+        let span = Span { from: self.checkpointed, to: self.machine.position() };
+        if span.from == span.to {
+            return Ok(());
+        }
+        let footprint = self.machine.take_footprint();
+        self.writer.interval(span, &IntervalBody::new(dirty, footprint))
     }
 
     /// Writes a checkpoint that differs from the one before in the pages `dirty`.
@@ -248,13 +284,30 @@ impl<M: Replayer> Recorder<M> {
         let mut pages = Vec::with_capacity(dirty.len());
         for ((page, _), stored) in dirty.iter().zip(stored) {
             self.ram.set(*page, stored.map_or(0, |s| s.hash));
-            pages.push(PageChange { page: *page as u32, stored });
+            let page = *page as u32;
+            match stored {
+                Some(stored) => self.stored.insert(page, stored),
+                None => self.stored.remove(&page),
+            };
+            pages.push(PageChange { page, stored });
+        }
+        let cost = (pages.len() as u64).saturating_mul(STEPS_PER_PAGE);
+        let stretch = if self.every < CHECKPOINT_EVERY { 1 } else { 2 };
+        self.distance = cost.clamp(self.every, self.every.saturating_mul(stretch));
+        self.named += pages.len();
+        let first = self.machine.position() == self.checkpointed;
+        let whole = first || (WHOLE_AFTER.max(self.stored.len())..).contains(&self.named);
+        let whole = first || (whole && self.stored.len() <= MOST_WHOLE);
+        if whole {
+            pages =
+                self.stored.iter().map(|(page, s)| PageChange { page: *page, stored: Some(*s) }).collect();
+            self.named = 0;
         }
         let state = self.machine.save();
         let encoded = encode_state(&state).map_err(|e| self.unrecordable(e))?;
         let hash = self.ram.with_state(&encoded);
         let at = self.progress();
-        self.writer.checkpoint(CheckpointHead { at, hash }, &CheckpointBody { state, pages })?;
+        self.writer.checkpoint(CheckpointHead { at, hash, whole }, &CheckpointBody { state, pages })?;
         self.checkpointed = at.position;
         self.written = at;
         self.written_when = Instant::now();

@@ -1,6 +1,7 @@
 //! The recording file.
 
 mod format;
+mod interval;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,9 @@ use vm::machine::Divergence;
 use vm::units::NS_PER_STEP;
 use vm::{Icount, Input, InterruptTaken, MachineConfig, VmTime};
 
-pub(crate) use format::{CheckpointBody, CheckpointHead, End, PageChange, Progress};
+pub(crate) use format::{CheckpointBody, CheckpointHead, End, PageChange, Progress, Span, StoredPage};
+pub use interval::Interval;
+pub(crate) use interval::IntervalBody;
 pub(crate) use reader::PageReader;
 pub(crate) use writer::Writer;
 
@@ -85,6 +88,8 @@ pub struct CheckpointInfo {
     pub time: VmTime,
     /// Hash of the machine there.
     pub hash: u64,
+    /// It stands alone; the others say what changed since the one before.
+    pub whole: bool,
 }
 
 /// An opened recording. Knows where everything is; machine states and pages are read when they are needed.
@@ -95,6 +100,8 @@ pub struct Recording {
     inputs: Vec<(Icount, VmTime, Input)>,
     interrupts: Vec<InterruptTaken>,
     checkpoints: Vec<(CheckpointInfo, Place)>,
+    /// What is known of the steps between checkpoints, in order; some may be missing.
+    intervals: Vec<(Span, Place)>,
     groups: Vec<PageGroup>,
     /// The last thing known for certain.
     last: Progress,
@@ -206,6 +213,18 @@ impl Recording {
         self.checkpoints[index].0
     }
 
+    /// How many intervals there are of which it is known what they touched.
+    pub fn intervals(&self) -> usize {
+        self.intervals.len()
+    }
+
+    /// The interval that the step at `position` is in, if anything is known of it: its number and extent.
+    pub(crate) fn interval_at(&self, position: Icount) -> Option<(usize, Span)> {
+        let index = self.intervals.partition_point(|(span, _)| span.from <= position).checked_sub(1)?;
+        let span = self.intervals[index].0;
+        (position < span.to).then_some((index, span))
+    }
+
     /// Where and in what state the recording ends.
     pub(crate) fn last(&self) -> (Progress, Option<u64>) {
         (self.last, self.end_hash())
@@ -214,6 +233,6 @@ impl Recording {
 
 impl From<CheckpointHead> for CheckpointInfo {
     fn from(head: CheckpointHead) -> CheckpointInfo {
-        CheckpointInfo { position: head.at.position, time: head.at.time, hash: head.hash }
+        CheckpointInfo { position: head.at.position, time: head.at.time, hash: head.hash, whole: head.whole }
     }
 }

@@ -1,8 +1,8 @@
 //! What recording and replaying ask of a machine.
 
 use vm::{
-    CpuState, Exit, Icount, Input, InterruptTaken, LinAddr, Machine, MachineConfig, MachineState, Output,
-    PhysAddr, VmError, VmTime, machine::RunLimit,
+    CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, Machine, MachineConfig, MachineState,
+    Output, PhysAddr, VmError, VmTime, machine::RunLimit,
 };
 
 /// A machine that can be recorded and replayed. [`Machine`] is the one that programs use; each method is the method of
@@ -26,6 +26,7 @@ pub trait Replayer: Sized {
     fn storage(&self) -> &[u8];
     fn write_page(&mut self, page: usize, bytes: &[u8; 4096]);
     fn take_dirty(&mut self) -> Vec<usize>;
+    fn take_footprint(&mut self) -> Footprint;
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr>;
     fn set_breakpoints(&mut self, addrs: &[LinAddr]);
     fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]);
@@ -65,6 +66,7 @@ impl Replayer for Machine {
         restore(&mut self, state: &MachineState);
         write_page(&mut self, page: usize, bytes: &[u8; 4096]);
         take_dirty(&mut self) -> Vec<usize>;
+        take_footprint(&mut self) -> Footprint;
         set_breakpoints(&mut self, addrs: &[LinAddr]);
         set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]);
         }

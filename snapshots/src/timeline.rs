@@ -9,6 +9,7 @@
 //! no checkpoint: where the machine goes does not depend on them.
 
 mod checkpoints;
+mod index;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use crate::pages::{MemPage, Page, PageMap, page_of};
 use crate::recording::{Error, Recording};
 use crate::session::{Reached, Session};
 use checkpoints::{Checkpoint, Checkpoints};
+use index::Index;
 use search::Search;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -86,6 +88,7 @@ enum Seen {
 pub struct Timeline<M = Machine> {
     session: Session<M>,
     checkpoints: Checkpoints,
+    index: Index,
     /// What RAM holds, but for the pages written since this was last set.
     base: PageMap,
     breakpoints: BTreeSet<LinAddr>,
@@ -110,6 +113,7 @@ impl<M: Replayer> Timeline<M> {
         Ok(Timeline {
             session,
             checkpoints,
+            index: Index::default(),
             base,
             breakpoints: BTreeSet::new(),
             watches: BTreeMap::new(),
@@ -259,6 +263,7 @@ impl<M: Replayer> Timeline<M> {
         let mut stride = if self.watches.is_empty() { LAST_STRIDE } else { FIRST_STRIDE };
         let mut plant_at = start.0.saturating_add(stride);
         while self.position() < target {
+            self.leap(target)?;
             let slice = self.slice(target).min(Icount(plant_at));
             match self.session.run_to(slice)? {
                 Reached::Target => {}
@@ -278,6 +283,24 @@ impl<M: Replayer> Timeline<M> {
             }
         }
         Ok(Forward::At(if target == end { Stop::End } else { Stop::Position }))
+    }
+
+    /// From here, armed, past all that cannot have a stop before `target`.
+    fn leap(&mut self, target: Icount) -> Result<(), Error> {
+        let mut to = self.position();
+        while to < target
+            && let Some(barren) = self.barren(to)?
+        {
+            to = barren.to;
+        }
+        // Not from the middle of an interval to its end, which costs more than it saves.
+        let to = to.min(target);
+        if to.0.saturating_sub(self.position().0) > NEAR {
+            self.disarm();
+            self.go(to, &mut || false)?;
+            self.arm();
+        }
+        Ok(())
     }
 
     /// Goes back to the last stop before the present.

@@ -8,6 +8,7 @@ pub mod board;
 pub mod boot;
 pub mod config;
 pub mod cpu;
+pub mod footprint;
 pub mod input;
 pub mod machine;
 pub mod memory;
@@ -15,6 +16,7 @@ pub mod units;
 
 pub use config::{CpuModel, MachineConfig, Vga};
 pub use cpu::state::CpuState;
+pub use footprint::Footprint;
 pub use input::{Input, Output};
 pub use machine::{Exit, InterruptTaken, Machine, MachineState, RunLimit, VmError};
 pub use memory::{PAGE_SIZE, PhysMemory, Region};

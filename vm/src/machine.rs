@@ -10,6 +10,7 @@ use crate::cpu::engine::{Access, Engine, FETCH_FROM_DEVICE, Fill, Hooks, PortIn,
 use crate::cpu::state::CpuState;
 use crate::cpu::tlb::{self, Miss};
 use crate::cpu::{Cpu, Current};
+use crate::footprint::Footprint;
 use crate::input::{Input, Output};
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
 use crate::units::{Icount, LinAddr, NS_PER_STEP, PhysAddr, Vector, VmTime};
@@ -481,6 +482,7 @@ impl Core {
             },
             // Fetching from a device reads all ones, which is an undefined opcode.
             Err(StartError::Engine(e)) if e == FETCH_FROM_DEVICE => {
+                self.cpu.note_executed_here();
                 self.cpu.pos += 1;
                 let step = self.cpu.pos - 1;
                 self.deliver(vector::UD, Cause::Exception(None), step);
@@ -497,6 +499,7 @@ impl Core {
 
     fn page_fault(&mut self, addr: u64, error: u32, fetch: bool) {
         if fetch {
+            self.cpu.note_executed_here();
             // The faulting instruction was not counted: its block never started.
             self.cpu.pos += 1;
         } else {
@@ -587,6 +590,7 @@ impl Hooks for Core {
         if let Err(fault) = self.cpu.check_port(port, size) {
             return PortIn::Raise(fault.vector, fault.error);
         }
+        self.cpu.footprint.port(port);
         let pos = self.cpu.position_here();
         let now = self.time_at(pos);
         let value = self.on_board(pos, now, |board, bus| board.io_read(port, size, bus));
@@ -601,6 +605,7 @@ impl Hooks for Core {
         if let Err(fault) = self.cpu.check_port(port, size) {
             return PortOut::Raise(fault.vector, fault.error);
         }
+        self.cpu.footprint.port(port);
         let pos = self.cpu.position_here();
         let now = self.time_at(pos);
         self.digest(pos, u64::from(port) << 8 | u64::from(size) | 0x80, value.into());
@@ -785,6 +790,8 @@ impl Machine {
     pub fn inject(&mut self, input: &Input) {
         let core = self.core_mut();
         let (pos, now) = (core.cpu.pos, core.now());
+        // A debugger sees the CPU stand here, whatever the input makes of it.
+        core.cpu.note_executed_here();
         core.on_board(pos, now, |board, bus| board.inject(input, bus));
         if *input == Input::Reset {
             core.board.reset();
@@ -893,6 +900,12 @@ impl Machine {
         let pages = core.cpu.mem.take_dirty();
         core.cpu.flush_tlb();
         pages
+    }
+
+    /// What was touched since the last call (or since power-on). Like a clean slate for [`Machine::take_dirty`], it makes
+    /// the machine look up pages and blocks anew.
+    pub fn take_footprint(&mut self) -> Footprint {
+        self.core_mut().cpu.take_footprint()
     }
 
     /// Reads physical memory as the CPU would without side effects: device ranges and holes read as 0xff.

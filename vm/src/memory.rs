@@ -71,6 +71,8 @@ pub struct Memory {
     rom_len: u64,
     dirty: Vec<u64>,
     dirty_list: Vec<u32>,
+    accessed: Vec<u64>,
+    accessed_list: Vec<u32>,
     code: Vec<u64>,
     /// Pages whose present TLB entries may allow fast stores.
     fast_store: Vec<u64>,
@@ -144,6 +146,8 @@ impl Memory {
             rom_len: if bios.is_empty() { 0 } else { rom_len as u64 },
             dirty: vec![0; words],
             dirty_list: Vec::new(),
+            accessed: vec![0; words],
+            accessed_list: Vec::new(),
             code: vec![0; words],
             fast_store: vec![0; words],
             pam: [pam; PAM_BLOCKS],
@@ -252,6 +256,26 @@ impl Memory {
         let mut pages: Vec<usize> = self.dirty_list.drain(..).map(|p| p as usize).collect();
         for &page in &pages {
             self.dirty[page / 64] = 0;
+        }
+        pages.sort_unstable();
+        pages
+    }
+
+    /// Notes that a translation to a page of RAM is handed out.
+    #[inline]
+    pub fn mark_accessed(&mut self, page: usize) {
+        let word = &mut self.accessed[page / 64];
+        if *word >> (page % 64) & 1 == 0 {
+            *word |= 1 << (page % 64);
+            self.accessed_list.push(page as u32);
+        }
+    }
+
+    /// The pages so noted since the last call, ascending. Cached translations must be flushed.
+    pub fn take_accessed(&mut self) -> Vec<u32> {
+        let mut pages = std::mem::take(&mut self.accessed_list);
+        for &page in &pages {
+            self.accessed[page as usize / 64] = 0;
         }
         pages.sort_unstable();
         pages

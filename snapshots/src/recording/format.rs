@@ -11,7 +11,7 @@ use crate::EndReason;
 /// file mangled by a text-mode copy is noticed.
 pub(crate) const FILE_MAGIC: [u8; 8] = *b"\x8eRetro\r\n";
 /// Version of the whole format.
-pub(crate) const FILE_VERSION: u32 = 1;
+pub(crate) const FILE_VERSION: u32 = 2;
 /// Bytes of the header: magic, version, CRC.
 pub(crate) const FILE_HEADER_BYTES: usize = 16;
 /// How every chunk begins.
@@ -40,12 +40,13 @@ pub(crate) enum Kind {
     End = 7,
     Index = 8,
     Footer = 9,
+    Interval = 10,
 }
 
 impl Kind {
     pub(crate) fn from_number(number: u16) -> Option<Kind> {
         use Kind::*;
-        [Config, Pages, Inputs, Interrupts, Checkpoint, Progress, End, Index, Footer]
+        [Config, Pages, Inputs, Interrupts, Checkpoint, Progress, End, Index, Footer, Interval]
             .into_iter()
             .find(|k| *k as u16 == number)
     }
@@ -74,6 +75,7 @@ pub(crate) enum Entry {
     Interrupts(Place),
     Checkpoint { place: Place, head: CheckpointHead },
     End(Place),
+    Interval { place: Place, span: Span },
 }
 
 /// What is known of a checkpoint without its contents.
@@ -81,13 +83,22 @@ pub(crate) enum Entry {
 pub(crate) struct CheckpointHead {
     pub(crate) at: Progress,
     pub(crate) hash: u64,
+    /// It names every page that is not zeros, not only those that may have changed.
+    pub(crate) whole: bool,
+}
+
+/// The steps from `from` to before `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Span {
+    pub(crate) from: Icount,
+    pub(crate) to: Icount,
 }
 
 /// What a checkpoint holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct CheckpointBody {
     pub(crate) state: MachineState,
-    /// Pages that may differ from the checkpoint before (from zeros in the first), ascending.
+    /// Pages that may differ from the checkpoint before (from zeros in a whole one), ascending.
     pub(crate) pages: Vec<PageChange>,
 }
 
@@ -167,6 +178,21 @@ impl ChunkHeader {
             payload_crc: long(12),
         })
     }
+}
+
+/// A chunk's payload of a head, which can be read without unpacking anything, and a packed record.
+pub(crate) fn encode_with_head<H: Serialize, B: Serialize>(head: &H, body: &B) -> Result<Vec<u8>, String> {
+    let mut payload = encode(head)?;
+    payload.insert(0, payload.len() as u8);
+    payload.extend(pack(&encode(body)?)?);
+    Ok(payload)
+}
+
+/// Undoes [`encode_with_head`] as far as the head.
+pub(crate) fn split_head<H: DeserializeOwned>(payload: &[u8]) -> Result<(H, &[u8]), String> {
+    let (length, rest) = payload.split_first().ok_or("an empty chunk")?;
+    let (head, body) = rest.split_at_checked(usize::from(*length)).ok_or("a chunk without a head")?;
+    Ok((decode(head)?, body))
 }
 
 /// Encodes a record.

@@ -3,7 +3,9 @@
 use super::format::{
     self, CHUNK_HEADER_BYTES, CHUNK_MAGIC, CHUNK_VERSION, CheckpointBody, CheckpointHead, ChunkHeader, Entry,
     FILE_HEADER_BYTES, FILE_MAGIC, FILE_VERSION, GROUP_PAGES, Kind, MAX_PAYLOAD, OPTIONAL, Place, Progress,
+    Span,
 };
+use super::interval::{Interval, IntervalBody};
 use super::{Error, PageGroup, Recording};
 use crate::pages::{PageBytes, page_hash, page_of};
 use std::collections::HashMap;
@@ -11,7 +13,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use vm::config::{RAM_MAX, RAM_MIN};
-use vm::{MachineConfig, PAGE_SIZE};
+use vm::{Icount, MachineConfig, PAGE_SIZE};
 
 /// Bytes of the footer's payload: the offset of the index.
 const FOOTER_BYTES: u32 = 8;
@@ -128,13 +130,17 @@ impl Source {
             Kind::Inputs => found.entries.push(Entry::Inputs(place)),
             Kind::Interrupts => found.entries.push(Entry::Interrupts(place)),
             Kind::Checkpoint => {
-                let (head, _) = split_checkpoint(&payload).map_err(|e| self.damaged(offset, e))?;
+                let (head, _) = format::split_head(&payload).map_err(|e| self.damaged(offset, e))?;
                 found.entries.push(Entry::Checkpoint { place, head });
             }
             Kind::Progress => {
                 found.progress = Some(format::decode(&payload).map_err(|e| self.damaged(offset, e))?);
             }
             Kind::End => found.entries.push(Entry::End(place)),
+            Kind::Interval => {
+                let (span, _) = format::split_head(&payload).map_err(|e| self.damaged(offset, e))?;
+                found.entries.push(Entry::Interval { place, span });
+            }
             Kind::Index | Kind::Footer => {}
         }
         Ok(place.end())
@@ -235,13 +241,6 @@ fn find_magic(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     bytes.windows(CHUNK_MAGIC.len()).enumerate().filter(|(_, w)| *w == CHUNK_MAGIC).map(|(i, _)| i)
 }
 
-/// A checkpoint's payload: its head, and its packed contents.
-fn split_checkpoint(payload: &[u8]) -> Result<(CheckpointHead, &[u8]), String> {
-    let (length, rest) = payload.split_first().ok_or("an empty checkpoint")?;
-    let (head, body) = rest.split_at_checked(usize::from(*length)).ok_or("a checkpoint without a head")?;
-    Ok((format::decode(head)?, body))
-}
-
 /// Makes a recording of what was found in its file.
 fn build(source: Source, found: Found) -> Result<Recording, Error> {
     let torn_at = found.torn_at.unwrap_or(source.size);
@@ -254,6 +253,7 @@ fn build(source: Source, found: Found) -> Result<Recording, Error> {
         inputs: Vec::new(),
         interrupts: Vec::new(),
         checkpoints: Vec::new(),
+        intervals: Vec::new(),
         groups: Vec::new(),
         last: Progress::default(),
         end: None,
@@ -329,8 +329,20 @@ impl Recording {
                 if self.checkpoints.last().is_some_and(|(last, _)| last.position >= head.at.position) {
                     return Err(self.source.damaged(place.offset, "the checkpoints are out of order"));
                 }
+                if self.checkpoints.is_empty() && !head.whole {
+                    return Err(self
+                        .source
+                        .damaged(place.offset, "the machine's initial state is not whole"));
+                }
                 self.checkpoints.push((head.into(), place));
                 return Ok(Some(head.at));
+            }
+            Entry::Interval { place, span } => {
+                let last = self.intervals.last().map_or(Icount(0), |(last, _)| last.to);
+                if span.from < last || span.to <= span.from {
+                    return Err(self.source.damaged(place.offset, "the intervals are out of order"));
+                }
+                self.intervals.push((span, place));
             }
             Entry::End(place) => {
                 let end = format::decode(&self.source.chunk(Kind::End, place)?);
@@ -345,16 +357,27 @@ impl Recording {
         let (info, place) = self.checkpoints[index];
         let bad = |what: String| self.source.damaged(place.offset, what);
         let payload = self.source.chunk(Kind::Checkpoint, place)?;
-        let (_, packed) = split_checkpoint(&payload).map_err(bad)?;
+        let (_, packed) = format::split_head::<CheckpointHead>(&payload).map_err(bad)?;
         let body = format::unpack(packed, MAX_PAYLOAD).map_err(bad)?;
         let body: CheckpointBody = format::decode(&body).map_err(bad)?;
-        let pages = self.config.ram_bytes / PAGE_SIZE as u64;
+        let pages = self.config.storage_bytes().div_ceil(PAGE_SIZE as u64);
         let stored = self.groups.last().map_or(0, |g| g.first.saturating_add(g.count));
         let sound = body.state.position == info.position
             && body.pages.is_sorted_by(|a, b| a.page < b.page)
             && body.pages.last().is_none_or(|p| u64::from(p.page) < pages)
             && body.pages.iter().all(|p| p.stored.is_none_or(|s| s.id < stored));
         if sound { Ok(body) } else { Err(bad("a checkpoint contradicts itself".to_owned())) }
+    }
+
+    /// What the steps of interval `index` touched.
+    pub(crate) fn read_interval(&self, index: usize) -> Result<Interval, Error> {
+        let (span, place) = self.intervals[index];
+        let bad = |what: String| self.source.damaged(place.offset, what);
+        let payload = self.source.chunk(Kind::Interval, place)?;
+        let (_, packed) = format::split_head::<Span>(&payload).map_err(bad)?;
+        let body = format::unpack(packed, MAX_PAYLOAD).map_err(bad)?;
+        let body: IntervalBody = format::decode(&body).map_err(bad)?;
+        Ok(body.unpacked(span))
     }
 
     /// Reads the whole file and checks every checksum in it.

@@ -116,7 +116,7 @@ fn files_that_are_no_recordings_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x");
     let mut newer = format::file_header();
-    newer[8] = 2;
+    newer[8] = 3;
     let crc = crc32fast::hash(&newer[..12]);
     newer[12..].copy_from_slice(&crc.to_le_bytes());
     let cases: [(&[u8], &str); 5] = [

@@ -2,9 +2,10 @@
 
 use super::Error;
 use super::format::{
-    self, CheckpointBody, CheckpointHead, End, Entry, GROUP_PAGES, Kind, MAX_PAYLOAD, Place, Progress,
+    self, CheckpointBody, CheckpointHead, End, Entry, GROUP_PAGES, Kind, MAX_PAYLOAD, Place, Progress, Span,
     StoredPage,
 };
+use super::interval::IntervalBody;
 use crate::pages::{PageBytes, page_hash, short_hash};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -111,13 +112,17 @@ impl Writer {
 
     /// Writes a checkpoint whose pages have been stored.
     pub(crate) fn checkpoint(&mut self, head: CheckpointHead, body: &CheckpointBody) -> Result<(), Error> {
-        let packed = format::encode(body).and_then(|b| format::pack(&b));
-        let packed = packed.map_err(|e| self.unrecordable(e))?;
-        let mut payload = format::encode(&head).map_err(|e| self.unrecordable(e))?;
-        payload.insert(0, payload.len() as u8);
-        payload.extend(packed);
+        let payload = format::encode_with_head(&head, body).map_err(|e| self.unrecordable(e))?;
         let place = self.append(Kind::Checkpoint, &payload)?;
         self.entries.push(Entry::Checkpoint { place, head });
+        Ok(())
+    }
+
+    /// Writes what the steps of `span` touched.
+    pub(crate) fn interval(&mut self, span: Span, body: &IntervalBody) -> Result<(), Error> {
+        let payload = format::encode_with_head(&span, body).map_err(|e| self.unrecordable(e))?;
+        let place = self.append(Kind::Interval, &payload)?;
+        self.entries.push(Entry::Interval { place, span });
         Ok(())
     }
 

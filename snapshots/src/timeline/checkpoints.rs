@@ -11,6 +11,9 @@ const STATE_BYTES: usize = 64 << 10;
 /// Checkpoints kept in memory at most.
 const MOST: usize = 4096;
 
+/// Maps of what the recording's checkpoints hold that are kept.
+const MOST_MAPS: usize = 512;
+
 /// The machine at a position.
 #[derive(Clone, Debug)]
 pub(super) struct Checkpoint {
@@ -22,8 +25,8 @@ pub(super) struct Checkpoint {
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     recording: Arc<Recording>,
-    /// What RAM held at the recording's first checkpoints, as many as were asked for.
-    maps: Vec<PageMap>,
+    /// What storage held at some of the recording's checkpoints: those last asked for, and those on the way to them.
+    maps: BTreeMap<usize, PageMap>,
     memory: BTreeMap<Icount, Checkpoint>,
     /// Counts the pages of those in memory.
     pub(super) meter: Meter,
@@ -32,7 +35,13 @@ pub(super) struct Checkpoints {
 
 impl Checkpoints {
     pub(super) fn new(recording: Arc<Recording>, budget: usize) -> Checkpoints {
-        Checkpoints { recording, maps: Vec::new(), memory: BTreeMap::new(), meter: Meter::default(), budget }
+        Checkpoints {
+            recording,
+            maps: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            meter: Meter::default(),
+            budget,
+        }
     }
 
     /// Position of the last checkpoint at or before `position`; the recording's first if there is none.
@@ -65,15 +74,22 @@ impl Checkpoints {
         self.recording.checkpoints().nth(index).map(|c| c.position)
     }
 
-    /// What RAM holds at the recording's checkpoint `index`. Each says only what changed since the one before.
+    /// What storage holds at the recording's checkpoint `index`. Most say only what changed since the one before.
     pub(super) fn stored_pages(&mut self, index: usize) -> Result<PageMap, Error> {
-        while self.maps.len() <= index {
-            let mut map = self.maps.last().cloned().unwrap_or_default();
-            let body = self.recording.read_checkpoint(self.maps.len())?;
+        let whole = (0..=index).rev().find(|i| self.recording.checkpoint_info(*i).whole).unwrap_or(0);
+        let known = self.maps.range(whole..=index).next_back();
+        let (mut next, mut map) = known.map_or((whole, PageMap::default()), |(i, map)| (i + 1, map.clone()));
+        while next <= index {
+            let body = self.recording.read_checkpoint(next)?;
             body.changes().for_each(|(number, page)| map.set(number, page));
-            self.maps.push(map);
+            self.maps.insert(next, map.clone());
+            next += 1;
         }
-        Ok(self.maps[index].clone())
+        while self.maps.len() > MOST_MAPS {
+            let farthest = self.maps.keys().copied().max_by_key(|i| i.abs_diff(index));
+            farthest.and_then(|i| self.maps.remove(&i));
+        }
+        Ok(map)
     }
 
     /// Keeps a checkpoint in memory.

@@ -42,6 +42,10 @@ impl<M: Replayer> Timeline<M> {
     ) -> Result<Search, Error> {
         let mut high = high;
         while high > low {
+            if let Some(barren) = self.barren(Icount(high.0 - 1))? {
+                high = barren.from.max(low);
+                continue;
+            }
             let from = self.checkpoints.before(Icount(high.0 - 1)).max(low);
             match self.last_in(from, high, interrupted)? {
                 Search::Nothing => high = from,

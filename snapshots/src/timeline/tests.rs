@@ -253,7 +253,8 @@ fn an_interrupted_search_returns_to_where_it_began() {
     let mut timeline = Timeline::<Toy>::on(recording).unwrap();
     timeline.seek(Icount(20_000), &mut || false).unwrap();
     let hash = timeline.session.hash().unwrap();
-    timeline.add_breakpoint(LinAddr(0xdead));
+    // No instruction begins there, but the index cannot know.
+    timeline.add_breakpoint(LinAddr(CODE + INSTRUCTIONS + 1));
     assert_eq!(timeline.resume(Direction::Reverse, &mut || true).unwrap(), Stop::Interrupted);
     assert_eq!(timeline.position(), Icount(20_000));
     assert_eq!(timeline.session.hash().unwrap(), hash);

@@ -153,6 +153,7 @@ impl Cpu {
     }
 
     fn try_deliver(&mut self, vector: u8, cause: Cause) -> Result<(), Fault> {
+        self.footprint.vector(vector);
         let mut rflags = self.engine.rflags();
         if let Cause::Exception(_) = cause {
             let trap = matches!(vector, vector::DB | vector::BP | vector::OF);

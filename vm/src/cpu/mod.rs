@@ -13,6 +13,7 @@ pub mod state;
 mod syscall;
 pub(crate) mod tlb;
 
+use crate::footprint::{Collector, Footprint};
 use crate::machine::VmError;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Stale};
 use crate::units::{LinAddr, PhysAddr};
@@ -54,6 +55,8 @@ pub struct Cpu {
     pub single: bool,
     /// Error code of a page fault that a TLB miss met.
     pub page_fault: Option<tlb::Miss>,
+    /// What has been touched.
+    pub(crate) footprint: Collector,
     table: BlockTable,
     breakpoints: BTreeSet<u64>,
     seen_invalidations: u64,
@@ -75,6 +78,7 @@ impl Cpu {
             halted: false,
             single: false,
             page_fault: None,
+            footprint: Collector::new(),
             table: BlockTable::new(),
             breakpoints: BTreeSet::new(),
             seen_invalidations: 0,
@@ -113,6 +117,7 @@ impl Cpu {
     #[cold]
     fn find_block(&mut self, addr: u64, size: u32) -> count::Block {
         let end = addr.saturating_add(size.into());
+        self.footprint.executed(addr, size.into());
         let breakpoint = self.breakpoints.range(addr..end).next().is_some();
         let known = self.table.lookup(addr, size);
         let shape = match known {
@@ -129,6 +134,21 @@ impl Cpu {
             self.table.cache(block);
         }
         block
+    }
+
+    /// The instruction at RIP counts as executed, although its block may never be entered.
+    pub fn note_executed_here(&mut self) {
+        self.footprint.executed(self.env.linear_pc(), 1);
+    }
+
+    /// What has been touched since the last call. Blocks and pages are noted when they are first looked up, so what is
+    /// remembered of them is forgotten.
+    pub fn take_footprint(&mut self) -> Footprint {
+        self.note_executed_here();
+        self.table.forget_front();
+        let accessed = self.mem.take_accessed();
+        self.flush_tlb();
+        self.footprint.take(accessed)
     }
 
     /// Decodes the instructions that start in `[addr, end)`.

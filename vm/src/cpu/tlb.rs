@@ -119,6 +119,7 @@ impl Cpu {
     /// An entry for a page of RAM. `symmetric`: reads and writes both reach this RAM.
     fn ram_entry(&mut self, at: u64, walk: &Walk, access: Access, symmetric: bool) -> Fill {
         let page = at as usize / PAGE_SIZE;
+        self.mem.mark_accessed(page);
         let shared = symmetric && walk.executable;
         if access == Access::Fetch && !self.mem.is_code(page) {
             self.mem.set_code(page, true);
