@@ -282,6 +282,7 @@ impl Board {
                 }
             }
             Input::Key { scancode } => self.keyboard.key(scancode, bus.now),
+            Input::Mouse { dx, dy, dz, buttons } => self.keyboard.mouse([*dx, *dy, *dz], *buttons, bus.now),
             Input::Reset => bus.fx.request = Some(Request::Reset),
             Input::PowerButton => self.pm.power_button(bus.now),
         }

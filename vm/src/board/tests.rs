@@ -65,6 +65,8 @@ impl Chip for Board {
                 inject(self, &Input::Serial { port: rng.byte() & 7, bytes }, now.0);
             }
             2 => {
+                let (dx, dy, buttons) = (rng.byte().into(), -i16::from(rng.byte()), rng.byte());
+                inject(self, &Input::Mouse { dx, dy, dz: 1, buttons }, now.0);
                 inject(self, &Input::PowerButton, now.0);
             }
             3 => {
