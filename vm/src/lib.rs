@@ -13,6 +13,7 @@ pub mod input;
 pub mod machine;
 pub mod memory;
 pub mod units;
+pub mod watch;
 
 pub use config::{CpuModel, MachineConfig, Vga};
 pub use cpu::state::CpuState;
@@ -21,3 +22,4 @@ pub use input::{Input, Output};
 pub use machine::{Exit, InterruptTaken, Machine, MachineState, RunLimit, VmError};
 pub use memory::{PAGE_SIZE, PhysMemory, Region};
 pub use units::{Icount, LinAddr, PhysAddr, Vector, VmTime};
+pub use watch::{WatchKind, WatchRange};
