@@ -58,7 +58,7 @@ Examples:
   retrograde record --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --script session.txt -o s.rgr
 
 A script has one command a line: wait serial|debugcon TEXT, wait time SECONDS, wait insns N, send TEXT (to the first serial
-port, with C escapes), type TEXT and key NAME... (on the keyboard), power, reset, quit. Lines that begin with # are comments;
+port, with C escapes), type TEXT and key NAME... (on the keyboard), mouse DX DY BUTTONS, power, reset, quit. Lines that begin with # are comments;
 a TEXT in double quotes keeps blanks at its ends.
 
 On a terminal, keys go to the guest's first serial port; Ctrl-A x ends the recording, Ctrl-A h helps. Elsewhere Ctrl-C does.
