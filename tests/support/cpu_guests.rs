@@ -140,6 +140,7 @@ pub fn cpu_machine(guest: &Guest, kernel: &[u8]) -> Machine {
         debug_exit_port: Some(0xf4),
         vga: Vga::None,
         no_reboot: true,
+        ..MachineConfig::default()
     };
     let mut machine = Machine::new(&config).expect("a machine");
     machine.load_kernel(kernel, None, "").expect("a kernel");

@@ -25,10 +25,11 @@ mod seek;
 mod transfer;
 
 use crate::board::dma::{Moved, Transfer};
+use crate::media::MediumShape;
 use crate::units::VmTime;
 use command::{Command, DONE, LOCK};
 use drive::Drive;
-pub use format::{DISK_BYTES_MAX, DriveKind, SECTOR_BYTES};
+pub use format::{DriveKind, SECTOR_BYTES};
 use seek::Seek;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -95,10 +96,10 @@ const ST3_TWO_SIDES: u8 = 0x08;
 pub trait Host {
     /// Moves bytes by DMA.
     fn transfer(&mut self, data: Transfer) -> Moved;
-    /// Reads sector `sector` of the disk in `drive`.
-    fn read_sector(&mut self, drive: usize, sector: u16, data: &mut [u8; SECTOR_BYTES]);
+    /// Reads sector `sector` of medium number `medium`.
+    fn read_sector(&mut self, medium: usize, sector: u16, data: &mut [u8; SECTOR_BYTES]);
     /// Writes it.
-    fn write_sector(&mut self, drive: usize, sector: u16, data: &[u8; SECTOR_BYTES]);
+    fn write_sector(&mut self, medium: usize, sector: u16, data: &[u8; SECTOR_BYTES]);
 }
 
 /// The controller with its drives.
@@ -169,8 +170,8 @@ impl Fdc {
         *self = Fdc { drives, ..Fdc::new([None; DRIVES]) };
     }
 
-    /// Puts a disk into a drive (the bytes of its image, and whether it is write protected), or takes out what is in.
-    pub fn change_disk(&mut self, drive: usize, disk: Option<(u64, bool)>, now: VmTime) {
+    /// Puts a disk into a drive, or takes out what is in.
+    pub fn change_disk(&mut self, drive: usize, disk: Option<MediumShape>, now: VmTime) {
         if let Some(Some(drive)) = self.drives.get_mut(drive) {
             drive.change(disk);
             self.look_again(now);

@@ -1,11 +1,32 @@
 //! The wires of the floppy controller: DMA channel 2, and the disks.
 
 use super::dma::{Dma, Moved, Transfer};
-use super::fdc::{Host, SECTOR_BYTES};
-use crate::memory::{PhysMemory, Region};
+use super::fdc::{DriveKind, Fdc, Host, SECTOR_BYTES};
+use crate::config::MachineConfig;
+use crate::media::Slot;
+use crate::memory::PhysMemory;
+use crate::units::VmTime;
 
 /// The DMA channel of the floppy controller.
 const CHANNEL: u8 = 2;
+
+/// The drives of a machine: each is of the kind that the disk needs which is in it at power-on.
+pub(super) fn drives(config: &MachineConfig) -> [Option<DriveKind>; 2] {
+    Slot::FLOPPY.map(|slot| {
+        config.drive(slot)?;
+        let disk = config.medium_in(slot);
+        Some(disk.map_or(DriveKind::ThreeInchHigh, |disk| DriveKind::for_disk(disk.bytes)))
+    })
+}
+
+/// The controller at power-on, with the disks in its drives.
+pub(super) fn controller(config: &MachineConfig) -> Fdc {
+    let mut fdc = Fdc::new(drives(config));
+    for (drive, slot) in Slot::FLOPPY.into_iter().enumerate() {
+        fdc.change_disk(drive, config.medium_in(slot), VmTime(0));
+    }
+    fdc
+}
 
 /// What the floppy controller reaches.
 pub(super) struct Wires<'a> {
@@ -18,12 +39,12 @@ impl Host for Wires<'_> {
         self.dma.transfer(CHANNEL, data, self.mem)
     }
 
-    fn read_sector(&mut self, drive: usize, sector: u16, data: &mut [u8; SECTOR_BYTES]) {
-        self.mem.read_region(Region::Disk(drive), offset(sector), data);
+    fn read_sector(&mut self, medium: usize, sector: u16, data: &mut [u8; SECTOR_BYTES]) {
+        self.mem.read_medium(medium, offset(sector), data);
     }
 
-    fn write_sector(&mut self, drive: usize, sector: u16, data: &[u8; SECTOR_BYTES]) {
-        self.mem.write_region(Region::Disk(drive), offset(sector), data);
+    fn write_sector(&mut self, medium: usize, sector: u16, data: &[u8; SECTOR_BYTES]) {
+        self.mem.write_medium(medium, offset(sector), data);
     }
 }
 

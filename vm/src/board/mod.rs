@@ -56,6 +56,7 @@ use self::sysctl::SysCtl;
 use self::uart::Uart;
 use crate::config::MachineConfig;
 use crate::input::{Input, Output};
+use crate::media::Slot;
 use crate::memory::PhysMemory;
 use crate::units::{PhysAddr, Vector, VmTime};
 use serde::{Deserialize, Serialize};
@@ -129,7 +130,7 @@ impl Board {
             uarts: std::array::from_fn(|_| Uart::new()),
             lpt: Lpt::new(),
             dma: Dma::new(config.bios.is_empty()),
-            fdc: Fdc::new([None; fdc::DRIVES]),
+            fdc: floppies::controller(config),
             pci: Pci::new(config),
             pm: AcpiPm::new(),
             sysctl: SysCtl::new(),
@@ -285,6 +286,13 @@ impl Board {
             Input::Mouse { dx, dy, dz, buttons } => self.keyboard.mouse([*dx, *dy, *dz], *buttons, bus.now),
             Input::Reset => bus.fx.request = Some(Request::Reset),
             Input::PowerButton => self.pm.power_button(bus.now),
+            Input::Media { slot, medium } => {
+                let shape = medium.and_then(|number| bus.mem.medium(number));
+                match Slot::FLOPPY.iter().position(|place| place == slot) {
+                    Some(drive) => self.fdc.change_disk(drive, shape, bus.now),
+                    None => tracing::debug!(%slot, ?medium, "no such drive"),
+                }
+            }
         }
         self.copy_lines();
     }

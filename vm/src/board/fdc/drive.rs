@@ -1,6 +1,7 @@
 //! A floppy drive: where its head is, the disk in it, and when which sector passes the head.
 
 use super::format::{DriveKind, Format};
+use crate::media::MediumShape;
 use crate::units::VmTime;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -8,6 +9,8 @@ use std::collections::BTreeSet;
 /// A disk in a drive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Disk {
+    /// The number of its image.
+    pub(super) medium: usize,
     pub(super) format: Format,
     pub(super) write_protected: bool,
     /// Sectors with a deleted data address mark, which an image has no place for.
@@ -30,12 +33,13 @@ impl Drive {
         Drive { kind, disk: None, cylinder: 0, changed: true }
     }
 
-    /// Puts a disk with an image of `bytes` bytes in, or takes out what is in.
-    pub(super) fn change(&mut self, disk: Option<(u64, bool)>) {
+    /// Puts a disk in, or takes out what is in.
+    pub(super) fn change(&mut self, disk: Option<MediumShape>) {
         self.changed = true;
-        self.disk = disk.map(|(bytes, write_protected)| Disk {
-            format: Format::of(bytes),
-            write_protected,
+        self.disk = disk.map(|shape| Disk {
+            medium: shape.number,
+            format: Format::of(shape.bytes),
+            write_protected: shape.read_only,
             deleted: BTreeSet::new(),
         });
     }

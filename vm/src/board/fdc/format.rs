@@ -99,9 +99,6 @@ const FORMATS: [Format; 13] = [
     FORMAT_2880K,
 ];
 
-/// The largest image that is a floppy disk.
-pub const DISK_BYTES_MAX: u64 = 2880 << 10;
-
 impl Format {
     /// The format of an image of so many bytes. One that is no format's own size (a boot sector alone, an image without its end)
     /// is the beginning of a 1.44 MB or 2.88 MB disk.
@@ -143,7 +140,6 @@ mod tests {
         assert_eq!(Format::of(512), FORMAT_1440K);
         assert_eq!(Format::of(1_296_384), FORMAT_1440K);
         assert_eq!(Format::of(1_500_000), FORMAT_2880K);
-        assert_eq!(FORMAT_2880K.bytes(), DISK_BYTES_MAX);
         assert_eq!(DriveKind::for_disk(1200 << 10), FiveInchHigh);
     }
 

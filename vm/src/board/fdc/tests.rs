@@ -18,15 +18,15 @@ impl Host for Wires {
         self.dma.transfer(2, data, &mut self.mem)
     }
 
-    fn read_sector(&mut self, drive: usize, sector: u16, data: &mut [u8; SECTOR_BYTES]) {
+    fn read_sector(&mut self, medium: usize, sector: u16, data: &mut [u8; SECTOR_BYTES]) {
         let at = usize::from(sector) * SECTOR_BYTES;
-        let image = &self.disks[drive];
+        let image = &self.disks[medium];
         data.copy_from_slice(image.get(at..at + SECTOR_BYTES).unwrap_or(&[0; SECTOR_BYTES]));
     }
 
-    fn write_sector(&mut self, drive: usize, sector: u16, data: &[u8; SECTOR_BYTES]) {
+    fn write_sector(&mut self, medium: usize, sector: u16, data: &[u8; SECTOR_BYTES]) {
         let at = usize::from(sector) * SECTOR_BYTES;
-        if let Some(place) = self.disks[drive].get_mut(at..at + SECTOR_BYTES) {
+        if let Some(place) = self.disks[medium].get_mut(at..at + SECTOR_BYTES) {
             place.copy_from_slice(data);
         }
     }
@@ -42,6 +42,10 @@ struct Pc {
 /// Every sector of a disk has its own contents.
 fn image(kib: usize) -> Vec<u8> {
     (0..kib * 2).flat_map(|sector| [sector as u8, (sector >> 8) as u8].repeat(SECTOR_BYTES / 2)).collect()
+}
+
+fn disk(number: usize, bytes: u64, read_only: bool) -> Option<MediumShape> {
+    Some(MediumShape { number, bytes, read_only })
 }
 
 impl Pc {
@@ -61,7 +65,7 @@ impl Pc {
             },
             now: VmTime(0),
         };
-        pc.fdc.change_disk(0, Some(((kib << 10) as u64, false)), pc.now);
+        pc.fdc.change_disk(0, disk(0, (kib << 10) as u64, false), pc.now);
         pc.out(2, 0x1c);
         pc.out(7, 0);
         pc.until_interrupt();
@@ -282,7 +286,7 @@ fn sectors_are_written_unless_the_disk_is_protected() {
     assert_eq!(pc.execute(&[0xc5, 0, 0, 0, 4, 2, 18, 27, 0xff]), [0, 0, 0, 0, 0, 6, 2]);
     assert_eq!(pc.sector(3), [0xa5; 512]);
     assert_eq!((&pc.sector(4)[..412], &pc.sector(4)[412..]), (&[0xa5; 412][..], &[0; 100][..]));
-    pc.fdc.change_disk(0, Some((1440 << 10, true)), pc.now);
+    pc.fdc.change_disk(0, disk(0, 1440 << 10, true), pc.now);
     assert_eq!(pc.command(&[0x04, 0]), [0x78]);
     pc.dma_out(512);
     assert_eq!(pc.execute(&[0xc5, 0, 0, 0, 9, 2, 18, 27, 0xff])[..3], [0x40, 0x02, 0]);
@@ -340,7 +344,7 @@ fn a_command_waits_for_disk_and_motor() {
     pc.command(&[0x46, 0, 0, 0, 1, 2, 18, 27, 0xff]);
     assert_eq!((pc.fdc.next_event(), pc.inp(4)), (None, 0x10));
     pc.out(2, 0x0c);
-    pc.fdc.change_disk(0, Some((1440 << 10, false)), pc.now);
+    pc.fdc.change_disk(0, disk(0, 1440 << 10, false), pc.now);
     assert_eq!(pc.fdc.next_event(), None);
     pc.out(2, 0x1c);
     pc.until_interrupt();
@@ -573,8 +577,9 @@ impl Chip for Pc {
             0 => self.dma_in(1 + rng.below(20_000) as usize),
             1 => self.dma_out(1 + rng.below(20_000) as usize),
             2 => {
-                let disk = (rng.below(2) == 0).then(|| (rng.below(3_000_000), rng.below(2) == 0));
-                self.fdc.change_disk(rng.below(2) as usize, disk, self.now);
+                let drive = rng.below(2) as usize;
+                let disk = disk(drive, rng.below(3_000_000), rng.below(2) == 0).filter(|_| rng.below(2) == 0);
+                self.fdc.change_disk(drive, disk, self.now);
             }
             3 => self.out(rng.below(8) as u16, rng.byte()),
             4..=7 => {

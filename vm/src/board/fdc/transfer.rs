@@ -309,7 +309,7 @@ impl Fdc {
                 let Some(terminal) = self.take_from_host(&mut job, &mut bytes, host) else {
                     return self.end(&job, ST1_OVERRUN, 0);
                 };
-                host.write_sector(unit, index, &bytes);
+                host.write_sector(self.medium(unit), index, &bytes);
                 self.mark(unit, index, deleted);
                 self.next(job, terminal, now);
             }
@@ -318,14 +318,14 @@ impl Fdc {
                 let Some(terminal) = self.take_from_host(&mut job, &mut wanted, host) else {
                     return self.end(&job, ST1_OVERRUN, 0);
                 };
-                host.read_sector(unit, index, &mut bytes);
+                host.read_sector(self.medium(unit), index, &mut bytes);
                 let (satisfied, st2) = job.scan(scan, &bytes, &wanted);
                 job.st2 = job.st2 & !ST2_SCAN_NOT_SATISFIED | st2;
                 self.next(job, satisfied || terminal || other_mark, now);
             }
             Data::Verify => self.next(job, other_mark, now),
             _ => {
-                host.read_sector(unit, index, &mut bytes);
+                host.read_sector(self.medium(unit), index, &mut bytes);
                 if job.kind == Data::ReadTrack && (job.c, job.h, job.n) != (cylinder, job.head, SECTOR_CODE) {
                     job.st1 |= ST1_NO_DATA;
                 }
@@ -364,7 +364,7 @@ impl Fdc {
         match format {
             Some(format) => {
                 let index = format.index(cylinder, job.head, job.r);
-                host.write_sector(unit, index, &[job.count; SECTOR_BYTES]);
+                host.write_sector(self.medium(unit), index, &[job.count; SECTOR_BYTES]);
                 self.mark(unit, index, false);
             }
             None => tracing::debug!(?id, sectors = job.last, "formatting what no image has a place for"),
@@ -458,6 +458,11 @@ impl Fdc {
             }
         }
         true
+    }
+
+    /// The number of the disk in a drive, which has one.
+    fn medium(&self, unit: usize) -> usize {
+        self.drive(unit).and_then(|drive| drive.disk.as_ref()).map_or(usize::MAX, |disk| disk.medium)
     }
 
     fn is_deleted(&self, unit: usize, index: u16) -> bool {
