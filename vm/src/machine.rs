@@ -893,6 +893,9 @@ impl Hooks for Core {
     fn exception(&mut self, vector: u8) {
         let env = self.cpu.env;
         let software = env.r32(off::EXCEPTION_IS_INT) != 0;
+        if software {
+            self.cpu.int_len = self.cpu.len_behind();
+        }
         // A single-step trap is raised behind its instruction, wherever that went; its block has one instruction.
         if vector == vector::DB && !software {
             self.cpu.current.insns = 0;

@@ -137,6 +137,10 @@ impl Cpu {
                 return Ok(());
             };
             self.env.update_hflags();
+            if matches!(cause, Cause::Software | Cause::Trap | Cause::Icebp) {
+                // A fault on the way is one of the INT itself (SDM 3A, 6.12.1).
+                self.env.set_rip(self.env.rip().wrapping_sub(self.int_len));
+            }
             if vector == vector::DF && matches!(cause, Cause::Exception(_)) {
                 return Err(TripleFault);
             }
