@@ -47,7 +47,6 @@ const TIMED: &[&str] = &["gate_ext", "shadow_sti", "shadow_mov_ss", "fpu_irq13"]
 
 /// Where QEMU 7.2 is wrong against the manuals; the guest's source says what it should do.
 const QEMU_IS_WRONG: &[(&str, &str)] = &[
-    ("dr_detect", "there is no general detect"),
     ("fpu_error", "only FWAIT raises what is pending"),
     ("fpu_missing", "EMMS does not look at CR0.TS"),
     ("sse_error", "there is no #XM"),
@@ -55,7 +54,6 @@ const QEMU_IS_WRONG: &[(&str, &str)] = &[
 
 /// Where our machine is wrong against the manuals. Each must still fail: what works is taken off the list.
 const KNOWN: &[(&str, &str)] = &[
-    ("dr_detect", "there is no general detect"),
     ("fpu_error", "only FWAIT raises what is pending"),
     ("gate_privilege", FAULT_OF_INT),
     ("sse_error", "SSE instructions do not note exceptions"),

@@ -651,6 +651,13 @@ impl Core {
             self.skipped_ns += next.time.0 - self.now().0;
             self.advance();
         }
+        // The x87 instruction at RIP, which is not looked at before the interrupt, asks for it.
+        if !self.cpu.halted
+            && self.cpu.waiting_x87() == Waiting::Ferr
+            && self.cpu.instruction().is_some_and(|insn| crate::cpu::fpu::waits(&insn))
+        {
+            self.board.ferr();
+        }
         let diverged =
             |expected: String, actual: String| Err(Divergence { position: Icount(pos), expected, actual });
         let expected = format!("interrupt {:#04x} at {} ({})", next.vector.0, next.position, next.time);

@@ -129,10 +129,14 @@ impl Cpu {
                 let env = &self.env;
                 env.w32(off::OLD_EXCEPTION, u32::MAX);
                 env.clear_shadow();
-                if cause == Cause::Nmi {
-                    env.set_nmi_blocked(true);
+                if vector == vector::DB && matches!(cause, Cause::Exception(_) | Cause::Icebp) {
+                    // The handler may access the debug registers.
+                    self.set_dr7(self.debug.dr7() & !super::debug::DR7_GD);
                 }
-                env.update_hflags();
+                if cause == Cause::Nmi {
+                    self.env.set_nmi_blocked(true);
+                }
+                self.env.update_hflags();
                 self.update_careful();
                 return Ok(());
             };
