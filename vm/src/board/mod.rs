@@ -10,6 +10,7 @@
 //! | 8 | real-time clock |
 //! | 9 | ACPI (SCI) |
 //! | 12 | mouse |
+//! | 14, 15 | IDE channels |
 //!
 //! The ports are in `ports`. Lines are levels: after each access and each event they are copied to the interrupt
 //! controller as they are. Chips are brought to the time of an access before it happens, in order of their events, so that
@@ -21,6 +22,7 @@ pub mod debug;
 pub mod dma;
 pub mod fw_cfg;
 pub mod i8042;
+pub mod ide;
 pub mod lpt;
 pub mod pci;
 pub mod pic;
@@ -40,6 +42,7 @@ use self::debug::DebugPorts;
 use self::dma::Dma;
 use self::fw_cfg::FwCfg;
 use self::i8042::I8042;
+use self::ide::Ide;
 use self::lpt::Lpt;
 use self::pci::Pci;
 use self::pic::Pic;
@@ -88,7 +91,7 @@ pub struct Bus<'a> {
 }
 
 /// IRQs to which nothing but PCI devices is wired.
-const PCI_ONLY_IRQS: [u8; 5] = [5, 6, 10, 11, 14];
+const PCI_ONLY_IRQS: [u8; 4] = [5, 6, 10, 11];
 
 /// All chips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,6 +106,7 @@ pub struct Board {
     uarts: [Uart; 4],
     lpt: Lpt,
     dma: Dma,
+    ide: Ide,
     pci: Pci,
     pm: AcpiPm,
     sysctl: SysCtl,
@@ -123,6 +127,7 @@ impl Board {
             uarts: std::array::from_fn(|_| Uart::new()),
             lpt: Lpt::new(),
             dma: Dma::new(config.bios.is_empty()),
+            ide: Ide::new(config),
             pci: Pci::new(config),
             pm: AcpiPm::new(),
             sysctl: SysCtl::new(),
@@ -168,16 +173,16 @@ impl Board {
     /// result does not depend on how often this is called.
     pub fn advance(&mut self, bus: &mut Bus) {
         while let Some(event) = self.next_event().filter(|event| *event <= bus.now) {
-            self.advance_chips(event);
+            self.advance_chips(event, bus);
         }
         if self.now < bus.now {
-            self.advance_chips(bus.now);
+            self.advance_chips(bus.now, bus);
         }
     }
 
     /// To `time`, which no event precedes. A chip that would name an event again that it has been brought to cannot hold
     /// the loop up: [`Board::next_event`] is always later than `now`.
-    fn advance_chips(&mut self, time: VmTime) {
+    fn advance_chips(&mut self, time: VmTime, bus: &mut Bus) {
         self.now = time;
         self.pit.advance(time);
         self.rtc.advance(time);
@@ -186,6 +191,8 @@ impl Board {
             uart.advance(time);
         }
         self.lpt.advance(time);
+        let may_master = self.pci.ide().is_master();
+        self.ide.advance(time, may_master, bus.mem);
         self.pm.advance(time);
         self.copy_lines();
     }
@@ -197,15 +204,23 @@ impl Board {
             self.rtc.next_event(),
             self.keyboard.next_event(),
             self.lpt.next_event(),
+            self.ide.next_event(),
             self.pm.next_event(),
         ];
         let uarts = self.uarts.iter().map(Uart::next_event);
         chips.into_iter().chain(uarts).flatten().filter(|event| *event > self.now).min()
     }
 
+    /// When memory may next change by itself: a CPU must not pass this time without [`Board::advance`], for it could see that.
+    /// Everything else can be caught up with at the next access.
+    pub fn next_memory_event(&self) -> Option<VmTime> {
+        self.ide.memory_event().filter(|event| *event > self.now)
+    }
+
     /// Brings the lines of the chips to the interrupt controller.
     fn copy_lines(&mut self) {
         let [com1, com2, com3, com4] = self.uarts.each_ref().map(Uart::irq);
+        let [disks, more_disks] = self.ide.irqs();
         let lines = [
             (0, self.pit.out(0)),
             (1, self.keyboard.irq1()),
@@ -215,6 +230,8 @@ impl Board {
             (8, self.rtc.irq()),
             (9, self.pm.sci()),
             (12, self.keyboard.irq12()),
+            (ide::IRQS[0], disks),
+            (ide::IRQS[1], more_disks),
         ];
         let pci = self.pci.irqs();
         for (irq, high) in lines {
@@ -268,7 +285,10 @@ impl Board {
             Input::Key { scancode } => self.keyboard.key(scancode, bus.now),
             Input::Reset => bus.fx.request = Some(Request::Reset),
             Input::PowerButton => self.pm.power_button(bus.now),
-            Input::Media { slot, medium } => tracing::debug!(%slot, ?medium, "no such drive"),
+            Input::Media { slot, medium } => {
+                let medium = medium.and_then(|number| bus.mem.medium(number));
+                self.ide.change_medium(*slot, medium);
+            }
         }
         self.copy_lines();
     }
@@ -286,6 +306,7 @@ impl Board {
         }
         self.lpt = Lpt::new();
         self.dma.reset();
+        self.ide.reset();
         self.pci.reset();
         self.pm.reset(now);
         self.sysctl = SysCtl::new();

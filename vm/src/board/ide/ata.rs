@@ -268,7 +268,9 @@ impl Device {
     }
 
     fn seek(&mut self, now: VmTime) {
-        let found = self.disk_ref().is_some_and(|disk| disk.sector_28(&self.tf).is_some_and(|lba| lba < disk.sectors()));
+        let found = self
+            .disk_ref()
+            .is_some_and(|disk| disk.sector_28(&self.tf).is_some_and(|lba| lba < disk.sectors()));
         self.finish(if found { 0 } else { ERROR_ID_NOT_FOUND }, now);
     }
 

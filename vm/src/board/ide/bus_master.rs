@@ -61,9 +61,10 @@ impl BusMaster {
                 let cleared = value & (STATUS_ERROR | STATUS_INTERRUPT);
                 self.status = kept & !cleared | value & STATUS_CAPABLE;
             }
-            // Tables are aligned to four bytes.
-            TABLE => self.table[0] = value & !3,
-            TABLE.. => self.table[usize::from(register - TABLE) & 3] = value,
+            TABLE.. => {
+                self.table[usize::from(register - TABLE) & 3] = value;
+                self.table[0] &= !3; // aligned to four bytes
+            }
             _ => {}
         }
     }
@@ -98,7 +99,8 @@ impl BusMaster {
             let mut entry = [0; 8];
             let at = table.wrapping_add(index * ENTRY_BYTES);
             mem.read(PhysAddr(at.into()), &mut entry);
-            let [addr, flags] = [0, 4].map(|i| u32::from_le_bytes([entry[i], entry[i + 1], entry[i + 2], entry[i + 3]]));
+            let [addr, flags] =
+                [0, 4].map(|i| u32::from_le_bytes([entry[i], entry[i + 1], entry[i + 2], entry[i + 3]]));
             let len = match flags & 0xfffe {
                 0 => 0x1_0000,
                 len => u64::from(len),

@@ -62,7 +62,9 @@ impl Channel {
         }
         let selected = self.selected;
         let high = self.control & CONTROL_HIGH_ORDER != 0;
-        let value = |device: &Device| if register == ERROR { device.error() } else { device.register(register, high) };
+        let value = |device: &Device| {
+            if register == ERROR { device.error() } else { device.register(register, high) }
+        };
         match (&self.devices[selected], &self.devices[0]) {
             (Some(device), _) => value(device),
             (None, Some(first)) => value(first),

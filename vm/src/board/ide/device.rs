@@ -69,7 +69,10 @@ pub(super) enum Phase {
     Idle,
     /// Held in reset.
     Held,
-    Busy { until: VmTime, then: Then },
+    Busy {
+        until: VmTime,
+        then: Then,
+    },
     /// The host reads the buffer.
     In,
     /// The host fills the buffer.
@@ -489,7 +492,9 @@ impl Device {
                 mem.write(addr, part);
             }
             (_, Job::Buffer) => {
-                if let Some(bytes) = self.buffer.get(offset as usize..).and_then(|rest| rest.get(..part.len())) {
+                if let Some(bytes) =
+                    self.buffer.get(offset as usize..).and_then(|rest| rest.get(..part.len()))
+                {
                     mem.write(addr, bytes);
                 }
             }

@@ -24,7 +24,10 @@ impl Words {
     fn text(&mut self, at: usize, words: usize, text: &str) {
         let mut bytes = text.bytes().chain(std::iter::repeat(b' '));
         for word in &mut self.0[at..at + words] {
-            *word = [bytes.next(), bytes.next()].into_iter().flatten().fold(0, |word, b| word << 8 | u16::from(b));
+            *word = [bytes.next(), bytes.next()]
+                .into_iter()
+                .flatten()
+                .fold(0, |word, b| word << 8 | u16::from(b));
         }
     }
 

@@ -41,7 +41,10 @@ pub(super) enum Reply {
     /// The host gets these bytes.
     Data(Vec<u8>),
     /// The host gets blocks.
-    Blocks { lba: u64, count: u64 },
+    Blocks {
+        lba: u64,
+        count: u64,
+    },
     /// The host gives so many bytes.
     Parameters(u16),
 }
@@ -81,7 +84,15 @@ fn data(mut bytes: Vec<u8>, room: usize) -> Result<Reply, Sense> {
 
 impl Cd {
     pub(super) fn new(medium: Option<MediumShape>) -> Cd {
-        Cd { medium, tray_open: false, locked: false, changed: false, event: 0, sense: Sense::default(), packet: None }
+        Cd {
+            medium,
+            tray_open: false,
+            locked: false,
+            changed: false,
+            event: 0,
+            sense: Sense::default(),
+            packet: None,
+        }
     }
 
     /// The drive after the reset line: the tray stays as it is.
@@ -211,8 +222,11 @@ impl Cd {
         capabilities[4..8].copy_from_slice(&[0x70, 0x00, 0x29 | u8::from(self.locked) << 1, 0]);
         capabilities[8..16].copy_from_slice(&[0x02, 0xc2, 0, 2, 0x02, 0x00, 0x02, 0xc2]);
         let pages: [&[u8]; 3] = [&recovery, &audio, &capabilities];
-        let chosen: Vec<u8> =
-            pages.iter().filter(|page| wanted == 0x3f || page[0] == wanted).flat_map(|page| page.to_vec()).collect();
+        let chosen: Vec<u8> = pages
+            .iter()
+            .filter(|page| wanted == 0x3f || page[0] == wanted)
+            .flat_map(|page| page.to_vec())
+            .collect();
         if chosen.is_empty() {
             return Err(BAD_FIELD);
         }
@@ -324,7 +338,9 @@ impl Cd {
             1 => bytes.extend(entry(1, 0)),
             2 => {
                 let [_, m, s, f] = Cd::address(end, true);
-                for (point, [m, s, f]) in [(0xa0, [1, 0, 0]), (0xa1, [1, 0, 0]), (0xa2, [m, s, f]), (1, [0, 2, 0])] {
+                for (point, [m, s, f]) in
+                    [(0xa0, [1, 0, 0]), (0xa1, [1, 0, 0]), (0xa2, [m, s, f]), (1, [0, 2, 0])]
+                {
                     bytes.extend([1, DATA_TRACK, 0, point, 0, 0, 0, 0, m, s, f]);
                 }
             }

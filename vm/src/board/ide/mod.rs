@@ -113,7 +113,9 @@ impl Ide {
             Place::Data(channel) => self.channels[channel].write_data(size, value, now),
             Place::Register(channel, register) => self.channels[channel].write(register, value as u8, now),
             Place::Control(channel) => self.channels[channel].write_control(value as u8, now),
-            Place::Master(channel, register) => self.channels[channel].write_master(register, value as u8, now),
+            Place::Master(channel, register) => {
+                self.channels[channel].write_master(register, value as u8, now)
+            }
         }
     }
 
