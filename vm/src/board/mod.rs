@@ -6,6 +6,7 @@
 //! | 1 | keyboard |
 //! | 3 | COM2, COM4 |
 //! | 4 | COM1, COM3 |
+//! | 6 | floppy controller |
 //! | 7 | parallel port |
 //! | 8 | real-time clock |
 //! | 9 | ACPI (SCI) |
@@ -20,6 +21,8 @@ pub mod clock;
 mod cmos;
 pub mod debug;
 pub mod dma;
+pub mod fdc;
+mod floppies;
 pub mod fw_cfg;
 pub mod i8042;
 pub mod ide;
@@ -40,6 +43,8 @@ pub mod uart;
 
 use self::debug::DebugPorts;
 use self::dma::Dma;
+use self::fdc::Fdc;
+use self::floppies::Wires;
 use self::fw_cfg::FwCfg;
 use self::i8042::I8042;
 use self::ide::Ide;
@@ -54,6 +59,7 @@ use self::sysctl::SysCtl;
 use self::uart::Uart;
 use crate::config::MachineConfig;
 use crate::input::{Input, Output};
+use crate::media::Slot;
 use crate::memory::PhysMemory;
 use crate::units::{PhysAddr, Vector, VmTime};
 use serde::{Deserialize, Serialize};
@@ -91,7 +97,7 @@ pub struct Bus<'a> {
 }
 
 /// IRQs to which nothing but PCI devices is wired.
-const PCI_ONLY_IRQS: [u8; 4] = [5, 6, 10, 11];
+const PCI_ONLY_IRQS: [u8; 3] = [5, 10, 11];
 
 /// All chips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,6 +112,7 @@ pub struct Board {
     uarts: [Uart; 4],
     lpt: Lpt,
     dma: Dma,
+    fdc: Fdc,
     ide: Ide,
     pci: Pci,
     pm: AcpiPm,
@@ -127,6 +134,7 @@ impl Board {
             uarts: std::array::from_fn(|_| Uart::new()),
             lpt: Lpt::new(),
             dma: Dma::new(config.bios.is_empty()),
+            fdc: floppies::controller(config),
             ide: Ide::new(config),
             pci: Pci::new(config),
             pm: AcpiPm::new(),
@@ -191,6 +199,7 @@ impl Board {
             uart.advance(time);
         }
         self.lpt.advance(time);
+        self.fdc.advance(time, &mut Wires { dma: &mut self.dma, mem: bus.mem });
         let may_master = self.pci.ide().is_master();
         self.ide.advance(time, may_master, bus.mem);
         self.pm.advance(time);
@@ -204,6 +213,7 @@ impl Board {
             self.rtc.next_event(),
             self.keyboard.next_event(),
             self.lpt.next_event(),
+            self.fdc.next_event(),
             self.ide.next_event(),
             self.pm.next_event(),
         ];
@@ -214,7 +224,11 @@ impl Board {
     /// When memory may next change by itself: a CPU must not pass this time without [`Board::advance`], for it could see that.
     /// Everything else can be caught up with at the next access.
     pub fn next_memory_event(&self) -> Option<VmTime> {
-        self.ide.memory_event().filter(|event| *event > self.now)
+        [self.fdc.memory_event(), self.ide.memory_event()]
+            .into_iter()
+            .flatten()
+            .filter(|event| *event > self.now)
+            .min()
     }
 
     /// Brings the lines of the chips to the interrupt controller.
@@ -226,6 +240,7 @@ impl Board {
             (1, self.keyboard.irq1()),
             (3, com2 || com4),
             (4, com1 || com3),
+            (6, self.fdc.irq()),
             (7, self.lpt.irq()),
             (8, self.rtc.irq()),
             (9, self.pm.sci()),
@@ -283,11 +298,15 @@ impl Board {
                 }
             }
             Input::Key { scancode } => self.keyboard.key(scancode, bus.now),
+            Input::Mouse { dx, dy, dz, buttons } => self.keyboard.mouse([*dx, *dy, *dz], *buttons, bus.now),
             Input::Reset => bus.fx.request = Some(Request::Reset),
             Input::PowerButton => self.pm.power_button(bus.now),
             Input::Media { slot, medium } => {
-                let medium = medium.and_then(|number| bus.mem.medium(number));
-                self.ide.change_medium(*slot, medium);
+                let shape = medium.and_then(|number| bus.mem.medium(number));
+                match Slot::FLOPPY.iter().position(|place| place == slot) {
+                    Some(drive) => self.fdc.change_disk(drive, shape, bus.now),
+                    None => self.ide.change_medium(*slot, shape),
+                }
             }
         }
         self.copy_lines();
@@ -306,6 +325,7 @@ impl Board {
         }
         self.lpt = Lpt::new();
         self.dma.reset();
+        self.fdc.reset();
         self.ide.reset();
         self.pci.reset();
         self.pm.reset(now);

@@ -373,7 +373,7 @@ fn a_cd_is_read_by_the_bus_master() {
 #[test]
 fn a_change_of_medium_is_told_once() {
     let mut pc = Pc::new();
-    let mut ready = |pc: &mut Pc| pc.packet(&[0], 0, false).1 & 1 == 0;
+    let ready = |pc: &mut Pc| pc.packet(&[0], 0, false).1 & 1 == 0;
     assert!(ready(&mut pc));
     pc.ide.change_medium(Slot::Hdc, None);
     assert!(!ready(&mut pc));
