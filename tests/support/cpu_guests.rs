@@ -47,42 +47,18 @@ const TIMED: &[&str] = &["gate_ext", "shadow_sti", "shadow_mov_ss", "fpu_irq13"]
 
 /// Where QEMU 7.2 is wrong against the manuals; the guest's source says what it should do.
 const QEMU_IS_WRONG: &[(&str, &str)] = &[
-    ("rf", "the image of a fault does not have RF set"),
-    ("alignment", "there is no #AC"),
-    ("control_registers", "CR0 takes any bits"),
-    ("dr_detect", "there is no general detect"),
     ("fpu_error", "only FWAIT raises what is pending"),
-    ("fpu_irq13", "it aborts"),
     ("fpu_missing", "EMMS does not look at CR0.TS"),
-    ("gate_ext", "error codes do not have EXT set"),
-    ("icebp", "it stops at 0xf1 for its debugger"),
-    ("pvi", "it takes CR4.PVI and does not have it"),
     ("sse_error", "there is no #XM"),
-    ("gate_limit", "code segments have no limit"),
 ];
 
 /// Where our machine is wrong against the manuals. Each must still fail: what works is taken off the list.
 const KNOWN: &[(&str, &str)] = &[
-    ("alignment", "there is no #AC"),
-    ("control_registers", "CR0 takes any bits"),
-    ("double_fault", FAULT_OF_INT),
-    ("dr_data", "breakpoints on data do not trap"),
-    ("dr_detect", "there is no general detect"),
     ("fpu_error", "only FWAIT raises what is pending"),
-    ("fpu_irq13", "FPU errors raise no IRQ 13"),
-    ("gate_errors", FAULT_OF_INT),
-    ("gate_ext", FAULT_OF_INT),
-    ("gate_limit", "a gate may lead beyond the limit of its code segment"),
     ("gate_privilege", FAULT_OF_INT),
-    ("gate_task", NO_TASK_GATES),
-    ("icebp", "INT1 leaves its own address"),
-    ("pvi", "CR4.PVI is taken and does nothing"),
-    ("rf", "RF stays set until the end of a translated block"),
     ("sse_error", "SSE instructions do not note exceptions"),
-    ("stack_errors", NO_TASK_GATES),
 ];
 const FAULT_OF_INT: &str = "INT n that faults leaves the address behind it";
-const NO_TASK_GATES: &str = "there are no task gates";
 
 fn about(list: &[(&'static str, &'static str)], name: &str) -> Option<&'static str> {
     list.iter().find(|(listed, _)| *listed == name).map(|(_, what)| *what)

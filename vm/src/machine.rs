@@ -651,6 +651,13 @@ impl Core {
             self.skipped_ns += next.time.0 - self.now().0;
         }
         self.advance();
+        // The x87 instruction at RIP, which is not looked at before the interrupt, asks for it.
+        if !self.cpu.halted
+            && self.cpu.waiting_x87() == Waiting::Ferr
+            && self.cpu.instruction().is_some_and(|insn| crate::cpu::fpu::waits(&insn))
+        {
+            self.board.ferr();
+        }
         let diverged =
             |expected: String, actual: String| Err(Divergence { position: Icount(pos), expected, actual });
         let expected = format!("interrupt {:#04x} at {} ({})", next.vector.0, next.position, next.time);
@@ -895,6 +902,9 @@ impl Hooks for Core {
     fn exception(&mut self, vector: u8) {
         let env = self.cpu.env;
         let software = env.r32(off::EXCEPTION_IS_INT) != 0;
+        if software {
+            self.cpu.int_len = self.cpu.len_behind();
+        }
         // A single-step trap is raised behind its instruction, wherever that went; its block has one instruction.
         if vector == vector::DB && !software {
             self.cpu.current.insns = 0;

@@ -12,6 +12,7 @@
 //! | 9 | ACPI (SCI) |
 //! | 12 | mouse |
 //! | 13 | x87 exceptions (FERR#) |
+//! | 14, 15 | IDE channels |
 //!
 //! The ports are in `ports`. Lines are levels: after each access and each event they are copied to the interrupt
 //! controller as they are. Chips are brought to the time of an access before it happens, in order of their events, so that
@@ -26,6 +27,7 @@ pub mod fdc;
 mod floppies;
 pub mod fw_cfg;
 pub mod i8042;
+pub mod ide;
 pub mod ioapic;
 pub mod lapic;
 mod lapic_timer;
@@ -51,6 +53,7 @@ use self::fdc::Fdc;
 use self::floppies::Wires;
 use self::fw_cfg::FwCfg;
 use self::i8042::I8042;
+use self::ide::Ide;
 use self::ioapic::IoApic;
 use self::lapic::LocalApic;
 use self::lpt::Lpt;
@@ -122,6 +125,7 @@ pub struct Board {
     lpt: Lpt,
     dma: Dma,
     fdc: Fdc,
+    ide: Ide,
     pci: Pci,
     cpu_lines: CpuLines,
     pm: AcpiPm,
@@ -146,6 +150,7 @@ impl Board {
             lpt: Lpt::new(),
             dma: Dma::new(config.bios.is_empty()),
             fdc: floppies::controller(config),
+            ide: Ide::new(config),
             pci: Pci::new(config),
             cpu_lines: CpuLines::default(),
             pm: AcpiPm::new(),
@@ -230,6 +235,8 @@ impl Board {
         }
         self.lpt.advance(time);
         self.fdc.advance(time, &mut Wires { dma: &mut self.dma, mem: bus.mem });
+        let may_master = self.pci.ide().is_master();
+        self.ide.advance(time, may_master, bus.mem);
         self.pm.advance(time);
         self.copy_lines();
     }
@@ -243,6 +250,7 @@ impl Board {
             self.keyboard.next_event(),
             self.lpt.next_event(),
             self.fdc.next_event(),
+            self.ide.next_event(),
             self.pm.next_event(),
         ];
         let uarts = self.uarts.iter().map(Uart::next_event);
@@ -252,12 +260,17 @@ impl Board {
     /// When memory may next change by itself: a CPU must not pass this time without [`Board::advance`], for it could see that.
     /// Everything else can be caught up with at the next access.
     pub fn next_memory_event(&self) -> Option<VmTime> {
-        self.fdc.memory_event().filter(|event| *event > self.now)
+        [self.fdc.memory_event(), self.ide.memory_event()]
+            .into_iter()
+            .flatten()
+            .filter(|event| *event > self.now)
+            .min()
     }
 
     /// Brings the lines of the chips to the interrupt controller.
     fn copy_lines(&mut self) {
         let [com1, com2, com3, com4] = self.uarts.each_ref().map(Uart::irq);
+        let [disks, more_disks] = self.ide.irqs();
         let lines = [
             (0, self.pit.out(0)),
             (1, self.keyboard.irq1()),
@@ -269,6 +282,8 @@ impl Board {
             (9, self.pm.sci()),
             (12, self.keyboard.irq12()),
             (13, self.cpu_lines.irq13()),
+            (ide::IRQS[0], disks),
+            (ide::IRQS[1], more_disks),
         ];
         let isa = lines.into_iter().fold(0, |set, (irq, high)| set | u16::from(high) << irq);
         let irqs = isa | self.pci.irqs();
@@ -420,7 +435,7 @@ impl Board {
                 let shape = medium.and_then(|number| bus.mem.medium(number));
                 match Slot::FLOPPY.iter().position(|place| place == slot) {
                     Some(drive) => self.fdc.change_disk(drive, shape, bus.now),
-                    None => tracing::debug!(%slot, ?medium, "no such drive"),
+                    None => self.ide.change_medium(*slot, shape),
                 }
             }
         }
@@ -443,6 +458,7 @@ impl Board {
         self.lpt = Lpt::new();
         self.dma.reset();
         self.fdc.reset();
+        self.ide.reset();
         self.pci.reset();
         self.cpu_lines = CpuLines::default();
         self.pm.reset(now);

@@ -71,6 +71,8 @@ pub struct Cpu {
     pub careful: bool,
     /// EFLAGS.TF was set when the instruction that is executed here began.
     pub stepping: bool,
+    /// Length of the INT that is delivered: RIP is behind it, and goes back to it if its delivery faults.
+    pub int_len: u64,
     /// What is delivered comes between two iterations of a REP instruction.
     pub rep_interrupted: bool,
     /// What page-table entries may have.
@@ -109,6 +111,7 @@ impl Cpu {
             pending_db: 0,
             careful: false,
             stepping: false,
+            int_len: 0,
             rep_interrupted: false,
             page_features: mmu::Features::default(),
             now_ns: 0,
@@ -435,6 +438,19 @@ impl Cpu {
             memory.segment() == Register::SS
                 || matches!(memory.base(), Register::RSP | Register::RBP | Register::ESP | Register::EBP)
         })
+    }
+
+    /// Length of the instruction of the running block that ends at RIP.
+    pub fn len_behind(&self) -> u64 {
+        let (block, pc) = (self.current, self.env.linear_pc());
+        let mut len = 0;
+        self.decode(block.addr, block.size as usize + MAX_INSN, |at, insn| {
+            if at.wrapping_add(insn.len() as u64) == pc {
+                len = insn.len() as u64;
+            }
+            at < pc
+        });
+        len
     }
 
     /// What a software interrupt was, now that RIP is behind it: INT n, or INT3 or INTO.

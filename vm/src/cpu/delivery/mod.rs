@@ -129,14 +129,22 @@ impl Cpu {
                 let env = &self.env;
                 env.w32(off::OLD_EXCEPTION, u32::MAX);
                 env.clear_shadow();
-                if cause == Cause::Nmi {
-                    env.set_nmi_blocked(true);
+                if vector == vector::DB && matches!(cause, Cause::Exception(_) | Cause::Icebp) {
+                    // The handler may access the debug registers.
+                    self.set_dr7(self.debug.dr7() & !super::debug::DR7_GD);
                 }
-                env.update_hflags();
+                if cause == Cause::Nmi {
+                    self.env.set_nmi_blocked(true);
+                }
+                self.env.update_hflags();
                 self.update_careful();
                 return Ok(());
             };
             self.env.update_hflags();
+            if matches!(cause, Cause::Software | Cause::Trap | Cause::Icebp) {
+                // A fault on the way is one of the INT itself (SDM 3A, 6.12.1).
+                self.env.set_rip(self.env.rip().wrapping_sub(self.int_len));
+            }
             if vector == vector::DF && matches!(cause, Cause::Exception(_)) {
                 return Err(TripleFault);
             }

@@ -108,6 +108,7 @@ impl Cpu {
 
     /// INT1: a trap that no privilege level restrains.
     pub fn int1(&mut self, insn: &Instruction) -> Result<(), TripleFault> {
+        self.int_len = insn.len() as u64;
         self.env.set_rip(self.behind(insn));
         self.deliver(vector::DB, Cause::Icebp)
     }

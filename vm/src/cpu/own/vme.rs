@@ -33,6 +33,7 @@ impl Cpu {
                 let vector = insn.immediate8();
                 let rip = self.env.rip();
                 self.env.set_rip(self.behind(&insn));
+                self.int_len = insn.len() as u64;
                 // A refusal is reported at the instruction.
                 return match self.redirect_or_refuse(vector) {
                     Ok(()) => Ok(true),
