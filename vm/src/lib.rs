@@ -14,6 +14,7 @@ pub mod machine;
 pub mod memory;
 pub mod units;
 
+pub use board::vga::Picture;
 pub use config::{CpuModel, MachineConfig, Vga};
 pub use cpu::state::CpuState;
 pub use footprint::Footprint;
