@@ -219,9 +219,12 @@ next one may come; the session stays where it was. Ctrl-C here ends the server."
 pub struct ServeArgs {
     /// The recording
     pub file: PathBuf,
-    /// Where to listen for a debugger: HOST:PORT, :PORT or PORT (0: any free port, which is printed)
+    /// Where to listen for a debugger: HOST:PORT, :PORT, PORT (0: any free port, which is printed) or unix:PATH
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1234")]
     pub gdb: String,
+    /// Where to listen for programs that speak QMP, in the same forms [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub qmp: Option<String>,
     /// Where to start: start, end, a position, a percentage or a time
     #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
     pub at: Place,

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod console;
+pub mod control;
 pub mod ending;
 pub mod escape;
 pub mod gdb;
@@ -20,6 +21,7 @@ pub mod replay;
 pub mod script;
 pub mod serve;
 pub mod signals;
+pub mod socket;
 pub mod typist;
 pub mod units;
 pub mod until;

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use vm::board::Board;
 use vm::machine::{Divergence, RunLimit};
 use vm::units::NS_PER_STEP;
+use vm::watch::{NOTED_BYTES, Noted, WatchHit};
 use vm::{
     CpuModel, CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, MachineConfig, MachineState,
-    Output, PhysAddr, Vector, VmError, VmTime,
+    Output, PhysAddr, Vector, VmError, VmTime, WatchRange,
 };
 
 const R: usize = 0;
@@ -36,11 +37,13 @@ pub(crate) struct Toy {
     ram: Vec<u8>,
     dirty: BTreeSet<usize>,
     executed: BTreeSet<u64>,
+    accessed: BTreeSet<u32>,
     log: Option<VecDeque<InterruptTaken>>,
     taken: Vec<InterruptTaken>,
     output: Vec<(Icount, Output)>,
     breakpoints: Vec<LinAddr>,
-    watched: Vec<(PhysAddr, u64)>,
+    watched: Vec<WatchRange>,
+    noted: Option<Vec<Noted>>,
     /// Flips a bit at this position: a machine that does not do what it did.
     pub(crate) sick_at: Option<u64>,
 }
@@ -100,13 +103,37 @@ impl Toy {
         self.position * NS_PER_STEP + self.skipped
     }
 
-    fn store(&mut self, addr: u64, value: u64) -> Option<PhysAddr> {
+    fn store(&mut self, addr: u64, value: u64) -> Option<WatchHit> {
         let at = addr as usize;
         self.ram[at..at + 8].copy_from_slice(&value.to_le_bytes());
         self.dirty.insert(at / 4096);
         self.dirty.insert((at + 7) / 4096);
-        let hit = (addr..addr + 8).find(|a| self.watched.iter().any(|(p, l)| (p.0..p.0 + l).contains(a)));
-        hit.map(PhysAddr)
+        self.access(addr, true)
+    }
+
+    fn load(&mut self, addr: u64) -> Option<WatchHit> {
+        let at = addr as usize;
+        self.cpu.gpr[6] ^= u64::from(self.ram[at]);
+        self.accessed.insert((addr / 4096) as u32);
+        self.access(addr, false)
+    }
+
+    fn access(&self, addr: u64, write: bool) -> Option<WatchHit> {
+        let counts = |w: &WatchRange| if write { w.kind.writes() } else { w.kind.reads() };
+        let watched =
+            |a: u64| self.watched.iter().any(|w| counts(w) && (w.addr.0..w.addr.0 + w.len).contains(&a));
+        (addr..addr + 8).find(|a| watched(*a)).map(|a| WatchHit { addr: PhysAddr(a), write })
+    }
+
+    /// Whether the machine must stop for what the step at `position` met.
+    fn met(&mut self, position: u64, hit: Option<WatchHit>) -> Option<(u64, WatchHit)> {
+        let hit = hit?;
+        let Some(noted) = &mut self.noted else { return Some((position, hit)) };
+        let bytes = self.watched.iter().flat_map(|w| &self.ram[w.addr.0 as usize..][..w.len as usize]);
+        let mut value = [0; NOTED_BYTES];
+        value.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        noted.push(Noted { position: Icount(position), hit, value });
+        None
     }
 
     /// Chips: the timer fires when its time has come, however late that is noticed.
@@ -131,7 +158,7 @@ impl Toy {
         self.cpu.gpr[R] & 0x300 != 0
     }
 
-    fn take_interrupt(&mut self) -> Option<PhysAddr> {
+    fn take_interrupt(&mut self) -> Option<WatchHit> {
         if let Some(log) = &mut self.log {
             log.pop_front();
         }
@@ -143,7 +170,7 @@ impl Toy {
         self.store(0x8000, self.position)
     }
 
-    fn instruction(&mut self) -> Option<PhysAddr> {
+    fn instruction(&mut self) -> Option<WatchHit> {
         let r = self.cpu.gpr[R].wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         self.cpu.gpr[R] = r;
         let choice = r >> 33;
@@ -152,8 +179,11 @@ impl Toy {
             self.cpu.gpr[5] ^= 1;
         }
         let hit = match self.cpu.rip - CODE {
+            i if i >= INSTRUCTIONS => self.store(0xd000, r),
             i if i % 5 == 0 => self.store(0x1_0000 + (choice % 0x2_0000), r),
             7 => self.store(0x9000, r),
+            23 => self.load(0x9000),
+            31 if choice.is_multiple_of(64) => self.load(0xc000),
             11 if choice.is_multiple_of(64) => self.store(0xa000, r),
             13 => {
                 self.digest = self.digest.rotate_left(5) ^ r;
@@ -167,7 +197,9 @@ impl Toy {
             _ => None,
         };
         self.cpu.rip = CODE
-            + if choice.is_multiple_of(4) {
+            + if choice.is_multiple_of(4096) {
+                (choice >> 12) % 3 * 0x20 + 0x3000
+            } else if choice.is_multiple_of(4) {
                 choice % INSTRUCTIONS
             } else {
                 (self.cpu.rip - CODE + 1) % INSTRUCTIONS
@@ -195,11 +227,13 @@ impl Replayer for Toy {
             ram: vec![0; config.ram_bytes as usize],
             dirty: BTreeSet::new(),
             executed: BTreeSet::new(),
+            accessed: BTreeSet::new(),
             log: None,
             taken: Vec::new(),
             output: Vec::new(),
             breakpoints: Vec::new(),
             watched: Vec::new(),
+            noted: None,
             sick_at: SICK.get(),
         })
     }
@@ -218,13 +252,13 @@ impl Replayer for Toy {
 
     fn run(&mut self, limit: RunLimit) -> Result<Exit, VmError> {
         let start = self.position;
-        let mut written: Option<(u64, PhysAddr)> = None;
+        let mut written: Option<(u64, WatchHit)> = None;
         loop {
             // Runs on for up to two steps after a watched write, as one stopped at the end of a block does.
-            if let Some((position, addr)) = written
+            if let Some((position, hit)) = written
                 && (self.position >= position + 1 + position % 3 || self.position >= limit.position.0)
             {
-                return Ok(Exit::Watchpoint { position: Icount(position), addr });
+                return Ok(Exit::Watchpoint { position: Icount(position), hit });
             }
             if self.position >= limit.position.0 {
                 return Ok(Exit::Position);
@@ -235,7 +269,8 @@ impl Replayer for Toy {
                 Err(divergence) => return Ok(Exit::Diverged(Box::new(divergence))),
                 Ok(true) => {
                     let hit = self.take_interrupt();
-                    written = written.or(hit.map(|a| (at, a)));
+                    let met = self.met(at, hit);
+                    written = written.or(met);
                     continue;
                 }
                 Ok(false) => {}
@@ -257,7 +292,8 @@ impl Replayer for Toy {
                 return Ok(Exit::Breakpoint(pc));
             }
             let hit = self.instruction();
-            written = written.or(hit.map(|a| (at, a)));
+            let met = self.met(at, hit);
+            written = written.or(met);
             if at == LAST_GASP && self.log.is_none() {
                 return Ok(Exit::PowerOff);
             }
@@ -333,7 +369,8 @@ impl Replayer for Toy {
             let line = pc % 4096 / 16;
             pages.entry(pc / 4096).or_default()[line as usize / 64] |= 1 << (line % 64);
         }
-        Footprint { executed: Some(pages.into_iter().collect()), ..Footprint::default() }
+        let accessed = std::mem::take(&mut self.accessed).into_iter().collect();
+        Footprint { executed: Some(pages.into_iter().collect()), accessed, ..Footprint::default() }
     }
 
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
@@ -344,7 +381,15 @@ impl Replayer for Toy {
         self.breakpoints = addrs.to_vec();
     }
 
-    fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]) {
+    fn set_watchpoints(&mut self, ranges: &[WatchRange]) {
         self.watched = ranges.to_vec();
+    }
+
+    fn note_hits(&mut self, on: bool) {
+        self.noted = on.then(Vec::new);
+    }
+
+    fn take_noted(&mut self) -> Vec<Noted> {
+        self.noted.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }

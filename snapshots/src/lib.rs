@@ -18,5 +18,6 @@ pub use recorder::{EndReason, Recorder, RecorderOptions};
 pub use recording::{Error, Recording};
 pub use replayer::Replayer;
 pub use session::Session;
+pub use timeline::questions::{Answer, Count, Met};
 pub use timeline::{Direction, Stop, Timeline, Watch};
 pub use verify::{VerifyReport, replay, verify};

@@ -2,7 +2,7 @@
 
 use vm::{
     CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, Machine, MachineConfig, MachineState,
-    Output, PhysAddr, VmError, VmTime, machine::RunLimit,
+    Output, PhysAddr, VmError, VmTime, WatchRange, machine::RunLimit, watch::Noted,
 };
 
 /// A machine that can be recorded and replayed. [`Machine`] is the one that programs use; each method is the method of
@@ -29,7 +29,9 @@ pub trait Replayer: Sized {
     fn take_footprint(&mut self) -> Footprint;
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr>;
     fn set_breakpoints(&mut self, addrs: &[LinAddr]);
-    fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]);
+    fn set_watchpoints(&mut self, ranges: &[WatchRange]);
+    fn note_hits(&mut self, on: bool);
+    fn take_noted(&mut self) -> Vec<Noted>;
 }
 
 /// Writes each method as a call of the inherent one.
@@ -68,7 +70,9 @@ impl Replayer for Machine {
         take_dirty(&mut self) -> Vec<usize>;
         take_footprint(&mut self) -> Footprint;
         set_breakpoints(&mut self, addrs: &[LinAddr]);
-        set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]);
+        set_watchpoints(&mut self, ranges: &[WatchRange]);
+        note_hits(&mut self, on: bool);
+        take_noted(&mut self) -> Vec<Noted>;
         }
     }
 }

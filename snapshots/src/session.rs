@@ -11,7 +11,8 @@ use crate::recording::{CheckpointBody, Error, PageReader, Progress, Recording};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vm::machine::{Divergence, RunLimit};
-use vm::{Exit, Icount, Input, LinAddr, Machine, MachineState, Output, PhysAddr, VmTime};
+use vm::watch::{Noted, WatchHit};
+use vm::{Exit, Icount, Input, LinAddr, Machine, MachineState, Output, VmTime, WatchRange};
 
 /// Why [`Session::run_to`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +21,12 @@ pub enum Reached {
     Target,
     /// The instruction at this address is next and has a breakpoint. It may be at the position asked for.
     Breakpoint(LinAddr),
-    /// The step at `position` wrote to a watched range; the machine may be some steps further.
+    /// The step at `position` met a watched range; the machine may be some steps further.
     Watchpoint {
-        /// Position of the state before the write.
+        /// Position of the state before that step.
         position: Icount,
-        /// First watched byte written.
-        addr: PhysAddr,
+        /// First watched byte that it met.
+        hit: WatchHit,
     },
 }
 
@@ -114,10 +115,10 @@ impl<M: Replayer> Session<M> {
                         return Ok(Reached::Breakpoint(addr));
                     }
                 }
-                Exit::Watchpoint { position, addr } => {
+                Exit::Watchpoint { position, hit } => {
                     // After a halt time may have been skipped already.
                     self.has_arrived = !self.machine.cpu().halted;
-                    return Ok(Reached::Watchpoint { position, addr });
+                    return Ok(Reached::Watchpoint { position, hit });
                 }
                 Exit::Diverged(divergence) => return Err(divergence.into()),
                 // The recorder too went on from here, or `target` is here.
@@ -147,10 +148,20 @@ impl<M: Replayer> Session<M> {
     }
 
     /// Replaces breakpoints and watched physical ranges. They are no part of any state.
-    pub fn arm(&mut self, breakpoints: &BTreeSet<LinAddr>, watched: &[(PhysAddr, u64)]) {
+    pub fn arm(&mut self, breakpoints: &BTreeSet<LinAddr>, watched: &[WatchRange]) {
         self.breakpoints.clone_from(breakpoints);
         self.machine.set_breakpoints(&breakpoints.iter().copied().collect::<Vec<_>>());
         self.machine.set_watchpoints(watched);
+    }
+
+    /// Whether hits of watched ranges are noted instead of stopping the machine; see [`Machine::note_hits`].
+    pub(crate) fn note_hits(&mut self, on: bool) {
+        self.machine.note_hits(on);
+    }
+
+    /// The hits noted since the last call.
+    pub(crate) fn take_noted(&mut self) -> Vec<Noted> {
+        self.machine.take_noted()
     }
 
     /// Compares the machine, which has just arrived at a position with a checkpoint, with that checkpoint's hash.

@@ -10,6 +10,7 @@
 
 mod checkpoints;
 mod index;
+pub mod questions;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,8 @@ use index::Index;
 use search::Search;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use vm::{CpuState, Icount, LinAddr, Machine, PAGE_SIZE, PhysAddr, VmTime};
+use vm::watch::WatchHit;
+use vm::{CpuState, Icount, LinAddr, Machine, PAGE_SIZE, PhysAddr, VmTime, WatchKind, WatchRange};
 
 /// Bytes that checkpoints in memory may take unless it is said otherwise.
 pub const DEFAULT_BUDGET: usize = 1 << 30;
@@ -46,7 +48,7 @@ pub enum Direction {
     Reverse,
 }
 
-/// A write watchpoint.
+/// A watchpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Watch {
     /// Linear address as the user gave it.
@@ -55,6 +57,8 @@ pub struct Watch {
     pub phys: PhysAddr,
     /// Length in bytes.
     pub len: u64,
+    /// What it watches for.
+    pub kind: WatchKind,
 }
 
 /// Why the timeline stopped.
@@ -64,7 +68,7 @@ pub enum Stop {
     Step,
     /// The instruction at this address is next and has a breakpoint.
     Breakpoint(LinAddr),
-    /// Forward: the step just done wrote the watched range. Reverse: the next step is going to.
+    /// Forward: the step just done wrote (or read) the watched range. Reverse: the next step is going to.
     Watch(Watch),
     /// The position asked for (a seek, or `replay_break`) is reached.
     Position,
@@ -93,7 +97,7 @@ pub struct Timeline<M = Machine> {
     base: PageMap,
     breakpoints: BTreeSet<LinAddr>,
     /// With the physical ranges behind each: one a page.
-    watches: BTreeMap<Watch, Vec<(PhysAddr, u64)>>,
+    watches: BTreeMap<Watch, Vec<WatchRange>>,
     position_break: Option<Icount>,
 }
 
@@ -173,9 +177,9 @@ impl<M: Replayer> Timeline<M> {
                 let reached = self.session.run_to(Icount(here.0.saturating_add(1)));
                 self.disarm();
                 Ok(match reached? {
-                    Reached::Watchpoint { position, addr } => {
+                    Reached::Watchpoint { position, hit } => {
                         self.go(Icount(position.0.saturating_add(1)), &mut || false)?;
-                        Stop::Watch(self.watch_at(addr))
+                        Stop::Watch(self.watch_at(hit))
                     }
                     Reached::Breakpoint(addr) => Stop::Breakpoint(addr),
                     Reached::Target => Stop::Step,
@@ -203,9 +207,9 @@ impl<M: Replayer> Timeline<M> {
                 self.disarm();
                 match stop? {
                     Forward::At(stop) => Ok(stop),
-                    Forward::Wrote { position, addr } => {
+                    Forward::Met { position, hit } => {
                         self.go(Icount(position.0.saturating_add(1)), &mut || false)?;
-                        Ok(Stop::Watch(self.watch_at(addr)))
+                        Ok(Stop::Watch(self.watch_at(hit)))
                     }
                 }
             }
@@ -225,24 +229,41 @@ impl<M: Replayer> Timeline<M> {
 
     /// Adds a write watchpoint on what `addr` names now; `None` if a byte of it is not mapped.
     pub fn add_watchpoint(&mut self, addr: LinAddr, len: u64) -> Option<Watch> {
+        self.add_watchpoint_for(WatchKind::Write, addr, len)
+    }
+
+    /// Adds a watchpoint on what `addr` names now; `None` if a byte of it is not mapped.
+    pub fn add_watchpoint_for(&mut self, kind: WatchKind, addr: LinAddr, len: u64) -> Option<Watch> {
+        let pieces = self.pieces(kind, addr, len)?;
+        let watch = Watch { linear: addr, phys: pieces.first()?.addr, len, kind };
+        self.watches.insert(watch, pieces);
+        Some(watch)
+    }
+
+    /// The physical ranges, one a page, behind a linear one in the present address space.
+    fn pieces(&self, kind: WatchKind, addr: LinAddr, len: u64) -> Option<Vec<WatchRange>> {
         let end = addr.0.checked_add(len)?;
         let mut pieces = Vec::new();
         let mut at = addr.0;
         while at < end {
             // Neighbouring pages need not be neighbours in physical memory.
             let next = (at | (PAGE_SIZE as u64 - 1)).saturating_add(1).min(end);
-            pieces.push((self.machine().translate(LinAddr(at))?, next - at));
+            let phys = self.machine().translate(LinAddr(at))?;
+            pieces.push(WatchRange { addr: phys, len: next - at, kind });
             at = next;
         }
-        let watch = Watch { linear: addr, phys: pieces.first()?.0, len };
-        self.watches.insert(watch, pieces);
-        Some(watch)
+        Some(pieces)
     }
 
     /// Removes a write watchpoint; false if there was none.
     pub fn remove_watchpoint(&mut self, addr: LinAddr, len: u64) -> bool {
+        self.remove_watchpoint_for(WatchKind::Write, addr, len)
+    }
+
+    /// Removes a watchpoint; false if there was none.
+    pub fn remove_watchpoint_for(&mut self, kind: WatchKind, addr: LinAddr, len: u64) -> bool {
         let before = self.watches.len();
-        self.watches.retain(|w, _| (w.linear, w.len) != (addr, len));
+        self.watches.retain(|w, _| (w.linear, w.len, w.kind) != (addr, len, kind));
         self.watches.len() < before
     }
 
@@ -268,7 +289,7 @@ impl<M: Replayer> Timeline<M> {
             match self.session.run_to(slice)? {
                 Reached::Target => {}
                 Reached::Breakpoint(addr) => return Ok(Forward::At(Stop::Breakpoint(addr))),
-                Reached::Watchpoint { position, addr } => return Ok(Forward::Wrote { position, addr }),
+                Reached::Watchpoint { position, hit } => return Ok(Forward::Met { position, hit }),
             }
             if self.checkpoints.stored_at(self.position()).is_some() {
                 self.plant()?;
@@ -338,8 +359,8 @@ impl<M: Replayer> Timeline<M> {
             self.disarm();
             let reached = reached?;
             self.go(here, &mut || false)?;
-            if let Reached::Watchpoint { addr, .. } = reached {
-                return Ok(Stop::Watch(self.watch_at(addr)));
+            if let Reached::Watchpoint { hit, .. } = reached {
+                return Ok(Stop::Watch(self.watch_at(hit)));
             }
         }
         Ok(met.map_or(Stop::Step, Stop::Breakpoint))
@@ -436,10 +457,14 @@ impl<M: Replayer> Timeline<M> {
         self.session.arm(&BTreeSet::new(), &[]);
     }
 
-    /// The watchpoint that watches the byte at `addr`.
-    fn watch_at(&self, addr: PhysAddr) -> Watch {
-        let holds = |(start, len): &(PhysAddr, u64)| addr.0.checked_sub(start.0).is_some_and(|d| d < *len);
-        let unknown = Watch { linear: LinAddr(addr.0), phys: addr, len: 1 };
+    /// The watchpoint that this is a hit of.
+    fn watch_at(&self, hit: WatchHit) -> Watch {
+        let addr = hit.addr;
+        let holds = |range: &WatchRange| {
+            let counts = if hit.write { range.kind.writes() } else { range.kind.reads() };
+            counts && addr.0.checked_sub(range.addr.0).is_some_and(|d| d < range.len)
+        };
+        let unknown = Watch { linear: LinAddr(addr.0), phys: addr, len: 1, kind: WatchKind::Access };
         self.watches.iter().find(|(_, pieces)| pieces.iter().any(holds)).map_or(unknown, |(watch, _)| *watch)
     }
 }
@@ -448,6 +473,6 @@ impl<M: Replayer> Timeline<M> {
 enum Forward {
     /// The machine is where it stopped.
     At(Stop),
-    /// The step at this position wrote a watched byte; the machine may be further on.
-    Wrote { position: Icount, addr: PhysAddr },
+    /// The step at this position met a watched byte; the machine may be further on.
+    Met { position: Icount, hit: WatchHit },
 }

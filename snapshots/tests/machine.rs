@@ -1,12 +1,16 @@
 //! Recordings and timelines of the real machine, with a guest that stores, halts and takes interrupts. Needs nasm.
 
 use snapshots::session::Reached;
-use snapshots::{Direction, EndReason, Recorder, RecorderOptions, Recording, Session, Stop, Timeline};
+use snapshots::{
+    Answer, Direction, EndReason, Recorder, RecorderOptions, Recording, Session, Stop, Timeline,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use vm::{CpuModel, CpuState, Icount, Input, LinAddr, Machine, MachineConfig, PhysAddr};
+use vm::{
+    CpuModel, CpuState, Icount, Input, LinAddr, Machine, MachineConfig, PhysAddr, WatchKind, WatchRange,
+};
 
 const STEPS: u64 = 120_000;
 const COUNTER: u64 = 0x20_0000;
@@ -61,7 +65,10 @@ struct Table {
 fn straight_run(recording: &Arc<Recording>) -> Table {
     let mut session = Session::<Machine>::new(recording.clone()).unwrap();
     let watched = [COUNTER, TICKS, RECEIVED];
-    session.arm(&BTreeSet::new(), &watched.map(|a| (PhysAddr(a), 1)));
+    session.arm(
+        &BTreeSet::new(),
+        &watched.map(|a| WatchRange { addr: PhysAddr(a), len: 1, kind: WatchKind::Write }),
+    );
     let mut table = Table { cpus: Vec::new(), runs: BTreeMap::new(), writes: BTreeMap::new() };
     loop {
         let here = session.position();
@@ -74,9 +81,9 @@ fn straight_run(recording: &Arc<Recording>) -> Table {
         if here == recording.end() {
             return table;
         }
-        if let Reached::Watchpoint { position, addr } = session.run_to(Icount(here.0 + 1)).unwrap() {
+        if let Reached::Watchpoint { position, hit } = session.run_to(Icount(here.0 + 1)).unwrap() {
             assert_eq!(position, here);
-            table.writes.entry(addr.0).or_default().push(here.0);
+            table.writes.entry(hit.addr.0).or_default().push(here.0);
         }
     }
 }
@@ -151,4 +158,65 @@ fn stops_are_where_a_straight_run_has_them_in_both_directions() {
         }
         assert!(timeline.remove_breakpoint(LinAddr(addr)));
     }
+}
+
+#[test]
+fn a_read_watchpoint_stops_at_the_loads_of_a_string_instruction_in_both_directions() {
+    const READ: u64 = 0x21_0005;
+    const ESI: usize = 6;
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path(), 30_000);
+    let table = straight_run(&recording);
+    let esi = |at: usize| table.cpus[at].gpr[ESI];
+    // MOVSB goes on to the next byte by the step that reads this one.
+    let reads: Vec<_> =
+        (0..table.cpus.len() - 1).filter(|s| esi(*s) == READ && esi(s + 1) == READ + 1).collect();
+    assert!(reads.len() > 5, "{reads:?}");
+    let mut timeline = Timeline::new(recording.clone()).unwrap();
+    for kind in [WatchKind::Read, WatchKind::Access] {
+        // The loop writes the byte before: only loads of this one, and its own stores, count.
+        let watch = timeline.add_watchpoint_for(kind, LinAddr(READ), 1).unwrap();
+        let met = |read: &usize| kind == WatchKind::Access || reads.contains(read);
+        let mut stops = Vec::new();
+        while timeline.resume(Direction::Forward, &mut || false).unwrap() == Stop::Watch(watch) {
+            stops.push(timeline.position().0 as usize - 1);
+        }
+        assert!(stops.iter().all(met), "{stops:?} {reads:?}");
+        assert!(reads.iter().all(|read| stops.contains(read)), "{stops:?} {reads:?}");
+        for stop in stops.iter().rev() {
+            assert_eq!(timeline.resume(Direction::Reverse, &mut || false).unwrap(), Stop::Watch(watch));
+            assert_eq!(timeline.position(), Icount(*stop as u64));
+        }
+        assert_eq!(timeline.resume(Direction::Reverse, &mut || false).unwrap(), Stop::Begin);
+        let count =
+            timeline.count_accesses(kind, LinAddr(READ), 1, Icount(0)..recording.end(), &mut || false);
+        assert!(matches!(count.unwrap(), Answer::Is(count) if count.steps as usize == stops.len()));
+        assert!(timeline.remove_watchpoint_for(kind, LinAddr(READ), 1));
+    }
+    snapshots::verify(&recording, &mut |_, _| ()).unwrap();
+}
+
+#[test]
+fn who_wrote_this_is_answered_with_the_value_before_and_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path(), 20_000);
+    let table = straight_run(&recording);
+    let mut timeline = Timeline::new(recording.clone()).unwrap();
+    timeline.seek(Icount(70_000), &mut || false).unwrap();
+    let last = *table.writes[&TICKS].iter().rfind(|step| **step < 70_000).unwrap();
+    let Answer::Is(Some(met)) =
+        timeline.last_write(LinAddr(TICKS), 4, Icount(70_000), &mut || false).unwrap()
+    else {
+        panic!("it was written")
+    };
+    let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap());
+    assert_eq!(met.position, Icount(last));
+    assert_eq!(number(&met.before) + 1, number(&met.after));
+    assert_eq!(timeline.position(), Icount(70_000));
+    let values = timeline.values(LinAddr(TICKS), 4, Icount(0)..recording.end(), 5, &mut || false).unwrap();
+    let Answer::Is(values) = values else { panic!("nobody interrupts") };
+    let ticks: Vec<_> = values.iter().map(|v| number(&v.value[..4])).collect();
+    assert_eq!(ticks, [1, 2, 3, 4, 5]);
+    let never = timeline.first_exec(LinAddr(0x10_5000), &mut || false).unwrap();
+    assert_eq!(never, Answer::Is(None));
 }

@@ -4,6 +4,7 @@
 
 pub mod chunks;
 mod cpio;
+pub mod cpu_guests;
 mod debian;
 pub mod debuggers;
 mod guests;

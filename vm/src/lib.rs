@@ -13,6 +13,7 @@ pub mod input;
 pub mod machine;
 pub mod memory;
 pub mod units;
+pub mod watch;
 
 pub use board::vga::Picture;
 pub use config::{CpuModel, MachineConfig, Vga};
@@ -22,3 +23,4 @@ pub use input::{Input, Output};
 pub use machine::{Exit, InterruptTaken, Machine, MachineState, RunLimit, VmError};
 pub use memory::{PAGE_SIZE, PhysMemory, Region};
 pub use units::{Icount, LinAddr, PhysAddr, Vector, VmTime};
+pub use watch::{WatchKind, WatchRange};

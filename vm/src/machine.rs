@@ -7,7 +7,9 @@ use crate::board::vga::{Adapter, Picture};
 use crate::config::{MachineConfig, Vga};
 use crate::cpu::cpuid::{self, Model};
 use crate::cpu::delivery::{Cause, TripleFault, vector};
-use crate::cpu::engine::{Access, Engine, FETCH_FROM_DEVICE, Fill, Hooks, PortIn, PortOut, StartError, off};
+use crate::cpu::engine::{
+    Access, BlockStart, Engine, FETCH_FROM_DEVICE, Fill, Hooks, Offsets, PortIn, PortOut, StartError, off,
+};
 use crate::cpu::state::CpuState;
 use crate::cpu::tlb::{self, Miss};
 use crate::cpu::{Cpu, Current};
@@ -15,8 +17,10 @@ use crate::footprint::Footprint;
 use crate::input::{Input, Output};
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
 use crate::units::{Icount, LinAddr, NS_PER_STEP, PhysAddr, Vector, VmTime};
+use crate::watch::{Noted, WatchHit, WatchRange};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::mem::offset_of;
 use std::ptr::NonNull;
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
@@ -51,12 +55,12 @@ pub enum Exit {
     /// The instruction at this address is about to run and has a breakpoint (never reported for the position at which
     /// `run` was called).
     Breakpoint(LinAddr),
-    /// A watched range was written by the step at `position`. The machine may have gone a few steps on.
+    /// A watched range was met by the step at `position`. The machine may have gone a few steps on.
     Watchpoint {
-        /// Position of the writing step (the state *before* it).
+        /// Position of that step (the state *before* it).
         position: Icount,
-        /// Physical address of the first watched byte written.
-        addr: PhysAddr,
+        /// The first watched byte that it met.
+        hit: WatchHit,
     },
     /// The guest switched the power off.
     PowerOff,
@@ -144,7 +148,9 @@ struct Core {
     output: Vec<(Icount, Output)>,
     request: Option<Request>,
     shut_down: bool,
-    watch: Option<(u64, u64)>,
+    watch: Option<(u64, WatchHit)>,
+    /// Hits are noted here instead of stopping the machine.
+    noted: Option<Vec<Noted>>,
     exit: Option<Exit>,
     /// `engine.stop()` was called.
     stopping: bool,
@@ -163,6 +169,9 @@ struct Core {
     intr: bool,
     /// Blocks that end beyond this position take the slow path; 0 while something waits for a block boundary.
     soft_limit: u64,
+    /// Blocks of a known count that end at or before this position run without a closer look: `soft_limit`, or 0 while
+    /// each block must be looked at.
+    free_limit: u64,
 }
 
 /// A whole PC.
@@ -225,6 +234,14 @@ impl Core {
         self.intr = !self.following() && self.board.intr();
         let waiting = self.request.is_some() || self.shut_down || self.watch.is_some();
         self.soft_limit = if waiting { 0 } else { self.stop_pos.min(self.event_pos) };
+        let look = self.cpu.single || self.cpu.has_breakpoints();
+        self.free_limit = if look { 0 } else { self.soft_limit };
+    }
+
+    /// Something waits for the next block boundary.
+    fn leave_soon(&mut self) {
+        self.soft_limit = 0;
+        self.free_limit = 0;
     }
 
     fn advance(&mut self) {
@@ -232,13 +249,18 @@ impl Core {
         self.on_board(pos, now, |board, bus| board.advance(bus));
     }
 
-    /// A store hit a watched range during the step at `pos`.
+    /// Whether a watched range was met during the step at `pos`.
     fn note_watch(&mut self, pos: u64) {
-        if let Some(addr) = self.cpu.mem.take_watch_hit()
-            && self.watch.is_none()
-        {
-            self.watch = Some((pos, addr));
-            self.soft_limit = 0;
+        let Some(hit) = self.cpu.mem.take_watch_hit() else { return };
+        if let Some(noted) = &mut self.noted {
+            let value = self.cpu.mem.watched_value();
+            match noted.last_mut().filter(|last| last.position.0 == pos) {
+                Some(last) => last.value = value,
+                None => noted.push(Noted { position: Icount(pos), hit, value }),
+            }
+        } else if self.watch.is_none() {
+            self.watch = Some((pos, hit));
+            self.leave_soon();
         }
     }
 
@@ -253,26 +275,45 @@ impl Core {
     fn after_delivery(&mut self, result: Result<(), TripleFault>, step: u64) {
         if result.is_err() {
             self.shut_down = true;
-            self.soft_limit = 0;
+            self.leave_soon();
         }
         self.note_watch(step);
         self.cpu.drop_stale();
     }
 
+    /// Whether the board asks for an interrupt and the CPU would take it.
+    #[inline]
+    fn takes_interrupt(&self) -> bool {
+        self.intr && self.cpu.env.interruptible()
+    }
+
     /// Whether something that the instruction at RIP caused must be seen to before the next one.
     fn must_leave(&self) -> bool {
-        self.soft_limit == 0 || (self.intr && self.cpu.env.interruptible())
+        self.soft_limit == 0 || self.takes_interrupt()
     }
 
     /// A store to a page of RAM whose stores are done here: it is watched, or a page table.
     fn watched_store(&mut self, at: u64, bytes: &[u8]) {
         self.cpu.mem.store(at, bytes);
+        self.note_watch_by_engine();
+        self.cpu.drop_stale();
+    }
+
+    /// A load from a page of RAM whose loads are watched.
+    fn watched_load(&mut self, at: u64, size: u8) -> u64 {
+        let mut bytes = [0; 8];
+        self.cpu.mem.watched_load(at, &mut bytes[..usize::from(size.min(8))]);
+        self.note_watch_by_engine();
+        u64::from_le_bytes(bytes)
+    }
+
+    /// After an access that was done here for the engine.
+    fn note_watch_by_engine(&mut self) {
         if self.cpu.mem.has_watch_hit() {
             self.cpu.engine.sync_rip();
             let pos = self.cpu.position_here();
             self.note_watch(pos);
         }
-        self.cpu.drop_stale();
     }
 
     /// An undefined opcode: whether it is one that is executed here.
@@ -284,34 +325,39 @@ impl Core {
         done
     }
 
-    fn stop_engine(&mut self) {
+    fn stop_engine(&mut self) -> BlockStart {
         self.stopping = true;
         self.cpu.current.insns = 0;
         self.cpu.engine.stop();
+        BlockStart::Stop
     }
 
     #[inline]
     fn enter(&mut self, addr: u64, size: u32, insns: u16) {
-        self.cpu.current = Current { addr, size, start: self.cpu.pos, insns };
+        self.cpu.current = Current { addr, start: self.cpu.pos, size: size as u16, insns };
         self.cpu.pos = self.cpu.pos.wrapping_add(insns.into());
     }
 
     /// A block at whose start something may have to be decided.
     #[cold]
     #[inline(never)]
-    fn block_slow(&mut self, addr: u64, size: u32) {
+    fn block_slow(&mut self, addr: u64, size: u32) -> BlockStart {
         let block = self.cpu.block(addr, size);
         if self.cpu.is_empty_rep_pass(&block) {
-            return;
+            return BlockStart::Run;
         }
         let n = u64::from(block.insns);
         if self.cpu.code_was_overwritten() {
             self.cpu.undo_aborted_block(&block);
         }
         let pos = self.cpu.pos;
-        let interrupt = self.intr && self.cpu.env.interruptible();
         let bound = self.stop_pos.min(self.event_pos);
-        if self.request.is_some() || self.shut_down || self.watch.is_some() || interrupt || pos >= bound {
+        if self.request.is_some()
+            || self.shut_down
+            || self.watch.is_some()
+            || self.takes_interrupt()
+            || pos >= bound
+        {
             self.in_rep = self.cpu.is_rep_pass(&block);
             return self.stop_engine();
         }
@@ -336,6 +382,7 @@ impl Core {
             return self.stop_engine();
         }
         self.enter(addr, size, block.insns);
+        BlockStart::Run
     }
 
     /// Does what is due between two steps. `None`: go on with the engine.
@@ -344,8 +391,8 @@ impl Core {
             if let Some(exit) = self.exit.take() {
                 return Some(exit);
             }
-            if let Some((position, addr)) = self.watch.take() {
-                return Some(Exit::Watchpoint { position: Icount(position), addr: PhysAddr(addr) });
+            if let Some((position, hit)) = self.watch.take() {
+                return Some(Exit::Watchpoint { position: Icount(position), hit });
             }
             if let Some(request) = self.request.take()
                 && !self.following()
@@ -386,7 +433,7 @@ impl Core {
 
     /// Takes the interrupt that the board asks for, if the CPU lets it.
     fn interrupt_by_board(&mut self) -> Result<bool, Divergence> {
-        if !self.intr || !self.cpu.env.interruptible() {
+        if !self.takes_interrupt() {
             return Ok(false);
         }
         self.take_interrupt();
@@ -538,17 +585,42 @@ impl Core {
 }
 
 impl Hooks for Core {
+    const OFFSETS: Offsets = Offsets {
+        position: offset_of!(Core, cpu.pos),
+        free_limit: offset_of!(Core, free_limit),
+        interrupt: offset_of!(Core, intr),
+        invalidations: offset_of!(Core, cpu.engine) + Engine::INVALIDATIONS_OFFSET,
+        seen_invalidations: offset_of!(Core, cpu.seen_invalidations),
+        block_addr: offset_of!(Core, cpu.current.addr),
+        block_start: offset_of!(Core, cpu.current.start),
+        block_size_insns: offset_of!(Core, cpu.current.size),
+    };
+
     #[inline]
-    fn block(&mut self, addr: u64, size: u32) {
-        self.cpu.single = false;
+    fn known_block(&mut self, addr: u64, size: u32, insns: u16) -> bool {
+        let end = self.cpu.pos.wrapping_add(insns.into());
+        let free = end <= self.free_limit && !self.cpu.code_was_overwritten() && !self.takes_interrupt();
+        if free {
+            self.enter(addr, size, insns);
+        }
+        free
+    }
+
+    #[inline]
+    fn block(&mut self, addr: u64, size: u32) -> BlockStart {
+        if self.cpu.single {
+            self.cpu.single = false;
+            self.update_soft_limit();
+        }
         let block = self.cpu.cached_block(addr, size);
         let insns = block.insns;
         let end = self.cpu.pos.wrapping_add(insns.into());
         let plain = block.is_plain(addr, size) && end <= self.soft_limit;
-        if !plain || self.cpu.code_was_overwritten() || (self.intr && self.cpu.env.interruptible()) {
+        if !plain || self.cpu.code_was_overwritten() || self.takes_interrupt() {
             return self.block_slow(addr, size);
         }
         self.enter(addr, size, insns);
+        BlockStart::RunKnown(insns)
     }
 
     fn translated(&mut self, addr: u64, size: u16, insns: u16) {
@@ -618,6 +690,9 @@ impl Hooks for Core {
     }
 
     fn mmio_read(&mut self, addr: u64, size: u8) -> u64 {
+        if addr >= tlb::WATCHED {
+            return self.watched_load(addr - tlb::WATCHED, size);
+        }
         self.cpu.engine.sync_rip();
         let pos = self.cpu.position_here();
         let now = self.time_at(pos);
@@ -695,6 +770,7 @@ impl Machine {
             request: None,
             shut_down: false,
             watch: None,
+            noted: None,
             exit: None,
             stopping: false,
             partial: None,
@@ -705,6 +781,7 @@ impl Machine {
             event_time: None,
             intr: false,
             soft_limit: 0,
+            free_limit: 0,
         })));
         let mut machine = Machine { core };
         let engine = &machine.core().cpu.engine;
@@ -785,11 +862,11 @@ impl Machine {
             {
                 core.stop_pos = core.stop_pos.min(next.position.0);
             }
-            core.update_soft_limit();
             core.stopping = false;
             core.in_rep = false;
             let partial = core.partial.take();
             core.cpu.single = partial == Some(1);
+            core.update_soft_limit();
             let engine: *const Engine = &raw const core.cpu.engine;
             // SAFETY: the engine lives in `core`, which outlives the call; no other reference to `core` is used while
             // the callbacks use it.
@@ -961,9 +1038,19 @@ impl Machine {
         self.core_mut().cpu.set_breakpoints(addrs);
     }
 
-    /// Replaces the set of write watchpoints (physical ranges: address and length in bytes).
-    pub fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]) {
+    /// Replaces the set of watched ranges.
+    pub fn set_watchpoints(&mut self, ranges: &[WatchRange]) {
         self.core_mut().cpu.set_watchpoints(ranges);
+    }
+
+    /// Whether hits of watched ranges are noted, for [`Machine::take_noted`], instead of stopping the machine.
+    pub fn note_hits(&mut self, on: bool) {
+        self.core_mut().noted = on.then(Vec::new);
+    }
+
+    /// Hits since the last call, ascending, one for each step. Each takes memory: run no further than can be borne.
+    pub fn take_noted(&mut self) -> Vec<Noted> {
+        self.core_mut().noted.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// A hash of the whole machine: CPU, chips, RAM. Equal states have equal hashes.

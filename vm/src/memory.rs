@@ -12,6 +12,7 @@
 
 use crate::config::{EXPANSION_ROM_BYTES, MachineConfig, Vga};
 use crate::units::PhysAddr;
+use crate::watch::{NOTED_BYTES, WatchHit, WatchRange, Watched};
 use memmap2::{MmapMut, MmapOptions};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -90,8 +91,7 @@ pub struct Memory {
     /// (reads from RAM, writes to RAM) for each PAM block.
     pam: [(bool, bool); PAM_BLOCKS],
     a20: bool,
-    watched: Vec<(u64, u64)>,
-    watch_hit: Option<u64>,
+    watched: Watched,
     stale_code: Vec<(u64, u64)>,
     table: Vec<u64>,
     tables: BTreeMap<usize, Table>,
@@ -168,8 +168,7 @@ impl Memory {
             fast_store: vec![0; words],
             pam: [pam; PAM_BLOCKS],
             a20: true,
-            watched: Vec::new(),
-            watch_hit: None,
+            watched: Watched::default(),
             stale_code: Vec::new(),
             table: vec![0; words],
             tables: BTreeMap::new(),
@@ -408,40 +407,44 @@ impl Memory {
         };
     }
 
-    /// Replaces the watched physical ranges (address, length); true if they changed: cached translations must be flushed.
-    pub fn set_watched(&mut self, ranges: &[(PhysAddr, u64)]) -> bool {
-        let new: Vec<_> = ranges.iter().map(|&(a, len)| (a.0, a.0.saturating_add(len))).collect();
-        self.watch_hit = None;
-        let changed = new != self.watched;
-        self.watched = new;
-        changed
+    /// Replaces the watched physical ranges; true if they changed: cached translations must be flushed.
+    pub fn set_watched(&mut self, ranges: &[WatchRange]) -> bool {
+        self.watched.set(ranges)
     }
 
-    /// Whether a watched range touches the page at this address.
+    /// Whether stores to the page at this address, or loads from it, are watched.
     #[inline]
-    pub fn is_watched(&self, page: u64) -> bool {
-        self.watched.iter().any(|&(a, b)| a < page + PAGE_SIZE as u64 && page < b)
+    pub fn is_watched(&self, page: u64, write: bool) -> bool {
+        self.watched.watches(page, write)
     }
 
-    /// A store was made to `[addr, addr + len)`: remembers the first hit of a watched range.
-    fn note_store(&mut self, addr: u64, len: u64) {
-        if self.watch_hit.is_some() {
-            return;
-        }
-        let end = addr.saturating_add(len);
-        self.watch_hit =
-            self.watched.iter().filter(|&&(a, b)| a < end && addr < b).map(|&(a, _)| a.max(addr)).min();
-    }
-
-    /// The first watched byte written since the last call.
-    pub fn take_watch_hit(&mut self) -> Option<u64> {
-        self.watch_hit.take()
+    /// The first watched byte met since the last call.
+    pub fn take_watch_hit(&mut self) -> Option<WatchHit> {
+        self.watched.take_hit()
     }
 
     /// Whether [`Memory::take_watch_hit`] would give something.
     #[inline]
     pub fn has_watch_hit(&self) -> bool {
-        self.watch_hit.is_some()
+        self.watched.has_hit()
+    }
+
+    /// What the watched ranges hold, one behind the other.
+    pub fn watched_value(&self) -> [u8; NOTED_BYTES] {
+        let mut value = [0; NOTED_BYTES];
+        let mut at = 0;
+        for range in self.watched.ranges() {
+            let len = (NOTED_BYTES - at).min(range.len as usize);
+            self.read(range.addr, &mut value[at..at + len]);
+            at += len;
+        }
+        value
+    }
+
+    /// A load of an instruction from storage at this offset, inside one page.
+    pub fn watched_load(&mut self, at: u64, buf: &mut [u8]) {
+        self.watched.note(at, buf.len() as u64, false);
+        buf.copy_from_slice(&self.ram[at as usize..at as usize + buf.len()]);
     }
 
     /// Replaces a whole page of storage: a restore, which is no store of the machine.
@@ -473,9 +476,7 @@ impl Memory {
         if self.is_code(page) {
             self.stale_code.push((at, 1));
         }
-        if !self.watched.is_empty() {
-            self.note_store(at, 1);
-        }
+        self.watched.note(at, 1, true);
         self.ram[at as usize] |= bits;
     }
 
@@ -516,9 +517,7 @@ impl Memory {
         if self.is_code(page) {
             self.stale_code.push((at, bytes.len() as u64));
         }
-        if !self.watched.is_empty() {
-            self.note_store(at, bytes.len() as u64);
-        }
+        self.watched.note(at, bytes.len() as u64, true);
         if self.is_table(page) {
             self.note_table_store(at, bytes);
         }

@@ -6,7 +6,7 @@ use super::history::History;
 use super::target::Debuggee;
 use snapshots::{Direction, Error, Stop, Watch};
 use std::collections::BTreeSet;
-use vm::{CpuState, Icount, LinAddr, PhysAddr, VmTime};
+use vm::{CpuState, Icount, LinAddr, PhysAddr, VmTime, WatchKind};
 
 /// The fake.
 pub struct FakeHistory {
@@ -46,7 +46,7 @@ impl FakeHistory {
             Direction::Reverse => self.position,
         };
         let &(linear, len) = self.watches.first()?;
-        (writer % 100 == 0).then_some(Watch { linear, phys: PhysAddr(linear.0), len })
+        (writer % 100 == 0).then_some(Watch { linear, phys: PhysAddr(linear.0), len, kind: WatchKind::Write })
     }
 }
 

@@ -6,7 +6,7 @@
 use super::format::Span;
 use serde::{Deserialize, Serialize};
 use vm::footprint::{LINE, Lines};
-use vm::{Footprint, Icount, LinAddr, PAGE_SIZE};
+use vm::{Footprint, Icount, LinAddr, PAGE_SIZE, WatchRange};
 
 /// What the steps from `from` to before `to` touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,20 +92,23 @@ impl Interval {
             .is_ok_and(|i| executed[i].1[line / 64] >> (line % 64) & 1 != 0)
     }
 
-    /// Whether a page of storage may have been written.
-    pub fn may_write(&self, page: u32) -> bool {
-        self.written.binary_search(&page).is_ok()
-    }
-
-    /// Whether a page of RAM may have been read or written by the CPU.
-    pub fn may_access(&self, page: u32) -> bool {
-        self.may_write(page) || self.footprint.accessed.binary_search(&page).is_ok()
+    /// Whether a watched range may have been met.
+    pub fn may_meet(&self, range: &WatchRange) -> bool {
+        let first = (range.addr.0 / PAGE_SIZE as u64) as u32;
+        let last = (range.addr.0.saturating_add(range.len.max(1) - 1) / PAGE_SIZE as u64) as u32;
+        let among = |pages: &[u32]| {
+            let next = pages.partition_point(|page| *page < first);
+            pages.get(next).is_some_and(|page| *page <= last)
+        };
+        // A step may load from a page that it also writes, for which a translation is handed out only once.
+        among(&self.written) || (range.kind.reads() && among(&self.footprint.accessed))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vm::{PhysAddr, WatchKind};
 
     #[test]
     fn an_interval_is_the_same_after_storing() {
@@ -118,8 +121,10 @@ mod tests {
         let span = Span { from: Icount(3), to: Icount(9) };
         let interval = IntervalBody::new(&[3, 4, 70_000], footprint.clone()).unpacked(span);
         assert_eq!((&interval.written, &interval.footprint), (&vec![3, 4, 70_000], &footprint));
-        assert!(interval.may_write(70_000) && !interval.may_write(5));
-        assert!(interval.may_access(9) && interval.may_access(3) && !interval.may_access(8));
+        let meets =
+            |page: u64, kind| interval.may_meet(&WatchRange { addr: PhysAddr(page << 12), len: 8, kind });
+        assert!(meets(70_000, WatchKind::Write) && !meets(9, WatchKind::Write));
+        assert!(meets(9, WatchKind::Read) && meets(3, WatchKind::Access) && !meets(8, WatchKind::Access));
         for (addr, may) in
             [(0x1000, true), (0x100f, true), (0x1010, false), (u64::MAX, true), (0x2000, false)]
         {

@@ -4,7 +4,7 @@ use super::Timeline;
 use crate::Replayer;
 use crate::recording::{Error, Interval, Recording, Span};
 use std::collections::BTreeMap;
-use vm::{Icount, LinAddr, PAGE_SIZE};
+use vm::{Icount, LinAddr};
 
 /// Intervals kept after they were read.
 const MOST_KEPT: usize = 1024;
@@ -34,10 +34,7 @@ impl<M: Replayer> Timeline<M> {
         let Some((index, span)) = recording.interval_at(position) else { return Ok(None) };
         let interval = self.index.interval(recording, index)?;
         let met = self.breakpoints.iter().any(|addr: &LinAddr| interval.may_execute(*addr));
-        let written = || {
-            let ranges = self.watches.values().flatten();
-            ranges.map(|(addr, _)| (addr.0 / PAGE_SIZE as u64) as u32).any(|page| interval.may_write(page))
-        };
-        Ok((!met && !written()).then_some(span))
+        let watched = || self.watches.values().flatten().any(|range| interval.may_meet(range));
+        Ok((!met && !watched()).then_some(span))
     }
 }

@@ -99,8 +99,8 @@ impl<M: Replayer> Timeline<M> {
                 Reached::Breakpoint(addr) => {
                     Some(Hit { position: self.session.position(), stop: Stop::Breakpoint(addr) })
                 }
-                Reached::Watchpoint { position, addr } => {
-                    Some(Hit { position, stop: Stop::Watch(self.watch_at(addr)) })
+                Reached::Watchpoint { position, hit } => {
+                    Some(Hit { position, stop: Stop::Watch(self.watch_at(hit)) })
                 }
             };
             let here = self.session.position();

@@ -1,8 +1,8 @@
 //! The timeline against a naive one: a table of every position, made by one straight run.
 
 use super::*;
-use crate::EndReason;
 use crate::fake::{CODE, INSTRUCTIONS, Random, Toy, record};
+use crate::{Answer, EndReason};
 use std::path::Path;
 
 const STEPS: u64 = 30_000;
@@ -13,8 +13,8 @@ struct Moment {
     pc: LinAddr,
     /// The instruction at `pc` runs next: no halt, no interrupt.
     runs: bool,
-    /// First byte that the step from here writes.
-    writes: Option<u64>,
+    /// First byte that the step from here writes or reads.
+    meets: Option<WatchHit>,
 }
 
 fn opened(path: &Path) -> Arc<Recording> {
@@ -30,7 +30,7 @@ fn recorded(dir: &Path, seed: u64, every: u64) -> Arc<Recording> {
 /// Every position, seen by stepping from the start.
 fn straight_run(recording: &Arc<Recording>) -> Vec<Moment> {
     let mut session = Session::<Toy>::new(recording.clone()).unwrap();
-    session.arm(&BTreeSet::new(), &[(PhysAddr(0), 1 << 20)]);
+    session.arm(&BTreeSet::new(), &[WatchRange { addr: PhysAddr(0), len: 1 << 20, kind: WatchKind::Access }]);
     let mut moments = Vec::new();
     loop {
         let here = session.position();
@@ -38,18 +38,18 @@ fn straight_run(recording: &Arc<Recording>) -> Vec<Moment> {
         let pc = LinAddr(cpu.linear_pc());
         let runs = session.met(&BTreeSet::from([pc])).is_some();
         let hash = session.hash().unwrap();
-        let writes = if here < recording.end() {
+        let meets = if here < recording.end() {
             match session.run_to(Icount(here.0 + 1)).unwrap() {
-                Reached::Watchpoint { position, addr } => {
+                Reached::Watchpoint { position, hit } => {
                     assert_eq!(position, here);
-                    Some(addr.0)
+                    Some(hit)
                 }
                 _ => None,
             }
         } else {
             None
         };
-        moments.push(Moment { hash, pc, runs, writes });
+        moments.push(Moment { hash, pc, runs, meets });
         if here == recording.end() {
             return moments;
         }
@@ -67,9 +67,10 @@ struct Naive<'a> {
 
 impl Naive<'_> {
     fn watch_of(&self, step: usize) -> Option<Watch> {
-        let addr = self.moments[step].writes?;
-        let hit = |a: u64| self.watches.iter().find(|w| (w.phys.0..w.phys.0 + w.len).contains(&a)).copied();
-        (addr..addr + 8).find_map(hit)
+        let WatchHit { addr, write } = self.moments[step].meets?;
+        let counts = |w: &Watch| if write { w.kind.writes() } else { w.kind.reads() };
+        let holds = |w: &Watch, a: u64| counts(w) && (w.phys.0..w.phys.0 + w.len).contains(&a);
+        (addr.0..addr.0 + 8).find_map(|a| self.watches.iter().find(|w| holds(w, a)).copied())
     }
 
     fn breakpoint_at(&self, at: usize) -> Option<LinAddr> {
@@ -147,7 +148,12 @@ fn operate(real: &mut Timeline<Toy>, naive: &mut Naive, random: &mut Random) -> 
         1..=4 => (naive.step(direction), real.step(direction).unwrap()),
         5..=7 => (naive.resume(direction), real.resume(direction, go).unwrap()),
         8 | 9 => {
-            let addr = LinAddr(CODE + random.next() % INSTRUCTIONS);
+            // Common code, rare code, and code that never runs.
+            let addr = match random.next() % 4 {
+                0 => CODE + 0x3000 + random.next() % 4 * 0x20,
+                _ => CODE + random.next() % INSTRUCTIONS,
+            };
+            let addr = LinAddr(addr);
             let here = naive.here as u64;
             if kind == 8 && naive.breakpoints.len() < 3 {
                 assert_eq!(naive.breakpoints.insert(addr), real.add_breakpoint(addr));
@@ -160,12 +166,23 @@ fn operate(real: &mut Timeline<Toy>, naive: &mut Naive, random: &mut Random) -> 
         }
         10 => {
             if naive.watches.len() < 2 {
-                let places = [0x8000, 0x9000, 0xa000, 0x1_8000 + random.next() % 4096, 0x1_f000];
-                let addr = LinAddr(places[(random.next() % 5) as usize]);
-                naive.watches.extend(real.add_watchpoint(addr, 1 + random.next() % 16));
+                let places = [
+                    0x8000,
+                    0x9000,
+                    0xa000,
+                    0xc000,
+                    0xd000,
+                    0x1_8000 + random.next() % 4096,
+                    0x1_f000,
+                    0xf_0000,
+                ];
+                let addr = LinAddr(places[(random.next() % 8) as usize]);
+                let kinds = [WatchKind::Write, WatchKind::Read, WatchKind::Access];
+                let kind = kinds[(random.next() % 3) as usize];
+                naive.watches.extend(real.add_watchpoint_for(kind, addr, 1 + random.next() % 16));
             } else {
                 for w in std::mem::take(&mut naive.watches) {
-                    assert!(real.remove_watchpoint(w.linear, w.len));
+                    assert!(real.remove_watchpoint_for(w.kind, w.linear, w.len));
                 }
             }
             (Stop::Step, Stop::Step)
@@ -260,4 +277,113 @@ fn an_interrupted_search_returns_to_where_it_began() {
     assert_eq!(timeline.session.hash().unwrap(), hash);
     assert_eq!(timeline.resume(Direction::Reverse, &mut || false).unwrap(), Stop::Begin);
     assert_eq!(timeline.position(), Icount(0));
+}
+
+/// The steps of `range` that access `addr..addr + len`, by the table.
+fn accesses<'a>(
+    moments: &'a [Moment],
+    kind: WatchKind,
+    addr: u64,
+    len: u64,
+) -> impl DoubleEndedIterator<Item = usize> + 'a {
+    let counts = move |hit: &WatchHit| if hit.write { kind.writes() } else { kind.reads() };
+    let meets = move |m: &Moment| {
+        m.meets.is_some_and(|hit| counts(&hit) && hit.addr.0 < addr + len && addr < hit.addr.0 + 8)
+    };
+    (0..moments.len()).filter(move |at| meets(&moments[*at]))
+}
+
+#[test]
+fn questions_about_history_are_answered_as_the_table_says_and_move_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let go = &mut || false;
+    for (seed, every) in [(11, 900), (12, 1_000_000)] {
+        let recording = recorded(dir.path(), seed, every);
+        let moments = straight_run(&recording);
+        let mut timeline = Timeline::<Toy>::on(recording).unwrap();
+        timeline.seek(Icount(STEPS / 2), go).unwrap();
+        timeline.add_breakpoint(LinAddr(CODE + 3));
+        let mut random = Random(seed);
+        let mut found = [0; 4];
+        for _ in 0..120 {
+            let addr = [0x9000, 0xa000, 0xc000, 0xd000, 0xf_0000][(random.next() % 5) as usize];
+            let kinds = [WatchKind::Write, WatchKind::Read, WatchKind::Access];
+            let (kind, len) = (kinds[(random.next() % 3) as usize], 1 + random.next() % 8);
+            let (at, var) = ((random.next() % STEPS) as usize, LinAddr(addr));
+            let position = Icount(at as u64);
+            match random.next() % 6 {
+                0 => {
+                    let expected = accesses(&moments, kind, addr, len).rfind(|step| *step < at);
+                    let Answer::Is(met) = timeline.last_access(kind, var, len, position, go).unwrap() else {
+                        panic!()
+                    };
+                    assert_eq!(met.as_ref().map(|m| m.position.0), expected.map(|s| s as u64));
+                    found[0] += u32::from(met.is_some());
+                }
+                1 => {
+                    let expected = accesses(&moments, WatchKind::Write, addr, len).find(|step| *step >= at);
+                    let Answer::Is(met) = timeline.next_write(var, len, position, go).unwrap() else {
+                        panic!()
+                    };
+                    assert_eq!(met.as_ref().map(|m| m.position.0), expected.map(|s| s as u64));
+                    if let Some(met) = met {
+                        found[1] += 1;
+                        let hash = timeline.session.hash().unwrap();
+                        timeline.seek(Icount(met.position.0 + 1), go).unwrap();
+                        assert_eq!(timeline.machine().storage()[addr as usize..][..len as usize], met.after);
+                        timeline.seek(Icount(STEPS / 2), go).unwrap();
+                        assert_eq!(timeline.session.hash().unwrap(), hash);
+                    }
+                }
+                2 => {
+                    let steps: Vec<_> =
+                        accesses(&moments, kind, addr, len).filter(|s| *s >= at / 2 && *s < at).collect();
+                    let range = Icount(at as u64 / 2)..position;
+                    let Answer::Is(count) =
+                        timeline.count_accesses(kind, var, len, range.clone(), go).unwrap()
+                    else {
+                        panic!()
+                    };
+                    assert_eq!(count.steps, steps.len() as u64);
+                    assert_eq!(count.last.map(|p| p.0), steps.last().map(|s| *s as u64));
+                    let most = (random.next() % 20) as usize;
+                    let writes =
+                        accesses(&moments, WatchKind::Write, addr, len).filter(|s| *s >= at / 2 && *s < at);
+                    let Answer::Is(values) = timeline.values(var, len, range, most, go).unwrap() else {
+                        panic!()
+                    };
+                    let got: Vec<_> = values.iter().map(|v| v.position.0 as usize).collect();
+                    assert_eq!(got, writes.take(most).collect::<Vec<_>>());
+                    for value in values.iter().take(3) {
+                        found[2] += 1;
+                        timeline.seek(Icount(value.position.0 + 1), go).unwrap();
+                        let held = &timeline.machine().storage()[addr as usize..][..len as usize];
+                        assert_eq!(held, &value.value[..len as usize]);
+                    }
+                    timeline.seek(Icount(STEPS / 2), go).unwrap();
+                }
+                n => {
+                    let pc = LinAddr(CODE + [5, 11, 0x3000, 0x3020, 0x3060][(random.next() % 5) as usize]);
+                    let runs = |step: &usize| moments[*step].runs && moments[*step].pc == pc;
+                    let end = moments.len() - 1;
+                    let answer = |position: Option<usize>| Answer::Is(position.map(|s| Icount(s as u64)));
+                    if n == 3 {
+                        assert_eq!(timeline.first_exec(pc, go).unwrap(), answer((0..end).find(runs)));
+                    } else if n == 4 {
+                        let expected = answer((0..at).rfind(runs));
+                        assert_eq!(timeline.last_exec(pc, position, go).unwrap(), expected);
+                    } else {
+                        let Answer::Is(count) = timeline.count_execs(pc, Icount(0)..position, go).unwrap()
+                        else {
+                            panic!()
+                        };
+                        assert_eq!(count.steps as usize, (0..at).filter(runs).count(), "{pc:?} to {at}");
+                        found[3] += u32::from(count.steps > 0);
+                    }
+                }
+            }
+            assert_eq!(timeline.position(), Icount(STEPS / 2));
+        }
+        assert!(found.iter().all(|n| *n > 3), "{found:?}");
+    }
 }

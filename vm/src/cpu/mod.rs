@@ -17,6 +17,7 @@ use crate::footprint::{Collector, Footprint};
 use crate::machine::VmError;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Stale};
 use crate::units::{LinAddr, PhysAddr};
+use crate::watch::WatchRange;
 use count::{BlockTable, Lookup, MAX_INSN, Rep, Shape};
 use engine::{Access, Engine, Env, off};
 use iced_x86::{Instruction, Register, UsedMemory};
@@ -26,13 +27,14 @@ use std::collections::BTreeSet;
 
 /// The block that runs now.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)] // `size` and `insns` are written as one: see `engine::Offsets`
 pub struct Current {
     /// Linear address.
     pub addr: u64,
-    /// Bytes.
-    pub size: u32,
     /// Position of its first instruction.
     pub start: u64,
+    /// Bytes.
+    pub size: u16,
     /// Instructions; 0: no block is running.
     pub insns: u16,
 }
@@ -59,7 +61,8 @@ pub struct Cpu {
     pub(crate) footprint: Collector,
     table: BlockTable,
     breakpoints: BTreeSet<u64>,
-    seen_invalidations: u64,
+    /// Value of [`Engine::invalidations`] when it was last looked at.
+    pub seen_invalidations: u64,
     /// How often the TLB was flushed.
     flushes: u64,
 }
@@ -279,6 +282,12 @@ impl Cpu {
         found
     }
 
+    /// Whether there are any breakpoints.
+    #[inline]
+    pub fn has_breakpoints(&self) -> bool {
+        !self.breakpoints.is_empty()
+    }
+
     /// Replaces the breakpoints.
     pub fn set_breakpoints(&mut self, addrs: &[LinAddr]) {
         let new: BTreeSet<u64> = addrs.iter().map(|a| a.0).collect();
@@ -289,7 +298,7 @@ impl Cpu {
     }
 
     /// Replaces the watched physical ranges.
-    pub fn set_watchpoints(&mut self, ranges: &[(PhysAddr, u64)]) {
+    pub fn set_watchpoints(&mut self, ranges: &[WatchRange]) {
         if self.mem.set_watched(ranges) {
             self.flush_tlb();
         }

@@ -20,7 +20,7 @@ pub const ENGINE_MMIO: u64 = 1 << 41;
 /// Size of that window: 40 physical address bits, twice.
 pub const MMIO_LEN: u64 = 2 * DEVICE_LEN;
 const DEVICE_LEN: u64 = 1 << 40;
-/// The window's second half takes the stores to watched pages of RAM and to page tables, by RAM offset.
+/// The window's second half takes the accesses to watched pages of RAM and the stores to page tables, by RAM offset.
 pub const WATCHED: u64 = DEVICE_LEN;
 /// Linear addresses with this bit, which no guest can have (they are not canonical), mean RAM by physical address: by them
 /// the engine is told of code to forget.
@@ -95,10 +95,16 @@ impl Cpu {
             write,
             exec: !write,
         };
+        let watched =
+            |at: u64, read, write| Fill { page: ENGINE_MMIO + WATCHED + at, read, write, exec: false };
         if access == Access::Write {
             return match self.mem.place(bus, true) {
-                Place::Ram(at) if self.mem.is_watched(at) || self.mem.is_table(at as usize / PAGE_SIZE) => {
-                    Fill { page: ENGINE_MMIO + WATCHED + at, read: false, write: true, exec: false }
+                Place::Ram(at)
+                    if self.mem.is_watched(at, true)
+                        || self.mem.is_watched(at, false)
+                        || self.mem.is_table(at as usize / PAGE_SIZE) =>
+                {
+                    watched(at, false, true)
                 }
                 Place::Ram(at) => {
                     self.mem.mark_dirty(at as usize / PAGE_SIZE);
@@ -110,6 +116,9 @@ impl Cpu {
             };
         }
         match self.mem.place(bus, false) {
+            Place::Ram(at) if access == Access::Read && self.mem.is_watched(at, false) => {
+                watched(at, true, false)
+            }
             Place::Ram(at) => self.ram_entry(at, walk, access, self.mem.place(bus, true) == Place::Ram(at)),
             Place::Rom(at) => Fill { page: ENGINE_ROM + at, read: true, write: false, exec: true },
             Place::Device => device(false),
@@ -135,13 +144,19 @@ impl Cpu {
         }
         let code = self.mem.is_code(page);
         let free = walk.writable && walk.dirty() && self.mem.is_dirty(page);
-        let free = free && !self.mem.is_watched(at) && !self.mem.is_table(page);
+        let read_freely = !self.mem.is_watched(at, false);
+        let free = free && read_freely && !self.mem.is_watched(at, true) && !self.mem.is_table(page);
         let store = access == Access::Write || (symmetric && free && (!code || shared));
         let exec = code && walk.executable && (symmetric || access == Access::Fetch);
         if store && !exec {
             self.mem.note_fast_store(page);
         }
-        Fill { page: ENGINE_RAM + at, read: symmetric || access != Access::Write, write: store, exec }
+        Fill {
+            page: ENGINE_RAM + at,
+            read: read_freely && (symmetric || access != Access::Write),
+            write: store,
+            exec,
+        }
     }
 
     /// Whether an access made at CPL 3 is the processor's own, to a descriptor table or the TSS, which has supervisor

@@ -1,0 +1,190 @@
+//! The guests in `tests/guests/cpu`, each about one behaviour of the processor, and what is known of them.
+
+use crate::tools::{output, run};
+use crate::workspace_root;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use vm::config::Vga;
+use vm::{CpuModel, Exit, Icount, Machine, MachineConfig, Output, RunLimit, VmTime};
+
+/// How a guest ends that found nothing wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It writes PASS to isa-debug-exit.
+    Pass,
+    /// It writes `T` to the debug console and makes the machine reset.
+    Reset,
+}
+
+/// A guest and what is known of it.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// Name of its source, without `.asm`.
+    pub name: String,
+    /// How it ends.
+    pub end: End,
+    /// The processor that it needs.
+    pub cpu: CpuModel,
+    /// The same, by QEMU's name.
+    pub qemu_cpu: &'static str,
+    /// What QEMU does that no processor does.
+    pub qemu_is_wrong: Option<&'static str>,
+    /// What our machine does that no processor does.
+    pub known: Option<&'static str>,
+    /// Whether its course depends on when interrupts arrive.
+    pub timed: bool,
+}
+
+/// Guests that end by a reset.
+const RESETS: &[&str] = &["triple_fault"];
+
+/// Guests that need more than the default processor has.
+const MAX: &[&str] = &[];
+
+/// Guests with interrupts of a timer.
+const TIMED: &[&str] = &["gate_ext", "shadow_sti", "shadow_mov_ss", "fpu_irq13"];
+
+/// Where QEMU 7.2 is wrong against the manuals; the guest's source says what it should do.
+const QEMU_IS_WRONG: &[(&str, &str)] = &[
+    ("rf", "the image of a fault does not have RF set"),
+    ("alignment", "there is no #AC"),
+    ("control_registers", "CR0 takes any bits"),
+    ("dr_detect", "there is no general detect"),
+    ("fpu_error", "only FWAIT raises what is pending"),
+    ("fpu_irq13", "it aborts"),
+    ("fpu_missing", "EMMS does not look at CR0.TS"),
+    ("gate_ext", "error codes do not have EXT set"),
+    ("icebp", "it stops at 0xf1 for its debugger"),
+    ("pvi", "it takes CR4.PVI and does not have it"),
+    ("sse_error", "there is no #XM"),
+    ("gate_limit", "code segments have no limit"),
+];
+
+/// Where our machine is wrong against the manuals. Each must still fail: what works is taken off the list.
+const KNOWN: &[(&str, &str)] = &[
+    ("alignment", "there is no #AC"),
+    ("control_registers", "CR0 takes any bits"),
+    ("double_fault", FAULT_OF_INT),
+    ("dr_data", "breakpoints on data do not trap"),
+    ("dr_detect", "there is no general detect"),
+    ("fpu_error", "only FWAIT raises what is pending"),
+    ("fpu_irq13", "FPU errors raise no IRQ 13"),
+    ("gate_errors", FAULT_OF_INT),
+    ("gate_ext", FAULT_OF_INT),
+    ("gate_limit", "a gate may lead beyond the limit of its code segment"),
+    ("gate_privilege", FAULT_OF_INT),
+    ("gate_task", NO_TASK_GATES),
+    ("icebp", "INT1 leaves its own address"),
+    ("pvi", "CR4.PVI is taken and does nothing"),
+    ("rf", "RF stays set until the end of a translated block"),
+    ("sse_error", "SSE instructions do not note exceptions"),
+    ("stack_errors", NO_TASK_GATES),
+];
+const FAULT_OF_INT: &str = "INT n that faults leaves the address behind it";
+const NO_TASK_GATES: &str = "there are no task gates";
+
+fn about(list: &[(&'static str, &'static str)], name: &str) -> Option<&'static str> {
+    list.iter().find(|(listed, _)| *listed == name).map(|(_, what)| *what)
+}
+
+/// All guests in the order of their names, or those that `CPU_GUESTS` names.
+pub fn cpu_guests() -> Vec<Guest> {
+    let chosen = std::env::var("CPU_GUESTS").ok();
+    let entries = fs::read_dir(workspace_root().join("tests/guests/cpu")).expect("the guests' sources");
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.expect("a directory entry").file_name().into_string().ok())
+        .filter_map(|file| file.strip_suffix(".asm").map(str::to_owned))
+        .filter(|name| chosen.as_ref().is_none_or(|chosen| chosen.split(',').any(|one| one == name)))
+        .collect();
+    names.sort_unstable();
+    assert!(!names.is_empty(), "no guest of the name in CPU_GUESTS");
+    names.into_iter().map(guest).collect()
+}
+
+fn guest(name: String) -> Guest {
+    let listed = |list: &[&str]| list.contains(&name.as_str());
+    let (cpu, qemu_cpu) = if listed(MAX) { (CpuModel::Max, "max") } else { (CpuModel::Qemu64, "qemu64") };
+    let end = if listed(RESETS) { End::Reset } else { End::Pass };
+    let (qemu_is_wrong, known) = (about(QEMU_IS_WRONG, &name), about(KNOWN, &name));
+    let timed = listed(TIMED);
+    Guest { name, end, cpu, qemu_cpu, qemu_is_wrong, known, timed }
+}
+
+/// Assembles a guest into `target/guests/cpu/`.
+pub fn build_cpu_guest(guest: &Guest) -> PathBuf {
+    let out_dir = workspace_root().join("target/guests/cpu");
+    fs::create_dir_all(&out_dir).expect("target/guests/cpu can be made");
+    let scratch = tempfile::tempdir_in(&out_dir).expect("a scratch directory");
+    let image = scratch.path().join(&guest.name);
+    run(nasm(guest, "-fbin").arg("-o").arg(&image), "needed: apt-get install nasm");
+    let finished = out_dir.join(&guest.name);
+    fs::rename(&image, &finished).expect("the image can be renamed");
+    finished
+}
+
+fn nasm(guest: &Guest, what: &str) -> Command {
+    let mut nasm = Command::new("nasm");
+    nasm.current_dir(workspace_root()).args(["-Werror", what, "-I", "tests/guests/cpu/"]);
+    nasm.arg(format!("tests/guests/cpu/{}.asm", guest.name));
+    nasm
+}
+
+/// A machine that is about to run the guest.
+pub fn cpu_machine(guest: &Guest, kernel: &[u8]) -> Machine {
+    let config = MachineConfig {
+        ram_bytes: 16 << 20,
+        cpu: guest.cpu,
+        rtc_start: 0,
+        bios: Vec::new(),
+        debug_exit_port: Some(0xf4),
+        vga: Vga::None,
+        no_reboot: true,
+    };
+    let mut machine = Machine::new(&config).expect("a machine");
+    machine.load_kernel(kernel, None, "").expect("a kernel");
+    machine
+}
+
+/// Runs until the guest ends; how it did, and what it wrote to its debug console.
+pub fn run_to_end(machine: &mut Machine, most_steps: u64) -> Result<(Exit, Vec<u8>), String> {
+    let limit = RunLimit { position: Icount(most_steps), time: VmTime(u64::MAX) };
+    let exit = machine.run(limit).map_err(|error| error.to_string())?;
+    let console = machine.take_output().into_iter().filter_map(|(_, output)| match output {
+        Output::Debugcon { byte, .. } => Some(byte),
+        _ => None,
+    });
+    Ok((exit, console.collect()))
+}
+
+/// Says in words what a guest that failed wrote to its debug console: the check, with its line in the source.
+pub fn where_it_failed(guest: &Guest, console: &[u8]) -> String {
+    match *console {
+        [.., 0xee, vector, a, b, c] if console.len() == 5 => {
+            format!(
+                "exception {vector} at {a:#04x} {b:02x} {c:02x} that nothing expects (address from its low end)"
+            )
+        }
+        [low, high] => {
+            let number = u16::from_le_bytes([low, high]);
+            format!("check {number}, near line {}", line_of(guest, number))
+        }
+        _ => format!("console {console:x?}"),
+    }
+}
+
+/// The line in the guest's source before a check.
+fn line_of(guest: &Guest, number: u16) -> String {
+    let expanded = output(&mut nasm(guest, "-E")).stdout;
+    let (wanted, file) = (format!("mov ax, {number}"), format!("{}.asm", guest.name));
+    let mut line = "?";
+    let expanded = String::from_utf8_lossy(&expanded);
+    for text in expanded.lines() {
+        if text.starts_with("%line") && text.ends_with(&file) {
+            line = text.split([' ', '+']).nth(1).unwrap_or("?");
+        } else if text.trim() == wanted {
+            break;
+        }
+    }
+    line.to_owned()
+}

@@ -1,0 +1,122 @@
+//! Watched ranges of memory.
+
+use crate::memory::PAGE_SIZE;
+use crate::units::{Icount, PhysAddr};
+
+/// Bytes of a range that are kept of each hit that is noted.
+pub const NOTED_BYTES: usize = 16;
+
+/// What a range is watched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WatchKind {
+    /// Stores: of instructions, of the processor by itself, and of devices.
+    Write,
+    /// Loads of instructions. What the processor reads by itself to deliver an interrupt or to walk page tables, and what
+    /// devices read, does not count. A load that crosses a page is taken for the aligned ones that contain it.
+    Read,
+    /// Both.
+    Access,
+}
+
+impl WatchKind {
+    /// Whether stores count.
+    pub fn writes(self) -> bool {
+        self != WatchKind::Read
+    }
+
+    /// Whether loads count.
+    pub fn reads(self) -> bool {
+        self != WatchKind::Write
+    }
+}
+
+/// A watched physical range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchRange {
+    /// Its first byte.
+    pub addr: PhysAddr,
+    /// Length in bytes.
+    pub len: u64,
+    /// What it is watched for.
+    pub kind: WatchKind,
+}
+
+impl WatchRange {
+    fn end(&self) -> u64 {
+        self.addr.0.saturating_add(self.len)
+    }
+
+    fn overlaps(&self, addr: u64, len: u64) -> bool {
+        self.addr.0 < addr.saturating_add(len) && addr < self.end()
+    }
+}
+
+/// A watched byte was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchHit {
+    /// The first of them.
+    pub addr: PhysAddr,
+    /// It was written, not read.
+    pub write: bool,
+}
+
+/// A hit that was noted while the machine ran on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// Position of the step.
+    pub position: Icount,
+    /// Its first hit.
+    pub hit: WatchHit,
+    /// What the watched ranges held after it, one behind the other, as far as it fits; zeros behind.
+    pub value: [u8; NOTED_BYTES],
+}
+
+/// The watched ranges, and the first hit that nobody has taken yet.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    ranges: Vec<WatchRange>,
+    hit: Option<WatchHit>,
+}
+
+impl Watched {
+    /// Replaces the ranges; true if they changed.
+    pub(crate) fn set(&mut self, ranges: &[WatchRange]) -> bool {
+        self.hit = None;
+        let changed = ranges != self.ranges;
+        self.ranges = ranges.to_vec();
+        changed
+    }
+
+    pub(crate) fn ranges(&self) -> &[WatchRange] {
+        &self.ranges
+    }
+
+    /// Whether stores to the page at this address, or loads from it, must be looked at.
+    #[inline]
+    pub(crate) fn watches(&self, page: u64, write: bool) -> bool {
+        self.ranges.iter().any(|r| counts(r.kind, write) && r.overlaps(page, PAGE_SIZE as u64))
+    }
+
+    /// `[addr, addr + len)` was stored to or loaded from: remembers it if it is the first hit.
+    #[inline]
+    pub(crate) fn note(&mut self, addr: u64, len: u64, write: bool) {
+        if self.hit.is_none() && !self.ranges.is_empty() {
+            let hit = self.ranges.iter().filter(|r| counts(r.kind, write) && r.overlaps(addr, len));
+            let first = hit.map(|r| r.addr.0.max(addr)).min();
+            self.hit = first.map(|addr| WatchHit { addr: PhysAddr(addr), write });
+        }
+    }
+
+    pub(crate) fn take_hit(&mut self) -> Option<WatchHit> {
+        self.hit.take()
+    }
+
+    #[inline]
+    pub(crate) fn has_hit(&self) -> bool {
+        self.hit.is_some()
+    }
+}
+
+fn counts(kind: WatchKind, write: bool) -> bool {
+    if write { kind.writes() } else { kind.reads() }
+}
