@@ -2,8 +2,8 @@
 
 #![allow(unsafe_code)] // the engine calls back into the machine through a pointer; each use says why it is sound
 
-use crate::board::{Board, Bus, Effects, Request};
 use crate::board::vga::{Adapter, Picture};
+use crate::board::{Board, Bus, Effects, Request};
 use crate::config::{MachineConfig, Vga};
 use crate::cpu::cpuid::{self, Model};
 use crate::cpu::delivery::{Cause, TripleFault, vector};

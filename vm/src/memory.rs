@@ -201,12 +201,7 @@ impl Memory {
 
     /// Takes over the A20 gate, the PAM registers and the windows; true if anything changed. Without
     /// firmware the window is RAM.
-    pub fn set_map(
-        &mut self,
-        a20: bool,
-        windows: Windows,
-        pam: impl Fn(PhysAddr) -> (bool, bool),
-    ) -> bool {
+    pub fn set_map(&mut self, a20: bool, windows: Windows, pam: impl Fn(PhysAddr) -> (bool, bool)) -> bool {
         let before = (self.a20, self.windows, self.pam);
         self.a20 = a20;
         self.windows = windows;

@@ -2,7 +2,7 @@
 
 use snapshots::{Direction, Error, Recording, Stop, Timeline};
 use std::sync::Arc;
-use vm::{CpuState, Icount, LinAddr, VmTime};
+use vm::{CpuState, Icount, LinAddr, Picture, VmTime};
 
 /// History that can be walked in both directions.
 pub trait History {
@@ -38,6 +38,10 @@ pub trait History {
     fn set_position_break(&mut self, position: Option<Icount>);
     /// The guest's serial output from the start up to here.
     fn console(&mut self) -> Result<Vec<u8>, Error>;
+    /// The screen here; `None` without a display adapter.
+    fn picture(&self) -> Option<Picture>;
+    /// The text on it; `None` without a display adapter and while it shows graphics.
+    fn screen_text(&self) -> Option<Vec<String>>;
 }
 
 /// A recording by its file name.
@@ -119,5 +123,13 @@ impl History for Recorded {
     fn console(&mut self) -> Result<Vec<u8>, Error> {
         let here = self.timeline.position();
         crate::console::serial_output(&self.recording, here)
+    }
+
+    fn picture(&self) -> Option<Picture> {
+        self.timeline.machine().picture()
+    }
+
+    fn screen_text(&self) -> Option<Vec<String>> {
+        self.timeline.machine().screen_text()
     }
 }

@@ -192,7 +192,8 @@ impl Adapter {
         self.attribute_data_next = !is_data;
         if is_data {
             let index = usize::from(self.attribute_index & 0x1f);
-            let bits = if index < 0x10 { 0x3f } else { ATTRIBUTE_BITS.get(index - 0x10).copied().unwrap_or(0) };
+            let bits =
+                if index < 0x10 { 0x3f } else { ATTRIBUTE_BITS.get(index - 0x10).copied().unwrap_or(0) };
             if let Some(register) = self.attribute.get_mut(index) {
                 *register = value & bits;
             }

@@ -139,8 +139,8 @@ impl Adapter {
         let first_cell = |map: u32| (map & 3) * 0x4000 + (map >> 2) * 0x2000;
         let style = TextStyle {
             dots: self.dots(),
-            blink_on: pictures / (2 * CURSOR_BLINK) % 2 == 0,
-            cursor_on: pictures / CURSOR_BLINK % 2 == 0,
+            blink_on: (pictures / (2 * CURSOR_BLINK)).is_multiple_of(2),
+            cursor_on: (pictures / CURSOR_BLINK).is_multiple_of(2),
             fonts: [first_cell(font(0, 4)), first_cell(font(2, 5))],
         };
         for line in self.scan_lines() {

@@ -187,7 +187,8 @@ fn a_split_screen_shows_the_start_of_memory_below() {
     card.out(0x3d4, 0x09, 0x0f);
     card.out(0x3d4, 0x18, 159);
     let text = card.adapter.text(&card.memory.0).unwrap();
-    let marked: Vec<(usize, &str)> = text.iter().map(String::as_str).enumerate().filter(|(_, t)| !t.is_empty()).collect();
+    let marked: Vec<(usize, &str)> =
+        text.iter().map(String::as_str).enumerate().filter(|(_, t)| !t.is_empty()).collect();
     assert_eq!(marked, [(0, "B"), (10, "A"), (11, "B")]);
 }
 
@@ -218,7 +219,11 @@ fn write_mode_0_sets_resets_rotates_and_masks() {
     card.out(0x3ce, 1, 0x0d);
     card.out(0x3ce, 3, 0x04);
     card.write(1, 1, 0x21);
-    assert_eq!(card.cell(1), [0xff, 0x12, 0xff, 0], "planes 0, 2 and 3 are set and reset, plane 1 is rotated");
+    assert_eq!(
+        card.cell(1),
+        [0xff, 0x12, 0xff, 0],
+        "planes 0, 2 and 3 are set and reset, plane 1 is rotated"
+    );
     card.out(0x3ce, 1, 0);
     card.out(0x3ce, 3, 0);
     card.read(1, 1);
@@ -281,9 +286,12 @@ fn reads_choose_a_plane_or_compare_colours() {
 #[test]
 fn the_memory_map_is_where_it_says() {
     let mut card = Card::planar();
-    for (map, inside, outside) in
-        [(0, 0x1_ffff, None), (1, 0xffff, Some(0x1_0000)), (2, 0x1_0000, Some(0x1_8000)), (3, 0x1_8000, Some(0))]
-    {
+    for (map, inside, outside) in [
+        (0, 0x1_ffff, None),
+        (1, 0xffff, Some(0x1_0000)),
+        (2, 0x1_0000, Some(0x1_8000)),
+        (3, 0x1_8000, Some(0)),
+    ] {
         card.out(0x3ce, 6, map << 2 | 1);
         card.write(inside, 1, 0x77);
         assert_eq!(card.read(inside, 1), 0x77);

@@ -11,8 +11,14 @@ const DISPLAY_OFF: u8 = 0x01;
 const VERTICAL_RETRACE: u8 = 0x08;
 
 /// 60 pictures a second: what the extensions' modes have, to which the VGA's timing registers mean nothing.
-const EXTENDED: Beam =
-    Beam { line_ps: 31_746_031, chars: 100, chars_shown: 80, lines: 525, lines_shown: 480, retrace: (490, 2) };
+const EXTENDED: Beam = Beam {
+    line_ps: 31_746_031,
+    chars: 100,
+    chars_shown: 80,
+    lines: 525,
+    lines_shown: 480,
+    retrace: (490, 2),
+};
 
 /// How the beam runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +64,7 @@ impl Adapter {
         // Clock select 2 and 3 are outside clocks, of which there are none.
         let clock_hz = if self.misc >> 2 & 3 == 1 { 28_322_000 } else { 25_175_000 };
         let chars = u64::from(self.crtc[0]) + 5;
-        let dots = chars * u64::from(self.dots()) << u8::from(self.is_half_clock());
+        let dots = (chars * u64::from(self.dots())) << u8::from(self.is_half_clock());
         let start = u64::from(self.vertical(0x10, 2, 7));
         // The end is where the lowest four bits of the line count are equal.
         let length = (u64::from(self.crtc[0x11]).wrapping_sub(start)).wrapping_sub(1) % 16 + 1;
@@ -82,7 +88,7 @@ impl Adapter {
         let off = line >= beam.lines_shown || char >= beam.chars_shown;
         let (start, length) = beam.retrace;
         let retrace = (start..start + length).contains(&line);
-        u8::from(off) * DISPLAY_OFF | u8::from(retrace) * VERTICAL_RETRACE
+        (if off { DISPLAY_OFF } else { 0 }) | (if retrace { VERTICAL_RETRACE } else { 0 })
     }
 
     /// Number of the picture since power-on, from which cursor and characters blink.

@@ -23,7 +23,7 @@ const CELLS: u64 = 0x1_0000;
 
 /// Bits 0 to 3 as bytes of all zeros or all ones.
 fn spread(bits: u8) -> u32 {
-    (0..4).map(|plane| u32::from(bits >> plane & 1) * 0xff << (8 * plane)).sum()
+    (0..4).map(|plane| (u32::from(bits >> plane & 1) * 0xff) << (8 * plane)).sum()
 }
 
 /// A byte in all planes.
