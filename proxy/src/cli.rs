@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::drives::DriveArgs;
 use crate::gdb::arch::ArchChoice;
 use crate::host_serial::{SerialSpec, parse_output};
 use crate::place::Place;
@@ -58,10 +59,12 @@ Examples:
   retrograde record -m 1G --kernel vmlinuz --initrd initrd.gz --append 'console=ttyS0' -o boot.rgr
   retrograde record --debugcon stdio --serial none --until 'console=No bootable device' -o bios.rgr
   retrograde record --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --script session.txt -o s.rgr
+  retrograde record --hda disk.img --cdrom install.iso --boot order=dc -o install.rgr
 
-A script has one command a line: wait serial|debugcon|screen TEXT, wait time SECONDS, wait insns N, send TEXT (to the first serial
-port, with C escapes), type TEXT and key NAME... (on the keyboard), power, reset, quit. Lines that begin with # are comments;
-a TEXT in double quotes keeps blanks at its ends.
+A script has one command a line: wait serial|debugcon|screen TEXT, wait time SECONDS, wait insns N, send TEXT (to the first
+serial port, with C escapes), type TEXT and key NAME... (on the keyboard), eject DRIVE, insert DRIVE FILE (DRIVE is cd, fda, fdb, or hdb
+to hdd for a CD-ROM drive there), power, reset, quit. Lines that begin with # are comments; a TEXT in double quotes keeps blanks
+at its ends.
 
 On a terminal, keys go to the guest's first serial port; Ctrl-A x ends the recording, Ctrl-A h helps. Elsewhere Ctrl-C does.
 
@@ -123,6 +126,9 @@ pub struct MachineArgs {
     /// Command line of the kernel
     #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
     pub append: Option<String>,
+    /// Drives.
+    #[command(flatten)]
+    pub drives: DriveArgs,
     /// What the guest's clock says at power-on, as 2024-01-01T00:00:00 [default: the host's date, in UTC]
     #[arg(long, value_name = "DATE", value_parser = parse_rtc, allow_hyphen_values = true)]
     pub rtc: Option<i64>,
@@ -139,6 +145,21 @@ pub struct MachineArgs {
     /// End the run where the guest resets itself or triple-faults (a machine without firmware always does)
     #[arg(long)]
     pub no_reboot: bool,
+}
+
+/// Where the images of a recording are now.
+#[derive(Debug, Default, Args)]
+pub struct MediaArgs {
+    /// Take the image NEW where the recording names OLD; may be repeated
+    #[arg(long, value_name = "OLD=NEW", value_parser = parse_moved)]
+    pub media: Vec<(String, PathBuf)>,
+}
+
+fn parse_moved(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.into())),
+        _ => Err("write OLD=NEW, with the name as `retrograde info` shows it".into()),
+    }
 }
 
 /// How virtual time relates to the host's.
@@ -212,6 +233,9 @@ Examples:
 pub struct ReplayArgs {
     /// The recording
     pub file: PathBuf,
+    /// Files of images that have moved since they were recorded.
+    #[command(flatten)]
+    pub media: MediaArgs,
     /// Compare every hash of the recording; status 1 at the first difference, which is shown [default without --console]
     #[arg(long)]
     pub verify: bool,
@@ -236,6 +260,9 @@ next one may come; the session stays where it was. Ctrl-C here ends the server."
 pub struct ServeArgs {
     /// The recording
     pub file: PathBuf,
+    /// Files of images that have moved since they were recorded.
+    #[command(flatten)]
+    pub media: MediaArgs,
     /// Where to listen for a debugger: HOST:PORT, :PORT, PORT (0: any free port, which is printed) or unix:PATH
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1234")]
     pub gdb: String,
@@ -276,6 +303,9 @@ Examples:
 pub struct ConsoleArgs {
     /// The recording
     pub file: PathBuf,
+    /// Files of images that have moved since they were recorded.
+    #[command(flatten)]
+    pub media: MediaArgs,
     /// Only what was written up to there: a position, a percentage, a time, end
     #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
     pub at: Place,

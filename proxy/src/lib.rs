@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod console;
 pub mod control;
+pub mod drives;
 pub mod ending;
 pub mod escape;
 pub mod gdb;
@@ -26,6 +27,7 @@ pub mod socket;
 pub mod typist;
 pub mod units;
 pub mod until;
+pub mod usage;
 
 use cli::{Cli, Command};
 

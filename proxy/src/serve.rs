@@ -34,7 +34,7 @@ const TURNED_AWAY_MAX: usize = 8;
 pub fn run(args: &ServeArgs) -> Result<u8> {
     let address = Address::parse("--gdb", &args.gdb)?;
     let control = args.qmp.as_ref().map(|text| Address::parse("--qmp", text)).transpose()?;
-    let (name, recording) = open::recording(&args.file)?;
+    let (name, recording) = open::recording(&args.file, &args.media)?;
     // First of all the ports, so that a busy one is known at once.
     let listener = Listener::bind("--gdb", &address)?;
     let control = control.map(|address| Listener::bind("--qmp", &address)).transpose()?;

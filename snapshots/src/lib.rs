@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod fake;
+pub mod image;
 mod pages;
 pub mod recorder;
 pub mod recording;
@@ -14,6 +15,7 @@ pub mod session;
 pub mod timeline;
 pub mod verify;
 
+pub use image::{Image, ImageError, Shared};
 pub use recorder::{EndReason, Recorder, RecorderOptions};
 pub use recording::{Error, Recording};
 pub use replayer::Replayer;

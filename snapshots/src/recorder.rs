@@ -1,6 +1,7 @@
 //! Recording: a machine that runs live while its inputs, interrupts and checkpoints are written to a file.
 
 use crate::Replayer;
+use crate::image::Shared;
 use crate::pages::{RamHash, ZERO_PAGE, encode_state, page_of};
 use crate::recording::{
     CheckpointBody, CheckpointHead, End, Error, IntervalBody, PageChange, Progress, Span, StoredPage, Writer,
@@ -53,11 +54,13 @@ pub struct RecorderOptions {
     /// Steps between two checkpoints. Where a guest changes much memory they come later, up to twice as many steps apart,
     /// unless less than [`CHECKPOINT_EVERY`] was asked for.
     pub checkpoint_every: u64,
+    /// Media whose contents go into the recording, by their numbers. It refers to the others by name and hash.
+    pub embed: Vec<(usize, Shared)>,
 }
 
 impl Default for RecorderOptions {
     fn default() -> RecorderOptions {
-        RecorderOptions { checkpoint_every: CHECKPOINT_EVERY }
+        RecorderOptions { checkpoint_every: CHECKPOINT_EVERY, embed: Vec::new() }
     }
 }
 
@@ -97,7 +100,11 @@ impl<M: Replayer> Recorder<M> {
         mut machine: M,
         options: RecorderOptions,
     ) -> Result<Recorder<M>, Error> {
-        let writer = Writer::create(path, overwrite, machine.config())?;
+        let mut writer = Writer::create(path, overwrite, machine.config())?;
+        for (number, source) in &options.embed {
+            let bytes = machine.config().medium(*number).map_or(0, |medium| medium.bytes);
+            writer.medium(*number, bytes, source)?;
+        }
         machine.follow(None);
         let ram = RamHash::new(machine.config().storage_bytes());
         let at = machine.position();

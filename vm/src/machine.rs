@@ -15,6 +15,7 @@ use crate::cpu::tlb::{self, Miss};
 use crate::cpu::{Cpu, Current};
 use crate::footprint::Footprint;
 use crate::input::{Input, Output};
+use crate::media::BlockSource;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
 use crate::units::{Icount, LinAddr, NS_PER_STEP, PhysAddr, Vector, VmTime};
 use crate::watch::{Noted, WatchHit, WatchRange};
@@ -103,6 +104,9 @@ pub enum VmError {
     /// The configuration cannot be built.
     #[error("{0}")]
     Config(String),
+    /// An image cannot be read any more, so what the machine did since is worth nothing.
+    #[error("{0}")]
+    Medium(String),
     /// The engine is not the one this program was written for, or it failed.
     #[error("CPU engine: {0}")]
     Engine(String),
@@ -747,10 +751,20 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    /// A machine at power-on: RAM zero, firmware in ROM, CPU at the reset vector.
+    /// A machine without media at power-on.
     pub fn new(config: &MachineConfig) -> Result<Machine, VmError> {
+        Machine::with_media(config, Vec::new())
+    }
+
+    /// A machine at power-on: RAM zero, firmware in ROM, CPU at the reset vector. `media` are the contents of
+    /// `config.media`, in order.
+    pub fn with_media(config: &MachineConfig, media: Vec<Box<dyn BlockSource>>) -> Result<Machine, VmError> {
         config.check().map_err(VmError::Config)?;
-        let mem = Memory::new(config).map_err(|e| {
+        if media.len() != config.media.len() {
+            let what = format!("{} images for {} media", media.len(), config.media.len());
+            return Err(VmError::Config(what));
+        }
+        let mem = Memory::new(config, media).map_err(|e| {
             VmError::Config(format!("cannot allocate {} bytes of storage: {e}", config.storage_bytes()))
         })?;
         let model = cpuid::model(config.cpu);
@@ -854,7 +868,10 @@ impl Machine {
             let core = self.core_mut();
             if let Some(exit) = core.between_steps(limit) {
                 core.advance();
-                return Ok(exit);
+                return match core.cpu.mem.media_failure() {
+                    Some(failure) => Err(VmError::Medium(failure)),
+                    None => Ok(exit),
+                };
             }
             core.stop_pos = limit.position.0;
             if let Source::Log(log) = &core.source
@@ -1053,11 +1070,34 @@ impl Machine {
         self.core_mut().noted.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// A hash of the whole machine: CPU, chips, RAM. Equal states have equal hashes.
+    /// What the guest wrote to medium `number`, page by page: the offset in the medium, in
+    /// bytes, and what it holds now. Pages that are as in the image may be among them.
+    pub fn written_pages(&self, number: usize) -> impl Iterator<Item = (u64, [u8; PAGE_SIZE])> + '_ {
+        let mem = &self.core().cpu.mem;
+        let overlay = mem.overlay(number);
+        let at = mem.touched_disk_pages().map(|page| (page * PAGE_SIZE) as u64);
+        at.filter(move |at| overlay.contains(at)).map(move |at| {
+            let offset = at - mem.overlay(number).start;
+            let mut bytes = [0; PAGE_SIZE];
+            mem.read_medium(number, offset, &mut bytes);
+            (offset, bytes)
+        })
+    }
+
+    /// A hash of the whole machine: CPU, chips, storage. Equal states have equal hashes.
     pub fn hash(&self) -> u64 {
         let mut hasher = Xxh3::new();
         hasher.update(&self.save().to_bytes());
-        hasher.update(self.storage());
+        let (storage, config) = (self.storage(), self.config());
+        // Most of a disk is never written, and then zeros.
+        hasher.update(&storage[..(config.ram_bytes + config.video_bytes()) as usize]);
+        for page in self.core().cpu.mem.touched_disk_pages() {
+            let bytes = &storage[page * PAGE_SIZE..][..PAGE_SIZE];
+            if bytes.iter().any(|byte| *byte != 0) {
+                hasher.update(&(page as u64).to_le_bytes());
+                hasher.update(bytes);
+            }
+        }
         hasher.digest()
     }
 }

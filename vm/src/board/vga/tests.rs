@@ -1,40 +1,12 @@
 use super::*;
-use crate::board::test_support::{Chip, Rng, chip_properties};
+use crate::board::test_support::{Chip, FlatMemory, Rng, chip_properties};
 use crate::config::VIDEO_BYTES;
-use crate::memory::Region;
-use crate::units::PhysAddr;
-
-/// Video memory, and nothing else.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct VideoMemory(Vec<u8>);
-
-impl PhysMemory for VideoMemory {
-    fn read(&self, _: PhysAddr, buf: &mut [u8]) {
-        buf.fill(0xff);
-    }
-
-    fn write(&mut self, _: PhysAddr, _: &[u8]) {}
-
-    fn read_region(&self, _: Region, offset: u64, buf: &mut [u8]) {
-        for (at, byte) in (offset as usize..).zip(buf) {
-            *byte = self.0.get(at).copied().unwrap_or(0);
-        }
-    }
-
-    fn write_region(&mut self, _: Region, offset: u64, bytes: &[u8]) {
-        for (at, byte) in (offset as usize..).zip(bytes) {
-            if let Some(cell) = self.0.get_mut(at) {
-                *cell = *byte;
-            }
-        }
-    }
-}
 
 /// An adapter with its memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Card {
     adapter: Adapter,
-    memory: VideoMemory,
+    memory: FlatMemory,
 }
 
 /// Memory of the cards that are driven at random: a part, so that they are quickly copied and compared.
@@ -42,7 +14,7 @@ const SMALL: usize = 0x1000;
 
 impl Card {
     fn new(bytes: usize) -> Card {
-        Card { adapter: Adapter::new(true), memory: VideoMemory(vec![0; bytes]) }
+        Card { adapter: Adapter::new(true), memory: FlatMemory::new(bytes) }
     }
 
     fn out(&mut self, port: u16, index: u8, value: u8) {
