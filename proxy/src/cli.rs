@@ -324,6 +324,9 @@ Examples:
 pub struct ScreenArgs {
     /// The recording
     pub file: PathBuf,
+    /// Where its images are.
+    #[command(flatten)]
+    pub media: MediaArgs,
     /// Where to look: start, end, a position, a percentage or a time
     #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
     pub at: Place,

@@ -33,7 +33,6 @@ pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
         drives: drives.drives.clone(),
         media: drives.media.clone(),
         boot_order: args.drives.boot.0,
-        ..MachineConfig::default()
     };
     let mut machine = Machine::with_media(&config, drives.sources()).context("cannot build the machine")?;
     if let Some(path) = &args.kernel {

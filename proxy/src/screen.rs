@@ -12,7 +12,7 @@ use vm::{Icount, Picture, VmTime};
 
 /// Runs the subcommand; the exit status.
 pub fn run(args: &ScreenArgs) -> Result<u8> {
-    let (name, recording) = open::recording(&args.file)?;
+    let (name, recording) = open::recording(&args.file, &args.media)?;
     if args.output.as_deref().is_some_and(|output| is_same(output, &args.file)) {
         bail!("-o: {name} is the recording itself; give the picture a name of its own");
     }
