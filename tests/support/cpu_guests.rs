@@ -59,11 +59,13 @@ const QEMU_IS_WRONG: &[(&str, &str)] = &[
     ("pvi", "it takes CR4.PVI and does not have it"),
     ("canonical", "only the first byte of an operand has to be canonical"),
     ("fpu_state", "MMX instructions do not set the exponent"),
+    ("lock", "LOCK MOV is executed"),
     ("long_interrupts", "error codes of gates count them by 16 bytes"),
     ("msr", "MSRs that do not exist read as 0"),
     ("nested_iret", "it hangs"),
     ("paging_long", "a reserved bit gives an error code without P"),
     ("paging_pae", "a reserved bit gives an error code without P"),
+    ("paging_reserved", "a reserved bit gives an error code without P"),
     ("paging_rmw", "it reports the read"),
     ("real_limits", "data segments have no limit"),
     ("segment_limits", "data segments have no limit"),
@@ -91,16 +93,27 @@ const KNOWN: &[(&str, &str)] = &[
     ("icebp", "INT1 leaves its own address"),
     ("pvi", "CR4.PVI is taken and does nothing"),
     ("rf", "RF stays set until the end of a translated block"),
+    ("canonical", "an address that is not canonical does not raise #GP"),
+    ("fpu_state", "MMX instructions do not set the exponent"),
+    ("lock", "LOCK MOV is executed"),
+    ("long_interrupts", FAULT_OF_INT),
+    ("msr", "MSRs that do not exist read as 0"),
+    ("paging_long", NO_RESERVED),
+    ("paging_pae", NO_RESERVED),
+    ("paging_reserved", NO_RESERVED),
+    ("paging_rmw", "an instruction that reads and writes reports the read"),
     ("real_limits", NO_LIMITS),
     ("segment_limits", NO_LIMITS),
     ("task_debug", "the T bit of a TSS does nothing"),
     ("task_switch16", "a task with a 16-bit TSS faults"),
+    ("smep_smap", "CR4 takes bits of what is not there"),
     ("v86_gate_level", FAULT_OF_INT),
     ("v86_vme", "CR4.VME is taken and redirects nothing"),
     ("sse_error", "SSE instructions do not note exceptions"),
     ("stack_errors", NO_TASK_GATES),
 ];
 const FAULT_OF_INT: &str = "INT n that faults leaves the address behind it";
+const NO_RESERVED: &str = "reserved bits of page table entries are not looked at";
 const NO_LIMITS: &str = "data segments have no limit and no type";
 const NO_TASK_GATES: &str = "there are no task gates";
 

@@ -63,9 +63,4 @@
         CHECK_EQ dword [0x300000], 1
         mov eax, [page_directory + 4]
         CHECK_EQ eax, P | W | U | PS_BIT | A | D
-        ; A reserved bit.
-        mov dword [page_directory + 4], (1 << 21) + (P | W | U | PS_BIT)
-        mov eax, cr3
-        mov cr3, eax
-        FAULTS PF, 9, mov al, [0x700000]
         PASS
