@@ -1,6 +1,6 @@
 //! The guests of `tests/guests/cpu` step by step here and in QEMU: registers after each step, and memory at the end.
 //!
-//! `CPU_GUESTS=name,name` runs only these, `LOCKSTEP_STEPS=n` follows each for n steps instead of 1500. A step is the same on both
+//! `CPU_GUESTS=name,name` runs only these, `LOCKSTEP_STEPS=n` follows each for n steps instead of 800. A step is the same on both
 //! sides: an instruction, an iteration of REP, or an instruction that faults, with the delivery of its exception.
 
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic};
@@ -11,7 +11,7 @@ use retrograde_tests::gdb_remote::{Ended, Registers, SteppedQemu};
 use std::{env, fs};
 use vm::{CpuState, Exit, Icount, LinAddr, Machine, PhysAddr, RunLimit, VmTime};
 
-const DEFAULT_STEPS: u64 = 1500;
+const DEFAULT_STEPS: u64 = 800;
 /// The resume flag, which QEMU 7.2 does not set in the image that a fault leaves: a register or a doubleword in memory may
 /// differ in this bit.
 const RF: u64 = 1 << 16;

@@ -4,6 +4,7 @@
 //! following a recording; a [`Timeline`] is a session plus checkpoints, breakpoints and seeking. This crate knows no
 //! socket and no debugger.
 
+pub mod condition;
 #[cfg(test)]
 mod fake;
 pub mod image;
@@ -15,6 +16,7 @@ pub mod session;
 pub mod timeline;
 pub mod verify;
 
+pub use condition::Condition;
 pub use image::{Image, ImageError, Shared};
 pub use recorder::{EndReason, Recorder, RecorderOptions};
 pub use recording::{Error, Recording};
