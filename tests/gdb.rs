@@ -613,9 +613,9 @@ fn ctrl_c_stops_a_long_way_at_a_true_position() {
 fn conditions_are_looked_at_in_the_server_both_ways() {
     let mut session = Session::of_clobber();
     session.run("break timer_tick if ticks == 100");
-    session.expect("info breakpoints", &["stop only if ticks == 100 (target evals)"]);
     session.expect("reverse-continue", &["Breakpoint 1, ", "timer_tick (eip="]);
     assert_eq!(session.gdb.value("ticks"), 100);
+    session.expect("info breakpoints", &["stop only if ticks == 100 (target evals)"]);
     let position = session.gdb.position();
     session.expect("reverse-continue", &["No more reverse-execution history."]);
     session.expect("continue", &["Breakpoint 1, ", "timer_tick (eip="]);
