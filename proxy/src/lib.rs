@@ -1,6 +1,6 @@
 //! `retrograde`: records a whole PC and lets GDB and LLDB debug it backwards.
 //!
-//! One module for each subcommand ([`record`], [`replay`], [`serve`], [`info`], [`console`]), the GDB server in [`gdb`],
+//! One module for each subcommand ([`record`], [`replay`], [`serve`], [`info`], [`console`], [`screen`]), the GDB server in [`gdb`],
 //! and what they share.
 
 pub mod cli;
@@ -19,6 +19,7 @@ pub mod open;
 pub mod place;
 pub mod record;
 pub mod replay;
+pub mod screen;
 pub mod script;
 pub mod serve;
 pub mod signals;
@@ -38,5 +39,6 @@ pub fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Serve(args) => serve::run(args),
         Command::Info(args) => info::run(args),
         Command::Console(args) => console::run(args),
+        Command::Screen(args) => screen::run(args),
     }
 }
