@@ -608,3 +608,57 @@ fn ctrl_c_stops_a_long_way_at_a_true_position() {
     }
     session.end();
 }
+
+#[test]
+fn conditions_are_looked_at_in_the_server_both_ways() {
+    let mut session = Session::of_clobber();
+    session.run("break timer_tick if ticks == 100");
+    session.expect("reverse-continue", &["Breakpoint 1, ", "timer_tick (eip="]);
+    assert_eq!(session.gdb.value("ticks"), 100);
+    session.expect("info breakpoints", &["stop only if ticks == 100 (target evals)"]);
+    let position = session.gdb.position();
+    session.expect("reverse-continue", &["No more reverse-execution history."]);
+    session.expect("continue", &["Breakpoint 1, ", "timer_tick (eip="]);
+    assert_eq!((session.gdb.value("ticks"), session.gdb.position()), (100, position));
+    session.run("delete");
+    let address = session.gdb.value("&ticks");
+    session.gdb.seek("start");
+    let tick = session.gdb.value("&timer_tick");
+    session.expect(
+        &format!("monitor break {tick:#x} if u32[{address:#x}] == 100"),
+        &["monitor breakpoint 1 at 0x"],
+    );
+    session.expect("continue", &["Monitor breakpoint 1 at 0x", "hit 1 times"]);
+    assert_eq!(session.gdb.value("ticks"), 100);
+    session.end();
+}
+
+#[test]
+fn loads_are_watched_both_ways() {
+    let mut session = Session::of_clobber();
+    session.run("rwatch reports");
+    session.expect("reverse-continue", &["Hardware read watchpoint 1: reports", "Value = "]);
+    session.run("delete");
+    session.run("awatch sample_count");
+    session.expect("reverse-continue", &["Hardware access (read/write) watchpoint 2: sample_count"]);
+    session.end();
+}
+
+#[test]
+fn the_script_moves_gdb_with_the_machine() {
+    let mut session = Session::of_clobber();
+    let script = workspace_root().join("scripts/debugger/retrograde.gdb.py");
+    session.run(&format!("source {}", script.display()));
+    session.expect("rg mark crash", &["is @crash"]);
+    let end = session.gdb.position();
+    let shown = session.expect("rg who-wrote reports", &["wrote to 0x", "timer_tick (eip="]);
+    shows(&shown, &["samples[sample_count].tick = ticks;"]);
+    assert_eq!(session.gdb.value("sample_count"), 32);
+    session.expect("rg seek @crash", &["out8 (port=", "kernel.c:18"]);
+    assert_eq!(session.gdb.position(), end);
+    session.expect("rg seek prev irq 0x20", &["#0  "]);
+    assert!(session.gdb.position() < end);
+    session.expect("rg seek nowhere", &["`nowhere` is no place"]);
+    session.expect("monitor info pic", &["pic."]);
+    session.end();
+}
