@@ -4,6 +4,8 @@
 //! following a recording; a [`Timeline`] is a session plus checkpoints, breakpoints and seeking. This crate knows no
 //! socket and no debugger.
 
+mod checkpointer;
+pub mod diff;
 #[cfg(test)]
 mod fake;
 mod pages;
@@ -12,12 +14,15 @@ pub mod recording;
 pub mod replayer;
 pub mod session;
 pub mod timeline;
+pub mod trim;
 pub mod verify;
 
+pub use diff::{Difference, diff};
 pub use recorder::{EndReason, Recorder, RecorderOptions};
 pub use recording::{Error, Recording};
 pub use replayer::Replayer;
 pub use session::Session;
 pub use timeline::questions::{Answer, Count, Met};
 pub use timeline::{Direction, Stop, Timeline, Watch};
+pub use trim::trim;
 pub use verify::{VerifyReport, replay, verify};
