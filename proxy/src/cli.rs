@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::drives::DriveArgs;
 use crate::gdb::arch::ArchChoice;
 use crate::host_serial::{SerialSpec, parse_output};
 use crate::place::Place;
@@ -46,6 +47,12 @@ pub enum Command {
     Info(InfoArgs),
     /// Show the serial output of a recording, each line with its position and virtual time
     Console(ConsoleArgs),
+    /// List what came into a machine, and the interrupts that it took
+    Events(EventsArgs),
+    /// Make a part of a recording a recording of its own
+    Trim(TrimArgs),
+    /// Find the first step in which two recordings differ
+    Diff(DiffArgs),
 }
 
 /// `retrograde record`.
@@ -56,10 +63,12 @@ Examples:
   retrograde record -m 1G --kernel vmlinuz --initrd initrd.gz --append 'console=ttyS0' -o boot.rgr
   retrograde record --debugcon stdio --serial none --until 'console=No bootable device' -o bios.rgr
   retrograde record --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --script session.txt -o s.rgr
+  retrograde record --hda disk.img --cdrom install.iso --boot order=dc -o install.rgr
 
 A script has one command a line: wait serial|debugcon TEXT, wait time SECONDS, wait insns N, send TEXT (to the first serial
-port, with C escapes), type TEXT and key NAME... (on the keyboard), power, reset, quit. Lines that begin with # are comments;
-a TEXT in double quotes keeps blanks at its ends.
+port, with C escapes), type TEXT and key NAME... (on the keyboard), eject DRIVE, insert DRIVE FILE (DRIVE is cd, fda, fdb, or hdb
+to hdd for a CD-ROM drive there), power, reset, quit. Lines that begin with # are comments; a TEXT in double quotes keeps blanks
+at its ends.
 
 On a terminal, keys go to the guest's first serial port; Ctrl-A x ends the recording, Ctrl-A h helps. Elsewhere Ctrl-C does.
 
@@ -121,6 +130,9 @@ pub struct MachineArgs {
     /// Command line of the kernel
     #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
     pub append: Option<String>,
+    /// Drives.
+    #[command(flatten)]
+    pub drives: DriveArgs,
     /// What the guest's clock says at power-on, as 2024-01-01T00:00:00 [default: the host's date, in UTC]
     #[arg(long, value_name = "DATE", value_parser = parse_rtc, allow_hyphen_values = true)]
     pub rtc: Option<i64>,
@@ -130,6 +142,21 @@ pub struct MachineArgs {
     /// End the run where the guest resets itself or triple-faults (a machine without firmware always does)
     #[arg(long)]
     pub no_reboot: bool,
+}
+
+/// Where the images of a recording are now.
+#[derive(Debug, Default, Args)]
+pub struct MediaArgs {
+    /// Take the image NEW where the recording names OLD; may be repeated
+    #[arg(long, value_name = "OLD=NEW", value_parser = parse_moved)]
+    pub media: Vec<(String, PathBuf)>,
+}
+
+fn parse_moved(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.into())),
+        _ => Err("write OLD=NEW, with the name as `retrograde info` shows it".into()),
+    }
 }
 
 /// How virtual time relates to the host's.
@@ -195,6 +222,9 @@ Examples:
 pub struct ReplayArgs {
     /// The recording
     pub file: PathBuf,
+    /// Files of images that have moved since they were recorded.
+    #[command(flatten)]
+    pub media: MediaArgs,
     /// Compare every hash of the recording; status 1 at the first difference, which is shown [default without --console]
     #[arg(long)]
     pub verify: bool,
@@ -219,9 +249,15 @@ next one may come; the session stays where it was. Ctrl-C here ends the server."
 pub struct ServeArgs {
     /// The recording
     pub file: PathBuf,
-    /// Where to listen for a debugger: HOST:PORT, :PORT or PORT (0: any free port, which is printed)
+    /// Files of images that have moved since they were recorded.
+    #[command(flatten)]
+    pub media: MediaArgs,
+    /// Where to listen for a debugger: HOST:PORT, :PORT, PORT (0: any free port, which is printed) or unix:PATH
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1234")]
     pub gdb: String,
+    /// Where to listen for programs that speak QMP, in the same forms [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub qmp: Option<String>,
     /// Where to start: start, end, a position, a percentage or a time
     #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
     pub at: Place,
@@ -256,12 +292,101 @@ Examples:
 pub struct ConsoleArgs {
     /// The recording
     pub file: PathBuf,
+    /// Files of images that have moved since they were recorded.
+    #[command(flatten)]
+    pub media: MediaArgs,
     /// Only what was written up to there: a position, a percentage, a time, end
     #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
     pub at: Place,
     /// The debug consoles (ports 0xe9 and 0x402) instead of the serial ports
     #[arg(long)]
     pub debugcon: bool,
+}
+
+/// `retrograde events`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde events crash.rgr --kind input
+  retrograde events crash.rgr --from 1.5s --to 1.6s --json")]
+pub struct EventsArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// From there on: a position, a percentage, a time
+    #[arg(long, value_name = "WHERE", default_value = "start", allow_hyphen_values = true)]
+    pub from: Place,
+    /// Up to there
+    #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
+    pub to: Place,
+    /// Only these; may be repeated
+    #[arg(long, value_enum)]
+    pub kind: Vec<EventKind>,
+    /// For programs: an object on each line
+    #[arg(long)]
+    pub json: bool,
+    /// Its images.
+    #[command(flatten)]
+    pub media: MediaArgs,
+}
+
+/// A kind of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EventKind {
+    /// What came from outside.
+    Input,
+    /// A hardware interrupt that was taken.
+    Interrupt,
+    /// A checkpoint, with its hash.
+    Checkpoint,
+}
+
+/// `retrograde trim`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde trim long.rgr --from 90% -o short.rgr       the last tenth
+  retrograde trim long.rgr --from 1.5s --to 2s -o short.rgr
+
+The part is replayed and checked while it is written. Positions and times in it are those of the original.")]
+pub struct TrimArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// Its new start: a position, a percentage, a time
+    #[arg(long, value_name = "WHERE", default_value = "start", allow_hyphen_values = true)]
+    pub from: Place,
+    /// Its new end
+    #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
+    pub to: Place,
+    /// The recording to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Overwrite it if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Its images.
+    #[command(flatten)]
+    pub media: MediaArgs,
+}
+
+/// `retrograde diff`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde diff good.rgr bad.rgr
+
+Says the last position at which both are equal, the instruction there, and what is different one step later: registers, fields of
+chips, pages, and the last input and interrupt before it. Exit status: 0 if no step differs, 1 if one does.")]
+pub struct DiffArgs {
+    /// One recording
+    pub first: PathBuf,
+    /// The other
+    pub second: PathBuf,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
+    /// Their images.
+    #[command(flatten)]
+    pub media: MediaArgs,
 }
 
 #[cfg(test)]

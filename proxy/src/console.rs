@@ -56,7 +56,7 @@ pub fn serial_output(recording: &Arc<Recording>, end: Icount) -> Result<Vec<u8>,
 
 /// Runs the subcommand; the exit status.
 pub fn run(args: &ConsoleArgs) -> Result<u8> {
-    let (_, recording) = open::recording(&args.file)?;
+    let (_, recording) = open::recording(&args.file, &args.media)?;
     let last = recording.end();
     let (end, time) = match args.at {
         Place::TimeNs(ns) => (last, Some(VmTime(ns))),

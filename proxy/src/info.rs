@@ -1,6 +1,6 @@
 //! `retrograde info`.
 
-use crate::cli::InfoArgs;
+use crate::cli::{InfoArgs, MediaArgs};
 use crate::ending::describe;
 use crate::open;
 use crate::units::{cpu_name, human_bytes};
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Runs the subcommand; the exit status.
 pub fn run(args: &InfoArgs) -> Result<u8> {
-    let (name, recording) = open::recording(&args.file)?;
+    let (name, recording) = open::recording(&args.file, &MediaArgs::default())?;
     if args.json {
         crate::say!("{:#}", as_json(&recording));
     } else {
@@ -26,6 +26,8 @@ fn as_json(recording: &Recording) -> serde_json::Value {
         "end": recording.end().0,
         "virtual_ns": recording.end_time().0,
         "checkpoints": recording.checkpoints().len(),
+        "start": recording.start().0,
+        "indexed_intervals": recording.intervals(),
         "bytes": recording.bytes(),
         "inputs": recording.inputs().len(),
         "interrupts": recording.interrupts().len(),
@@ -37,7 +39,14 @@ fn as_json(recording: &Recording) -> serde_json::Value {
             "bios_bytes": config.bios.len(),
             "debug_exit_port": config.debug_exit_port,
             "no_reboot": config.no_reboot,
+            "drives": config.drives.iter().map(|d| json!({ "slot": d.slot.name(), "medium": d.medium })).collect::<Vec<_>>(),
         },
+        "media": config.media.iter().enumerate().map(|(number, m)| json!({
+            "name": m.name,
+            "bytes": m.bytes,
+            "xxh3_128": format!("{:032x}", m.hash),
+            "embedded": recording.embeds(number),
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -50,9 +59,14 @@ fn as_text(name: &str, recording: &Recording) -> String {
     let debug_exit =
         config.debug_exit_port.map_or_else(String::new, |p| format!(", isa-debug-exit at {p:#x}"));
     let no_reboot = if config.no_reboot { ", ends at a reset" } else { "" };
+    let media = media(recording);
+    let part = match recording.start().0 {
+        0 => String::new(),
+        start => format!("; a part, from position {start}"),
+    };
     let ended = recording.ended_by().map_or_else(|| killed(recording), describe);
     format!(
-        "{name}\n  length       {} steps, {} virtual\n  ended by     {ended}\n  machine      {}, {} MiB, {bios}{debug_exit}{no_reboot}\n  \
+        "{name}\n  length       {} steps, {} virtual{part}\n  ended by     {ended}\n  machine      {}, {} MiB, {bios}{debug_exit}{no_reboot}\n{media}  \
          clock        {} at power-on\n  inputs       {}\n  interrupts   {}\n  checkpoints  {}\n  size         {}\n",
         recording.end(),
         recording.end_time(),
@@ -64,6 +78,19 @@ fn as_text(name: &str, recording: &Recording) -> String {
         recording.checkpoints().len(),
         human_bytes(recording.bytes()),
     )
+}
+
+/// A line for each drive, and for each image that is put into one later.
+fn media(recording: &Recording) -> String {
+    let config = recording.config();
+    let place = |number| {
+        config.drives.iter().find(|drive| drive.medium == Some(number)).map_or("later", |d| d.slot.name())
+    };
+    let line = |(number, medium): (usize, &vm::Medium)| {
+        let held = if recording.embeds(number) { "in the recording" } else { "needed beside it" };
+        format!("  {:<12} {}, {}, {held}\n", place(number), medium.name, human_bytes(medium.bytes))
+    };
+    config.media.iter().enumerate().map(line).collect()
 }
 
 fn killed(recording: &Recording) -> String {

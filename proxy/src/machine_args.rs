@@ -1,6 +1,7 @@
 //! From the command line to a machine at power-on.
 
 use crate::cli::{Device, MachineArgs};
+use crate::drives::Drives;
 use anyhow::{Context, Result, bail};
 use std::io::Read;
 use std::path::Path;
@@ -11,8 +12,8 @@ const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
 /// Images larger than this are no firmware.
 const BIOS_MAX_BYTES: u64 = 16 << 20;
 
-/// The machine that `args` describes, with its kernel loaded.
-pub fn build(args: &MachineArgs) -> Result<Machine> {
+/// The machine that `args` describes, with these drives and its kernel loaded.
+pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
     let config = MachineConfig {
         ram_bytes: args.memory,
         cpu: args.cpu,
@@ -20,9 +21,12 @@ pub fn build(args: &MachineArgs) -> Result<Machine> {
         bios: firmware(args)?,
         debug_exit_port: args.device.iter().map(|Device::DebugExit { port }| *port).next_back(),
         no_reboot: args.no_reboot,
+        drives: drives.drives.clone(),
+        media: drives.media.clone(),
+        boot_order: args.drives.boot.0,
         ..MachineConfig::default()
     };
-    let mut machine = Machine::new(&config).context("cannot build the machine")?;
+    let mut machine = Machine::with_media(&config, drives.sources()).context("cannot build the machine")?;
     if let Some(path) = &args.kernel {
         let kernel = read_file("--kernel", path, args.memory)?;
         let initrd = args.initrd.as_ref().map(|p| read_file("--initrd", p, args.memory)).transpose()?;

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use proxy::cli::Cli;
+use proxy::usage::Usage;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -12,7 +13,7 @@ fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             proxy::note!("retrograde: {}", chain(&error));
-            ExitCode::FAILURE
+            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

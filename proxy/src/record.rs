@@ -1,6 +1,7 @@
 //! `retrograde record`: runs a machine while its host ends, script and stop conditions are served between slices.
 
 use crate::cli::{Pace, RecordArgs};
+use crate::drives::Drives;
 use crate::ending::{self, Next, describe};
 use crate::host_serial::{HostSerial, Hotkey, HotkeyFilter, RawTerminal, SerialSpec, wait_readable};
 use crate::machine_args;
@@ -13,7 +14,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use snapshots::{EndReason, Recorder, RecorderOptions};
 use std::collections::VecDeque;
 use std::io::IsTerminal;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use vm::units::NS_PER_STEP;
@@ -34,14 +34,17 @@ pub fn run(args: &RecordArgs) -> Result<u8> {
     let script = args.script.as_ref().map(|path| load_script(path)).transpose()?;
     let specs = serial_specs(args)?;
     check_output(args, &specs)?;
-    let machine = machine_args::build(&args.machine)?;
+    let inserted = script.as_ref().map(Script::inserted).unwrap_or_default();
+    let drives = Drives::open(&args.machine.drives, &inserted)?;
+    check_media(args, &drives)?;
+    let machine = machine_args::build(&args.machine, &drives)?;
     // Without firmware nothing is there to start the machine again: its kernel was loaded from outside.
     let may_reboot = !args.machine.no_reboot && !machine.config().bios.is_empty();
     let ports = specs.iter().map(Port::open).collect::<Result<Vec<_>>>()?;
     let debugcon = HostSerial::open(&args.debugcon).context("--debugcon")?;
     let parallel = HostSerial::open(&args.parallel).context("--parallel")?;
     let signals = Signals::catch()?;
-    let options = RecorderOptions { checkpoint_every: args.checkpoint_every };
+    let options = RecorderOptions { checkpoint_every: args.checkpoint_every, embed: drives.embedded() };
     let recorder = Recorder::create(&args.output, args.force, machine, options)
         .with_context(|| format!("cannot record to {}", args.output.display()))?;
     let terminal = specs.contains(&SerialSpec::Stdio).then(RawTerminal::enter).flatten();
@@ -50,6 +53,7 @@ pub fn run(args: &RecordArgs) -> Result<u8> {
     }
     let run = Run {
         recorder,
+        drives,
         ports,
         debugcon,
         parallel,
@@ -93,19 +97,20 @@ fn check_output(args: &RecordArgs, specs: &[SerialSpec]) -> Result<()> {
         _ => (option, None),
     });
     for (option, path) in read.into_iter().chain(written) {
-        if path.is_some_and(|path| is_same_file(path, &args.output)) {
+        if path.is_some_and(|path| crate::open::is_same_file(path, &args.output)) {
             bail!("-o: {shown} is also what {option} names; give the recording a name of its own");
         }
     }
     Ok(())
 }
 
-/// Whether two names mean one file, which need not be there yet.
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    match (std::fs::metadata(a), std::fs::metadata(b)) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        (Err(_), Err(_)) => std::path::absolute(a).ok() == std::path::absolute(b).ok(),
-        _ => false,
+/// Refuses an output file that is an image in use.
+fn check_media(args: &RecordArgs, drives: &Drives) -> Result<()> {
+    match drives.paths().find(|path| crate::open::is_same_file(path, &args.output)) {
+        Some(path) => {
+            bail!("-o: {} is also an image of a drive; give the recording a name of its own", path.display())
+        }
+        None => Ok(()),
     }
 }
 
@@ -188,6 +193,7 @@ struct Ended {
 /// A recording being made.
 struct Run {
     recorder: Recorder,
+    drives: Drives,
     ports: Vec<Port>,
     debugcon: HostSerial,
     parallel: HostSerial,
@@ -228,7 +234,10 @@ impl Run {
             took: self.began.elapsed(),
             reason: reason.clone(),
         };
+        // First what cannot be had again.
+        let written = self.drives.write_back(self.recorder.machine());
         self.recorder.finish(reason).context("cannot finish the recording")?;
+        written?;
         Ok(ended)
     }
 
@@ -344,6 +353,10 @@ impl Run {
                 Some(Action::Keys(chords)) => self.typist.type_chords(&chords, view.now),
                 Some(Action::Power) => self.recorder.inject(Input::PowerButton)?,
                 Some(Action::Reset) => self.recorder.inject(Input::Reset)?,
+                Some(Action::Change(slot, path)) => {
+                    let medium = path.and_then(|path| self.drives.number(&path));
+                    self.recorder.inject(Input::Media { slot, medium })?;
+                }
                 Some(Action::Quit) => return Ok(true),
             }
         }

@@ -13,7 +13,7 @@ use vm::{Icount, Output};
 
 /// Runs the subcommand; the exit status.
 pub fn run(args: &ReplayArgs) -> Result<u8> {
-    let (name, recording) = open::recording(&args.file)?;
+    let (name, recording) = open::recording(&args.file, &args.media)?;
     if args.console {
         show_console(&recording).with_context(|| format!("{name} does not replay"))?;
     }

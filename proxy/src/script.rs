@@ -6,10 +6,11 @@
 use crate::escape::unescape;
 use crate::keys::{self, Chord};
 use crate::units::{parse_count, parse_time_ns};
-use vm::{Icount, VmTime};
+use std::path::PathBuf;
+use vm::{Icount, Slot, VmTime};
 
 const COMMANDS: &str = "wait serial TEXT, wait debugcon TEXT, wait time SECONDS, wait insns N, send TEXT, type TEXT, \
-                        key NAME..., power, reset, quit";
+                        key NAME..., eject DRIVE, insert DRIVE FILE, power, reset, quit";
 
 /// Output that a `wait` may look back on.
 const LOOK_BACK_BYTES: usize = 1 << 20;
@@ -42,6 +43,8 @@ pub enum Action {
     Power,
     /// The reset button.
     Reset,
+    /// Takes the medium out of a drive, and puts the image of this file in, if there is one.
+    Change(Slot, Option<PathBuf>),
     /// Ends the recording in order.
     Quit,
 }
@@ -74,6 +77,15 @@ impl Script {
         }
         Ok(Script { lines })
     }
+
+    /// The images that it puts into drives.
+    pub fn inserted(&self) -> Vec<(Slot, PathBuf)> {
+        let inserted = |line: &Line| match &line.command {
+            Command::Act(Action::Change(slot, Some(path))) => Some((*slot, path.clone())),
+            _ => None,
+        };
+        self.lines.iter().filter_map(inserted).collect()
+    }
 }
 
 fn parse_line(line: &str) -> Result<Command, String> {
@@ -84,6 +96,18 @@ fn parse_line(line: &str) -> Result<Command, String> {
         "type" => Action::Keys(keys::typing(&text_argument("type", rest)?)?),
         "key" if rest.is_empty() => return Err("`key` needs the names of keys, for example `key ret`".into()),
         "key" => Action::Keys(rest.split_whitespace().map(keys::chord).collect::<Result<_, _>>()?),
+        "eject" => Action::Change(drive("eject", rest)?, None),
+        "insert" => {
+            let (name, file) = split_word(rest);
+            let slot = drive("insert", name)?;
+            if file.is_empty() {
+                return Err(
+                    "`insert` needs a drive and the name of an image, for example `insert cd other.iso`"
+                        .into(),
+                );
+            }
+            Action::Change(slot, Some(file.into()))
+        }
         "power" | "reset" | "quit" if !rest.is_empty() => return Err(format!("`{word}` takes no argument")),
         "power" => Action::Power,
         "reset" => Action::Reset,
@@ -91,6 +115,18 @@ fn parse_line(line: &str) -> Result<Command, String> {
         _ => return Err(format!("there is no command `{word}`; there are {COMMANDS}")),
     };
     Ok(Command::Act(act))
+}
+
+/// A drive whose medium can be changed. A CD-ROM drive is where `--cdrom` has it.
+fn drive(command: &str, name: &str) -> Result<Slot, String> {
+    match name {
+        "cd" | "hdc" => Ok(Slot::Hdc),
+        "hdb" => Ok(Slot::Hdb),
+        "hdd" => Ok(Slot::Hdd),
+        "fda" => Ok(Slot::Fda),
+        "fdb" => Ok(Slot::Fdb),
+        _ => Err(format!("`{command}` needs a drive: cd, fda or fdb, not `{name}`")),
+    }
 }
 
 fn parse_wait(rest: &str) -> Result<Command, String> {
@@ -245,6 +281,17 @@ mod tests {
             "key foo",
             "quit 1",
         ] {
+            assert!(Script::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn media_are_changed_by_drive_and_file() {
+        let script = Script::parse("eject cd\ninsert cd a b.iso\ninsert fda disk.img").unwrap();
+        let inserted = [(Slot::Hdc, "a b.iso".into()), (Slot::Fda, "disk.img".into())];
+        assert_eq!(script.inserted(), inserted);
+        assert_eq!(script.lines[0].command, Command::Act(Action::Change(Slot::Hdc, None)));
+        for bad in ["eject", "eject hda", "insert", "insert cd", "insert tape x"] {
             assert!(Script::parse(bad).is_err(), "{bad}");
         }
     }

@@ -1,6 +1,7 @@
 //! `retrograde serve`: one recording, one debugger at a time.
 
 use crate::cli::ServeArgs;
+use crate::control::Control;
 use crate::gdb::Session;
 use crate::gdb::history::{History, Recorded};
 use crate::gdb::link::Link;
@@ -9,14 +10,15 @@ use crate::gdb::target::Debuggee;
 use crate::open;
 use crate::place::Place;
 use crate::signals::Signals;
-use anyhow::{Context, Result, anyhow, bail};
-use mio::net::{TcpListener, TcpStream};
+use crate::socket::{Address, Listener, Stream};
+use anyhow::{Context, Result, anyhow};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
+use std::rc::Rc;
 
 #[cfg(test)]
 mod tests;
@@ -24,20 +26,18 @@ mod tests;
 const LISTENER: Token = Token(0);
 const SIGNAL: Token = Token(1);
 const DEBUGGER: Token = Token(2);
+const CONTROL: Token = Token(3);
 /// Debuggers that were turned away and may still be reading why.
 const TURNED_AWAY_MAX: usize = 8;
 
 /// Runs the subcommand; the exit status.
 pub fn run(args: &ServeArgs) -> Result<u8> {
-    let address = resolve(&args.gdb)?;
-    let (name, recording) = open::recording(&args.file)?;
-    // First of all the port, so that a busy one is known at once.
-    let listener = TcpListener::bind(address).with_context(|| {
-        format!(
-            "cannot listen on {address}: choose another port, for example --gdb :{}",
-            address.port().wrapping_add(1)
-        )
-    })?;
+    let address = Address::parse("--gdb", &args.gdb)?;
+    let control = args.qmp.as_ref().map(|text| Address::parse("--qmp", text)).transpose()?;
+    let (name, recording) = open::recording(&args.file, &args.media)?;
+    // First of all the ports, so that a busy one is known at once.
+    let listener = Listener::bind("--gdb", &address)?;
+    let control = control.map(|address| Listener::bind("--qmp", &address)).transpose()?;
     let signals = Signals::catch()?;
     let mut history = Recorded::new(name, recording)?;
     // The mode at the end is asked for there; this is also where a session starts by default.
@@ -52,47 +52,42 @@ pub fn run(args: &ServeArgs) -> Result<u8> {
     if args.at != Place::End {
         go_to(&mut debuggee, args.at).map_err(|e| anyhow!("--at: {e}"))?;
     }
+    let control_address = control.as_ref().map(|listener| listener.address().clone());
     let mut server = Server::new(listener, &signals)?;
-    announce(&args.file.display().to_string(), server.listener.local_addr()?, &mut debuggee);
+    if let Some(control) = control {
+        server.control(control, &mut debuggee)?;
+    }
+    announce(&args.file.display().to_string(), server.listener.address(), control_address, &mut debuggee);
     server.run(&mut debuggee, &signals, args.once)?;
     Ok(0)
 }
 
-fn announce(file: &str, address: SocketAddr, debuggee: &mut Debuggee) {
+fn announce(file: &str, address: &Address, control: Option<Address>, debuggee: &mut Debuggee) {
     let history = debuggee.history();
     crate::say!("retrograde: {file}: at position {} of {}", history.position(), history.end());
-    let target =
-        if address.ip().is_loopback() { format!(":{}", address.port()) } else { address.to_string() };
+    if let Some(control) = control {
+        crate::say!("retrograde: control socket at {control}");
+    }
+    let target = match address {
+        Address::Tcp(address) if address.ip().is_loopback() => format!(":{}", address.port()),
+        Address::Tcp(address) => address.to_string(),
+        Address::Unix(path) => path.display().to_string(),
+    };
     crate::say!("retrograde: listening on {address}, connect with: gdb -ex 'target remote {target}'");
     // Whoever started this in a pipe waits for the line.
     let _ = std::io::stdout().flush();
 }
 
-/// HOST:PORT, :PORT or PORT; the host is this machine's loopback unless another is named.
-fn resolve(text: &str) -> Result<SocketAddr> {
-    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let host = if host.is_empty() { "127.0.0.1" } else { host };
-    let Ok(port) = port.parse::<u16>() else {
-        bail!("--gdb: `{text}` is no address; write HOST:PORT, :PORT or PORT, for example 127.0.0.1:1234");
-    };
-    (host, port)
-        .to_socket_addrs()
-        .with_context(|| format!("--gdb: cannot find the host of `{text}`"))?
-        .next()
-        .with_context(|| format!("--gdb: `{text}` has no address"))
-}
-
 /// The sockets.
 struct Server {
     poll: Poll,
-    listener: TcpListener,
+    listener: Listener,
     session: Option<Session>,
-    turned_away: VecDeque<TcpStream>,
+    turned_away: VecDeque<Stream>,
 }
 
 impl Server {
-    fn new(mut listener: TcpListener, signals: &Signals) -> Result<Server> {
+    fn new(mut listener: Listener, signals: &Signals) -> Result<Server> {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let signal_fd = signals.descriptor().as_raw_fd();
@@ -110,14 +105,29 @@ impl Server {
                 _ => {}
             }
             self.accept(debuggee);
-            let Some(session) = self.session.as_mut() else { continue };
-            if !session.serve(debuggee) {
-                self.end_session(debuggee);
-                if once {
+            // What one side does may leave something for the other that came in meanwhile.
+            loop {
+                if self.session.as_mut().is_some_and(|session| !session.serve(debuggee)) {
+                    self.end_session(debuggee);
+                    if once {
+                        return Ok(());
+                    }
+                }
+                if !debuggee.serve_control() {
                     return Ok(());
+                }
+                if !self.session.as_ref().is_some_and(Session::has_more) {
+                    break;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Serves a control socket as well.
+    fn control(&mut self, listener: Listener, debuggee: &mut Debuggee) -> Result<()> {
+        let control = Control::new(listener, self.poll.registry().try_clone()?, CONTROL)?;
+        debuggee.set_control(Rc::new(RefCell::new(control)));
         Ok(())
     }
 
@@ -125,7 +135,6 @@ impl Server {
         loop {
             let (mut stream, peer) = match self.listener.accept() {
                 Ok(accepted) => accepted,
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
                 // Out of descriptors, or the peer is gone again: the next event tries anew.
                 Err(e) => return tracing::warn!("cannot accept a debugger: {e}"),
@@ -147,12 +156,12 @@ impl Server {
 
     /// Answers the first packet that a debugger sends, before it is read. The connection stays for a while: closing it
     /// at once could destroy the answer on its way.
-    fn turn_away(&mut self, mut stream: TcpStream) {
+    fn turn_away(&mut self, mut stream: Stream) {
         let reply =
             crate::gdb::framing::packet(b"E.another debugger is connected; try again when it has left");
         // If it does not even take this, nothing is lost.
         let _ = stream.write_all(b"+").and_then(|()| stream.write_all(&reply));
-        let _ = stream.shutdown(std::net::Shutdown::Write);
+        stream.end_writing();
         if self.turned_away.len() >= TURNED_AWAY_MAX {
             self.turned_away.pop_front();
         }

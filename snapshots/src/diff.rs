@@ -193,9 +193,14 @@ mod tests {
 
     /// A toy that gets an input every 700 steps; from position `other_from` on, another one.
     fn recorded(path: &Path, steps: u64, other_from: u64, every: u64) -> Arc<Recording> {
-        let toy = Toy::new(&config()).unwrap();
-        let mut recorder =
-            Recorder::create(path, true, toy, RecorderOptions { checkpoint_every: every }).unwrap();
+        let toy = Toy::with_media(&config(), Vec::new()).unwrap();
+        let mut recorder = Recorder::create(
+            path,
+            true,
+            toy,
+            RecorderOptions { checkpoint_every: every, ..Default::default() },
+        )
+        .unwrap();
         while recorder.machine().position().0 < steps {
             let before = recorder.machine().position();
             let exit = recorder.run((steps - before.0).min(700), 100).unwrap();
@@ -247,7 +252,12 @@ mod tests {
         let a = recorded(&dir.path().join("a"), 1000, u64::MAX, 1000);
         let path = dir.path().join("b");
         let other = MachineConfig { ram_bytes: 2 << 20, ..config() };
-        let recorder = Recorder::create(&path, true, Toy::new(&other).unwrap(), RecorderOptions::default());
+        let recorder = Recorder::create(
+            &path,
+            true,
+            Toy::with_media(&other, Vec::new()).unwrap(),
+            RecorderOptions::default(),
+        );
         recorder.unwrap().finish(EndReason::Interrupted).unwrap();
         let b = Arc::new(Recording::open(&path).unwrap());
         assert_eq!(

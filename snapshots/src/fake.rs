@@ -9,8 +9,8 @@ use vm::machine::{Divergence, RunLimit};
 use vm::units::NS_PER_STEP;
 use vm::watch::{NOTED_BYTES, Noted, WatchHit};
 use vm::{
-    CpuModel, CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, MachineConfig, MachineState,
-    Output, PhysAddr, Vector, VmError, VmTime, WatchRange,
+    BlockSource, CpuModel, CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, MachineConfig,
+    MachineState, Output, PhysAddr, Vector, VmError, VmTime, WatchRange,
 };
 
 const R: usize = 0;
@@ -68,9 +68,10 @@ pub(crate) fn config() -> MachineConfig {
 
 /// Records a toy for about `steps` steps with inputs that arrive whenever `seed` says.
 pub(crate) fn record(path: &std::path::Path, steps: u64, seed: u64, every: u64) -> Recorder<Toy> {
-    let toy = Toy::new(&config()).unwrap();
+    let toy = Toy::with_media(&config(), Vec::new()).unwrap();
     let mut recorder =
-        Recorder::create(path, false, toy, RecorderOptions { checkpoint_every: every }).unwrap();
+        Recorder::create(path, false, toy, RecorderOptions { checkpoint_every: every, ..Default::default() })
+            .unwrap();
     let mut random = Random(seed);
     while recorder.machine().position().0 < steps {
         let left = steps - recorder.machine().position().0;
@@ -210,7 +211,7 @@ impl Toy {
 }
 
 impl Replayer for Toy {
-    fn new(config: &MachineConfig) -> Result<Self, VmError> {
+    fn with_media(config: &MachineConfig, _: Vec<Box<dyn BlockSource>>) -> Result<Self, VmError> {
         let cpu = CpuState {
             rip: CODE,
             gpr: std::array::from_fn(|i| if i == TIMER { 5000 } else { 0 }),

@@ -8,6 +8,7 @@ mod checkpointer;
 pub mod diff;
 #[cfg(test)]
 mod fake;
+pub mod image;
 mod pages;
 pub mod recorder;
 pub mod recording;
@@ -18,6 +19,7 @@ pub mod trim;
 pub mod verify;
 
 pub use diff::{Difference, diff};
+pub use image::{Image, ImageError, Shared};
 pub use recorder::{EndReason, Recorder, RecorderOptions};
 pub use recording::{Error, Recording};
 pub use replayer::Replayer;

@@ -2,6 +2,7 @@
 
 use crate::Replayer;
 use crate::checkpointer::{Checkpointer, progress};
+use crate::image::Shared;
 use crate::pages::{ZERO_PAGE, page_of};
 use crate::recording::{End, Error, Progress};
 use serde::{Deserialize, Serialize};
@@ -45,11 +46,13 @@ pub struct RecorderOptions {
     /// Steps between two checkpoints. Where a guest changes much memory they come later, up to twice as many steps apart,
     /// unless less than [`CHECKPOINT_EVERY`] was asked for.
     pub checkpoint_every: u64,
+    /// Media whose contents go into the recording, by their numbers. It refers to the others by name and hash.
+    pub embed: Vec<(usize, Shared)>,
 }
 
 impl Default for RecorderOptions {
     fn default() -> RecorderOptions {
-        RecorderOptions { checkpoint_every: CHECKPOINT_EVERY }
+        RecorderOptions { checkpoint_every: CHECKPOINT_EVERY, embed: Vec::new() }
     }
 }
 
@@ -81,7 +84,11 @@ impl<M: Replayer> Recorder<M> {
         mut machine: M,
         options: RecorderOptions,
     ) -> Result<Recorder<M>, Error> {
-        let file = Checkpointer::create(path, overwrite, machine.config())?;
+        let mut file = Checkpointer::create(path, overwrite, machine.config())?;
+        for (number, source) in &options.embed {
+            let bytes = machine.config().medium(*number).map_or(0, |medium| medium.bytes);
+            file.writer.medium(*number, bytes, source)?;
+        }
         machine.follow(None);
         let mut recorder = Recorder {
             machine,

@@ -2,6 +2,7 @@
 
 mod format;
 mod interval;
+mod media;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -69,6 +70,16 @@ pub enum Error {
         /// What is wrong there.
         what: String,
     },
+    /// An image that the recording refers to is not there, or is another one.
+    #[error("{}: needs the image {name}: {what}; if it is somewhere else give --media {name}=FILE", path.display())]
+    Medium {
+        /// The recording.
+        path: PathBuf,
+        /// The image's name in the recording.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
     /// Something does not fit into a recording.
     #[error("{}: cannot be recorded: {what}", path.display())]
     Unrecordable {
@@ -103,6 +114,7 @@ pub struct Recording {
     /// What is known of the steps between checkpoints, in order; some may be missing.
     intervals: Vec<(Span, Place)>,
     groups: Vec<PageGroup>,
+    media: media::Media,
     /// The last thing known for certain.
     last: Progress,
     end: Option<End>,

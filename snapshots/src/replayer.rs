@@ -1,8 +1,8 @@
 //! What recording and replaying ask of a machine.
 
 use vm::{
-    CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, Machine, MachineConfig, MachineState,
-    Output, PhysAddr, VmError, VmTime, WatchRange, machine::RunLimit, watch::Noted,
+    BlockSource, CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, Machine, MachineConfig,
+    MachineState, Output, PhysAddr, VmError, VmTime, WatchRange, machine::RunLimit, watch::Noted,
 };
 
 /// A machine that can be recorded and replayed. [`Machine`] is the one that programs use; each method is the method of
@@ -10,7 +10,7 @@ use vm::{
 /// of a few lines that stops in every awkward place the contract allows.
 #[allow(missing_docs)] // see `Machine`
 pub trait Replayer: Sized {
-    fn new(config: &MachineConfig) -> Result<Self, VmError>;
+    fn with_media(config: &MachineConfig, media: Vec<Box<dyn BlockSource>>) -> Result<Self, VmError>;
     fn config(&self) -> &MachineConfig;
     fn position(&self) -> Icount;
     fn now(&self) -> VmTime;
@@ -44,8 +44,8 @@ macro_rules! forward {
 }
 
 impl Replayer for Machine {
-    fn new(config: &MachineConfig) -> Result<Self, VmError> {
-        Machine::new(config)
+    fn with_media(config: &MachineConfig, media: Vec<Box<dyn BlockSource>>) -> Result<Self, VmError> {
+        Machine::with_media(config, media)
     }
 
     forward! {

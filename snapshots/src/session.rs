@@ -50,7 +50,7 @@ pub struct Session<M = Machine> {
 impl<M: Replayer> Session<M> {
     /// A machine at the start of `recording`.
     pub fn new(recording: Arc<Recording>) -> Result<Session<M>, Error> {
-        let machine = M::new(recording.config())?;
+        let machine = M::with_media(recording.config(), recording.open_media()?)?;
         let ram = RamHash::new(recording.config().storage_bytes());
         let mut session = Session {
             machine,

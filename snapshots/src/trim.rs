@@ -41,6 +41,10 @@ pub fn trim_on<M: Replayer>(
     timeline.seek(start, &mut || false)?;
     let mut session = timeline.into_session();
     let mut file = Checkpointer::create(path, overwrite, recording.config())?;
+    for (number, source) in recording.open_media()?.iter().enumerate().filter(|(n, _)| recording.embeds(*n)) {
+        let bytes = recording.config().medium(number).map_or(0, |medium| medium.bytes);
+        file.writer.medium(number, bytes, &**source)?;
+    }
     let used = session.used();
     file.checkpoint(session.machine(), &used)?;
     session.settle();

@@ -135,11 +135,10 @@ pub fn cpu_machine(guest: &Guest, kernel: &[u8]) -> Machine {
     let config = MachineConfig {
         ram_bytes: 16 << 20,
         cpu: guest.cpu,
-        rtc_start: 0,
-        bios: Vec::new(),
         debug_exit_port: Some(0xf4),
         vga: Vga::None,
         no_reboot: true,
+        ..MachineConfig::default()
     };
     let mut machine = Machine::new(&config).expect("a machine");
     machine.load_kernel(kernel, None, "").expect("a kernel");
@@ -187,4 +186,19 @@ fn line_of(guest: &Guest, number: u16) -> String {
         }
     }
     line.to_owned()
+}
+
+/// Physical and linear address of a guest's image.
+pub const IMAGE_BASE: u64 = 0x1_0000;
+
+/// The address of XCHG BX, BX, behind which the guest proper begins.
+pub fn start_of_guest(image: &[u8]) -> u64 {
+    let at = image.windows(3).position(|bytes| bytes == [0x66, 0x87, 0xdb]).expect("START in the guest");
+    IMAGE_BASE + at as u64
+}
+
+/// Bytes from [`IMAGE_BASE`] to the end of all that a guest uses by name: `bss_end_addr` of its Multiboot header.
+pub fn memory_of_guest(image: &[u8]) -> usize {
+    let end = u32::from_le_bytes(image[24..28].try_into().expect("four bytes"));
+    end as usize - IMAGE_BASE as usize
 }

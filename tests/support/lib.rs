@@ -7,6 +7,7 @@ mod cpio;
 pub mod cpu_guests;
 mod debian;
 pub mod debuggers;
+pub mod gdb_remote;
 mod guests;
 mod initrd;
 pub mod process;
@@ -14,6 +15,7 @@ pub mod qemu;
 pub mod random;
 pub mod recordings;
 pub mod retrograde;
+pub mod sequences;
 pub mod server;
 mod tools;
 

@@ -1,5 +1,6 @@
 //! What a machine is made of.
 
+use crate::media::{Drive, DriveKind, Medium, MediumShape, Slot};
 use serde::{Deserialize, Serialize};
 
 /// Smallest and largest RAM, in bytes.
@@ -9,6 +10,9 @@ pub const RAM_MAX: u64 = 3 << 30;
 
 /// Memory of the `std` display adapter.
 pub const VIDEO_BYTES: u64 = 16 << 20;
+
+/// Most bytes of storage: beyond it pages could not be numbered.
+pub const STORAGE_MAX: u64 = 1 << 40;
 
 /// The hardware, fixed for the whole life of a machine. Firmware and kernels are contents of its memory, not of this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +31,12 @@ pub struct MachineConfig {
     pub vga: Vga,
     /// End the run where the guest resets itself instead of rebooting (QEMU's `-no-reboot`).
     pub no_reboot: bool,
+    /// Every image that is in a drive at power-on or may be put into one later.
+    pub media: Vec<Medium>,
+    /// The drives.
+    pub drives: Vec<Drive>,
+    /// What firmware tries to boot from, in order.
+    pub boot_order: [Option<BootDevice>; 3],
 }
 
 impl MachineConfig {
@@ -38,15 +48,32 @@ impl MachineConfig {
         }
     }
 
-    /// Size of each disk that the guest can write to, in bytes.
+    /// For each medium how many bytes of it the guest can write to: all or none.
     pub fn disk_bytes(&self) -> impl Iterator<Item = u64> + '_ {
-        std::iter::empty()
+        self.media.iter().map(|medium| if medium.read_only { 0 } else { medium.bytes })
+    }
+
+    /// The drive at a place.
+    pub fn drive(&self, slot: Slot) -> Option<&Drive> {
+        self.drives.iter().find(|drive| drive.slot == slot)
+    }
+
+    /// Medium `number` as a chip sees it.
+    pub fn medium(&self, number: usize) -> Option<MediumShape> {
+        let medium = self.media.get(number)?;
+        Some(MediumShape { number, bytes: medium.bytes, read_only: medium.read_only })
+    }
+
+    /// The medium that is in the drive at a place at power-on.
+    pub fn medium_in(&self, slot: Slot) -> Option<MediumShape> {
+        self.medium(self.drive(slot)?.medium?)
     }
 
     /// Bytes of storage at most: RAM, video memory and disks, each disk in whole pages.
     pub fn storage_bytes(&self) -> u64 {
         let page = crate::PAGE_SIZE as u64;
-        self.ram_bytes + self.video_bytes() + self.disk_bytes().map(|b| b.next_multiple_of(page)).sum::<u64>()
+        let disks = self.disk_bytes().map(|bytes| bytes.div_ceil(page).saturating_mul(page));
+        disks.fold(self.ram_bytes.saturating_add(self.video_bytes()), u64::saturating_add)
     }
 
     /// Checks what a machine cannot be built from; the error says what to change.
@@ -61,6 +88,36 @@ impl MachineConfig {
         }
         if self.bios.len() > 16 << 20 {
             return Err(format!("a system ROM of {} bytes: at most 16 MiB fit below 4 GiB", self.bios.len()));
+        }
+        if self.storage_bytes() > STORAGE_MAX {
+            return Err(format!("disks that can be written to of more than {} GiB", STORAGE_MAX >> 30));
+        }
+        self.check_drives()
+    }
+
+    fn check_drives(&self) -> Result<(), String> {
+        for (i, drive) in self.drives.iter().enumerate() {
+            let slot = drive.slot;
+            let fits = Slot::FLOPPY.contains(&slot) == (drive.kind == DriveKind::Floppy);
+            if !fits {
+                return Err(format!("{slot}: no such drive can be there"));
+            }
+            if self.drives[..i].iter().any(|other| other.slot == slot) {
+                return Err(format!("{slot}: two drives in one place"));
+            }
+            if drive.medium.is_none() && drive.kind == DriveKind::Disk {
+                return Err(format!("{slot}: a disk without an image"));
+            }
+            let Some(number) = drive.medium else { continue };
+            let Some(medium) = self.media.get(number) else {
+                return Err(format!("{slot}: there is no medium {number}"));
+            };
+            if self.drives[..i].iter().any(|other| other.medium == Some(number)) {
+                return Err(format!("{slot}: {} is in two drives", medium.name));
+            }
+            if drive.kind == DriveKind::Cd && !medium.read_only {
+                return Err(format!("{slot}: a CD-ROM that can be written to"));
+            }
         }
         Ok(())
     }
@@ -77,8 +134,24 @@ impl Default for MachineConfig {
             debug_exit_port: None,
             vga: Vga::None,
             no_reboot: false,
+            media: Vec::new(),
+            drives: Vec::new(),
+            boot_order: [Some(BootDevice::Disk), Some(BootDevice::Floppy), Some(BootDevice::Cd)],
         }
     }
+}
+
+/// What firmware can boot from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BootDevice {
+    /// The first floppy drive.
+    Floppy,
+    /// The first hard disk.
+    Disk,
+    /// A CD-ROM.
+    Cd,
+    /// A network card.
+    Network,
 }
 
 /// A display adapter by QEMU's name.
@@ -107,4 +180,42 @@ pub enum CpuModel {
     I486,
     /// `max`: everything the engine executes.
     Max,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(drives: &[(Slot, DriveKind, Option<usize>)]) -> Result<(), String> {
+        let medium = |read_only| Medium { name: "image".into(), bytes: 1 << 20, hash: 0, read_only };
+        let drives = drives.iter().map(|&(slot, kind, medium)| Drive { slot, kind, medium }).collect();
+        MachineConfig { media: vec![medium(false), medium(true)], drives, ..MachineConfig::default() }.check()
+    }
+
+    #[test]
+    fn a_drive_has_a_place_of_its_own_and_a_medium_that_fits() {
+        use DriveKind::*;
+        assert_eq!(
+            with(&[(Slot::Hda, Disk, Some(0)), (Slot::Hdc, Cd, Some(1)), (Slot::Fda, Floppy, None)]),
+            Ok(())
+        );
+        for bad in [
+            &[(Slot::Hda, Disk, Some(0)), (Slot::Hda, Cd, None)][..],
+            &[(Slot::Hda, Disk, Some(0)), (Slot::Hdb, Disk, Some(0))],
+            &[(Slot::Hda, Disk, None)],
+            &[(Slot::Hda, Disk, Some(2))],
+            &[(Slot::Hda, Floppy, Some(0))],
+            &[(Slot::Fda, Disk, Some(0))],
+            &[(Slot::Hdc, Cd, Some(0))],
+        ] {
+            assert!(with(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn storage_that_cannot_be_numbered_is_refused() {
+        let medium = Medium { name: String::new(), bytes: u64::MAX, hash: 0, read_only: false };
+        let config = MachineConfig { media: vec![medium.clone(), medium], ..MachineConfig::default() };
+        assert!(config.check().is_err());
+    }
 }

@@ -1,5 +1,6 @@
 //! What enters the machine from outside, and what it sends out.
 
+use crate::media::Slot;
 use serde::{Deserialize, Serialize};
 
 /// Anything from outside. Enters at one place, [`crate::Machine::inject`], at a recorded position and time.
@@ -21,6 +22,13 @@ pub enum Input {
     Reset,
     /// The power button.
     PowerButton,
+    /// Somebody takes the medium out of a drive and puts another one in.
+    Media {
+        /// Which drive.
+        slot: Slot,
+        /// The number of the medium that is in it from now on.
+        medium: Option<usize>,
+    },
 }
 
 /// What the guest sends out. Not machine state: replaying regenerates it.

@@ -11,15 +11,17 @@ pub mod cpu;
 pub mod footprint;
 pub mod input;
 pub mod machine;
+pub mod media;
 pub mod memory;
 pub mod units;
 pub mod watch;
 
-pub use config::{CpuModel, MachineConfig, Vga};
+pub use config::{BootDevice, CpuModel, MachineConfig, Vga};
 pub use cpu::state::CpuState;
 pub use footprint::Footprint;
 pub use input::{Input, Output};
 pub use machine::{Exit, InterruptTaken, Machine, MachineState, RunLimit, VmError};
+pub use media::{BlockSource, Drive, DriveKind, Medium, MediumShape, Slot};
 pub use memory::{PAGE_SIZE, PhysMemory, Region};
 pub use units::{Icount, LinAddr, PhysAddr, Vector, VmTime};
 pub use watch::{WatchKind, WatchRange};

@@ -6,17 +6,21 @@ use crate::board::{Board, Bus, Effects, Request};
 use crate::config::MachineConfig;
 use crate::cpu::cpuid::{self, Model};
 use crate::cpu::delivery::{Cause, TripleFault, vector};
-use crate::cpu::engine::{Access, Engine, FETCH_FROM_DEVICE, Fill, Hooks, PortIn, PortOut, StartError, off};
+use crate::cpu::engine::{
+    Access, BlockStart, Engine, FETCH_FROM_DEVICE, Fill, Hooks, Offsets, PortIn, PortOut, StartError, off,
+};
 use crate::cpu::state::CpuState;
 use crate::cpu::tlb::{self, Miss};
 use crate::cpu::{Cpu, Current};
 use crate::footprint::Footprint;
 use crate::input::{Input, Output};
+use crate::media::BlockSource;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
 use crate::units::{Icount, LinAddr, NS_PER_STEP, PhysAddr, Vector, VmTime};
 use crate::watch::{Noted, WatchHit, WatchRange};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::mem::offset_of;
 use std::ptr::NonNull;
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
@@ -99,6 +103,9 @@ pub enum VmError {
     /// The configuration cannot be built.
     #[error("{0}")]
     Config(String),
+    /// An image cannot be read any more, so what the machine did since is worth nothing.
+    #[error("{0}")]
+    Medium(String),
     /// The engine is not the one this program was written for, or it failed.
     #[error("CPU engine: {0}")]
     Engine(String),
@@ -165,6 +172,9 @@ struct Core {
     intr: bool,
     /// Blocks that end beyond this position take the slow path; 0 while something waits for a block boundary.
     soft_limit: u64,
+    /// Blocks of a known count that end at or before this position run without a closer look: `soft_limit`, or 0 while
+    /// each block must be looked at.
+    free_limit: u64,
 }
 
 /// A whole PC.
@@ -227,6 +237,14 @@ impl Core {
         self.intr = !self.following() && self.board.intr();
         let waiting = self.request.is_some() || self.shut_down || self.watch.is_some();
         self.soft_limit = if waiting { 0 } else { self.stop_pos.min(self.event_pos) };
+        let look = self.cpu.single || self.cpu.has_breakpoints();
+        self.free_limit = if look { 0 } else { self.soft_limit };
+    }
+
+    /// Something waits for the next block boundary.
+    fn leave_soon(&mut self) {
+        self.soft_limit = 0;
+        self.free_limit = 0;
     }
 
     fn advance(&mut self) {
@@ -245,7 +263,7 @@ impl Core {
             }
         } else if self.watch.is_none() {
             self.watch = Some((pos, hit));
-            self.soft_limit = 0;
+            self.leave_soon();
         }
     }
 
@@ -260,15 +278,21 @@ impl Core {
     fn after_delivery(&mut self, result: Result<(), TripleFault>, step: u64) {
         if result.is_err() {
             self.shut_down = true;
-            self.soft_limit = 0;
+            self.leave_soon();
         }
         self.note_watch(step);
         self.cpu.drop_stale();
     }
 
+    /// Whether the board asks for an interrupt and the CPU would take it.
+    #[inline]
+    fn takes_interrupt(&self) -> bool {
+        self.intr && self.cpu.env.interruptible()
+    }
+
     /// Whether something that the instruction at RIP caused must be seen to before the next one.
     fn must_leave(&self) -> bool {
-        self.soft_limit == 0 || (self.intr && self.cpu.env.interruptible())
+        self.soft_limit == 0 || self.takes_interrupt()
     }
 
     /// A store to a page of RAM whose stores are done here: it is watched, or a page table.
@@ -304,34 +328,39 @@ impl Core {
         done
     }
 
-    fn stop_engine(&mut self) {
+    fn stop_engine(&mut self) -> BlockStart {
         self.stopping = true;
         self.cpu.current.insns = 0;
         self.cpu.engine.stop();
+        BlockStart::Stop
     }
 
     #[inline]
     fn enter(&mut self, addr: u64, size: u32, insns: u16) {
-        self.cpu.current = Current { addr, size, start: self.cpu.pos, insns };
+        self.cpu.current = Current { addr, start: self.cpu.pos, size: size as u16, insns };
         self.cpu.pos = self.cpu.pos.wrapping_add(insns.into());
     }
 
     /// A block at whose start something may have to be decided.
     #[cold]
     #[inline(never)]
-    fn block_slow(&mut self, addr: u64, size: u32) {
+    fn block_slow(&mut self, addr: u64, size: u32) -> BlockStart {
         let block = self.cpu.block(addr, size);
         if self.cpu.is_empty_rep_pass(&block) {
-            return;
+            return BlockStart::Run;
         }
         let n = u64::from(block.insns);
         if self.cpu.code_was_overwritten() {
             self.cpu.undo_aborted_block(&block);
         }
         let pos = self.cpu.pos;
-        let interrupt = self.intr && self.cpu.env.interruptible();
         let bound = self.stop_pos.min(self.event_pos);
-        if self.request.is_some() || self.shut_down || self.watch.is_some() || interrupt || pos >= bound {
+        if self.request.is_some()
+            || self.shut_down
+            || self.watch.is_some()
+            || self.takes_interrupt()
+            || pos >= bound
+        {
             self.in_rep = self.cpu.is_rep_pass(&block);
             return self.stop_engine();
         }
@@ -356,6 +385,7 @@ impl Core {
             return self.stop_engine();
         }
         self.enter(addr, size, block.insns);
+        BlockStart::Run
     }
 
     /// Does what is due between two steps. `None`: go on with the engine.
@@ -406,7 +436,7 @@ impl Core {
 
     /// Takes the interrupt that the board asks for, if the CPU lets it.
     fn interrupt_by_board(&mut self) -> Result<bool, Divergence> {
-        if !self.intr || !self.cpu.env.interruptible() {
+        if !self.takes_interrupt() {
             return Ok(false);
         }
         self.take_interrupt();
@@ -558,17 +588,42 @@ impl Core {
 }
 
 impl Hooks for Core {
+    const OFFSETS: Offsets = Offsets {
+        position: offset_of!(Core, cpu.pos),
+        free_limit: offset_of!(Core, free_limit),
+        interrupt: offset_of!(Core, intr),
+        invalidations: offset_of!(Core, cpu.engine) + Engine::INVALIDATIONS_OFFSET,
+        seen_invalidations: offset_of!(Core, cpu.seen_invalidations),
+        block_addr: offset_of!(Core, cpu.current.addr),
+        block_start: offset_of!(Core, cpu.current.start),
+        block_size_insns: offset_of!(Core, cpu.current.size),
+    };
+
     #[inline]
-    fn block(&mut self, addr: u64, size: u32) {
-        self.cpu.single = false;
+    fn known_block(&mut self, addr: u64, size: u32, insns: u16) -> bool {
+        let end = self.cpu.pos.wrapping_add(insns.into());
+        let free = end <= self.free_limit && !self.cpu.code_was_overwritten() && !self.takes_interrupt();
+        if free {
+            self.enter(addr, size, insns);
+        }
+        free
+    }
+
+    #[inline]
+    fn block(&mut self, addr: u64, size: u32) -> BlockStart {
+        if self.cpu.single {
+            self.cpu.single = false;
+            self.update_soft_limit();
+        }
         let block = self.cpu.cached_block(addr, size);
         let insns = block.insns;
         let end = self.cpu.pos.wrapping_add(insns.into());
         let plain = block.is_plain(addr, size) && end <= self.soft_limit;
-        if !plain || self.cpu.code_was_overwritten() || (self.intr && self.cpu.env.interruptible()) {
+        if !plain || self.cpu.code_was_overwritten() || self.takes_interrupt() {
             return self.block_slow(addr, size);
         }
         self.enter(addr, size, insns);
+        BlockStart::RunKnown(insns)
     }
 
     fn translated(&mut self, addr: u64, size: u16, insns: u16) {
@@ -687,10 +742,20 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    /// A machine at power-on: RAM zero, firmware in ROM, CPU at the reset vector.
+    /// A machine without media at power-on.
     pub fn new(config: &MachineConfig) -> Result<Machine, VmError> {
+        Machine::with_media(config, Vec::new())
+    }
+
+    /// A machine at power-on: RAM zero, firmware in ROM, CPU at the reset vector. `media` are the contents of
+    /// `config.media`, in order.
+    pub fn with_media(config: &MachineConfig, media: Vec<Box<dyn BlockSource>>) -> Result<Machine, VmError> {
         config.check().map_err(VmError::Config)?;
-        let mem = Memory::new(config).map_err(|e| {
+        if media.len() != config.media.len() {
+            let what = format!("{} images for {} media", media.len(), config.media.len());
+            return Err(VmError::Config(what));
+        }
+        let mem = Memory::new(config, media).map_err(|e| {
             VmError::Config(format!("cannot allocate {} bytes of storage: {e}", config.storage_bytes()))
         })?;
         let model = cpuid::model(config.cpu);
@@ -721,6 +786,7 @@ impl Machine {
             event_time: None,
             intr: false,
             soft_limit: 0,
+            free_limit: 0,
         })));
         let mut machine = Machine { core };
         let engine = &machine.core().cpu.engine;
@@ -790,7 +856,10 @@ impl Machine {
             let core = self.core_mut();
             if let Some(exit) = core.between_steps(limit) {
                 core.advance();
-                return Ok(exit);
+                return match core.cpu.mem.media_failure() {
+                    Some(failure) => Err(VmError::Medium(failure)),
+                    None => Ok(exit),
+                };
             }
             core.stop_pos = limit.position.0;
             if let Source::Log(log) = &core.source
@@ -798,11 +867,11 @@ impl Machine {
             {
                 core.stop_pos = core.stop_pos.min(next.position.0);
             }
-            core.update_soft_limit();
             core.stopping = false;
             core.in_rep = false;
             let partial = core.partial.take();
             core.cpu.single = partial == Some(1);
+            core.update_soft_limit();
             let engine: *const Engine = &raw const core.cpu.engine;
             // SAFETY: the engine lives in `core`, which outlives the call; no other reference to `core` is used while
             // the callbacks use it.
@@ -976,11 +1045,34 @@ impl Machine {
         self.core_mut().noted.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// A hash of the whole machine: CPU, chips, RAM. Equal states have equal hashes.
+    /// What the guest wrote to medium `number`, page by page: the offset in the medium, in
+    /// bytes, and what it holds now. Pages that are as in the image may be among them.
+    pub fn written_pages(&self, number: usize) -> impl Iterator<Item = (u64, [u8; PAGE_SIZE])> + '_ {
+        let mem = &self.core().cpu.mem;
+        let overlay = mem.overlay(number);
+        let at = mem.touched_disk_pages().map(|page| (page * PAGE_SIZE) as u64);
+        at.filter(move |at| overlay.contains(at)).map(move |at| {
+            let offset = at - mem.overlay(number).start;
+            let mut bytes = [0; PAGE_SIZE];
+            mem.read_medium(number, offset, &mut bytes);
+            (offset, bytes)
+        })
+    }
+
+    /// A hash of the whole machine: CPU, chips, storage. Equal states have equal hashes.
     pub fn hash(&self) -> u64 {
         let mut hasher = Xxh3::new();
         hasher.update(&self.save().to_bytes());
-        hasher.update(self.storage());
+        let (storage, config) = (self.storage(), self.config());
+        // Most of a disk is never written, and then zeros.
+        hasher.update(&storage[..(config.ram_bytes + config.video_bytes()) as usize]);
+        for page in self.core().cpu.mem.touched_disk_pages() {
+            let bytes = &storage[page * PAGE_SIZE..][..PAGE_SIZE];
+            if bytes.iter().any(|byte| *byte != 0) {
+                hasher.update(&(page as u64).to_le_bytes());
+                hasher.update(bytes);
+            }
+        }
         hasher.digest()
     }
 }

@@ -11,6 +11,7 @@
 //! made by walking through it, so a write may make that translation void).
 
 use crate::config::MachineConfig;
+use crate::media::{BlockSource, Media, MediumShape};
 use crate::units::PhysAddr;
 use crate::watch::{NOTED_BYTES, WatchHit, WatchRange, Watched};
 use memmap2::{MmapMut, MmapOptions};
@@ -37,6 +38,12 @@ pub trait PhysMemory {
     fn read_region(&self, region: Region, offset: u64, buf: &mut [u8]);
     /// Writes a region of storage; ignored beyond its end.
     fn write_region(&mut self, region: Region, offset: u64, bytes: &[u8]);
+    /// What medium `number` is, if there is one.
+    fn medium(&self, number: usize) -> Option<MediumShape>;
+    /// Reads what medium `number` holds now; zeros beyond its end.
+    fn read_medium(&self, number: usize, offset: u64, buf: &mut [u8]);
+    /// Writes to medium `number`; ignored beyond its end and if it cannot be written to.
+    fn write_medium(&mut self, number: usize, offset: u64, bytes: &[u8]);
 }
 
 /// A part of storage behind RAM.
@@ -66,6 +73,10 @@ pub struct Memory {
     ram_len: u64,
     video: Range<u64>,
     disks: Vec<Range<u64>>,
+    shapes: Vec<MediumShape>,
+    media: Media,
+    /// Pages of disks that were ever stored to: the others are zeros.
+    touched: Vec<u64>,
     /// Where the CPU sees video memory as a whole.
     frame_buffer: Option<u64>,
     rom: MmapMut,
@@ -113,12 +124,13 @@ pub enum Stale {
 const HARMLESS_MAX: u32 = 64;
 
 fn bit(bits: &[u64], page: usize) -> bool {
-    bits[page / 64] >> (page % 64) & 1 != 0
+    bits.get(page / 64).is_some_and(|word| word >> (page % 64) & 1 != 0)
 }
 
 impl Memory {
-    /// Storage of zeroes as `config` has it, and a ROM with its firmware at the end (so that it ends at 4 GiB).
-    pub fn new(config: &MachineConfig) -> std::io::Result<Memory> {
+    /// Storage of zeroes as `config` has it, and a ROM with its firmware at the end (so that it ends at 4 GiB). `media` are
+    /// the images of `config.media`.
+    pub fn new(config: &MachineConfig, media: Vec<Box<dyn BlockSource>>) -> std::io::Result<Memory> {
         let bios = &config.bios;
         let ram_len = config.ram_bytes;
         let video = ram_len..ram_len + config.video_bytes();
@@ -130,6 +142,8 @@ impl Memory {
         });
         let disks = disks.collect();
         let words = (end as usize / PAGE_SIZE).div_ceil(64);
+        // The CPU sees no disk: what is noted for its sake, and forgotten often, needs no bits for them.
+        let seen_words = (video.end as usize / PAGE_SIZE).div_ceil(64);
         let rom_len = bios.len().next_multiple_of(PAGE_SIZE).max(PAGE_SIZE);
         let mut rom = MmapMut::map_anon(rom_len)?;
         rom.fill(0xff);
@@ -141,6 +155,9 @@ impl Memory {
             ram_len,
             video,
             disks,
+            shapes: (0..config.media.len()).filter_map(|number| config.medium(number)).collect(),
+            media: Media::new(media),
+            touched: vec![0; words],
             frame_buffer: None,
             rom,
             rom_len: if bios.is_empty() { 0 } else { rom_len as u64 },
@@ -148,13 +165,13 @@ impl Memory {
             dirty_list: Vec::new(),
             accessed: vec![0; words],
             accessed_list: Vec::new(),
-            code: vec![0; words],
-            fast_store: vec![0; words],
+            code: vec![0; seen_words],
+            fast_store: vec![0; seen_words],
             pam: [pam; PAM_BLOCKS],
             a20: true,
             watched: Watched::default(),
             stale_code: Vec::new(),
-            table: vec![0; words],
+            table: vec![0; seen_words],
             tables: BTreeMap::new(),
             stale_translations: None,
         })
@@ -163,6 +180,38 @@ impl Memory {
     /// All of storage.
     pub fn storage(&self) -> &[u8] {
         &self.ram
+    }
+
+    /// First page of storage that belongs to a disk.
+    fn first_disk_page(&self) -> usize {
+        self.video.end as usize / PAGE_SIZE
+    }
+
+    #[inline]
+    fn touch(&mut self, page: usize) {
+        if page >= self.first_disk_page() {
+            self.touched[page / 64] |= 1 << (page % 64);
+        }
+    }
+
+    /// Pages of disks that may be no zeros, ascending.
+    pub fn touched_disk_pages(&self) -> impl Iterator<Item = usize> + '_ {
+        let first = self.first_disk_page();
+        let words = self.touched.iter().enumerate().skip(first / 64).filter(|(_, word)| **word != 0);
+        words.flat_map(|(i, word)| {
+            (0..64).filter(move |bit| word >> bit & 1 != 0).map(move |bit| i * 64 + bit)
+        })
+    }
+
+    /// The part of storage that is the overlay of medium `number`, in bytes.
+    pub fn overlay(&self, number: usize) -> Range<u64> {
+        self.disks.get(number).cloned().unwrap_or(0..0)
+    }
+
+    /// Why what media gave is not to be believed, if the host could not read one.
+    pub fn media_failure(&self) -> Option<String> {
+        let failure = self.media.failure()?;
+        Some(failure.to_owned())
     }
 
     /// All of RAM, for loading before power-on. Everything counts as dirty afterwards.
@@ -423,6 +472,7 @@ impl Memory {
     /// Replaces a whole page of storage: a restore, which is no store of the machine.
     pub fn replace_page(&mut self, page: usize, bytes: &[u8; PAGE_SIZE]) {
         let at = page * PAGE_SIZE;
+        self.touch(page);
         self.mark_dirty(page);
         if self.is_code(page) {
             self.stale_code.push((at as u64, PAGE_SIZE as u64));
@@ -457,7 +507,7 @@ impl Memory {
     fn part(&self, region: Region, offset: u64, len: usize) -> (u64, usize) {
         let range = match region {
             Region::Video => self.video.clone(),
-            Region::Disk(number) => self.disks.get(number).cloned().unwrap_or(0..0),
+            Region::Disk(number) => self.overlay(number),
         };
         let left = (range.end - range.start).saturating_sub(offset);
         let len = (len as u64).min(left) as usize;
@@ -486,6 +536,7 @@ impl Memory {
     /// Writes bytes at an offset of storage, inside one page.
     fn store_at(&mut self, at: u64, bytes: &[u8]) {
         let page = at as usize / PAGE_SIZE;
+        self.touch(page);
         self.mark_dirty(page);
         if self.is_code(page) {
             self.stale_code.push((at, bytes.len() as u64));
@@ -541,6 +592,28 @@ impl PhysMemory for Memory {
         let (start, len) = self.part(region, offset, bytes.len());
         for (at, from, n) in pieces(start, len) {
             self.store_at(at, &bytes[from..from + n]);
+        }
+    }
+    fn medium(&self, number: usize) -> Option<MediumShape> {
+        self.shapes.get(number).copied()
+    }
+
+    fn read_medium(&self, number: usize, offset: u64, buf: &mut [u8]) {
+        self.media.read(number, offset, buf);
+        let (at, len) = self.part(Region::Disk(number), offset, buf.len());
+        for (byte, change) in buf.iter_mut().zip(&self.ram[at as usize..at as usize + len]) {
+            *byte ^= change;
+        }
+    }
+
+    fn write_medium(&mut self, number: usize, offset: u64, bytes: &[u8]) {
+        let mut image = [0; PAGE_SIZE];
+        for (at, from, n) in pieces(offset, bytes.len()) {
+            self.media.read(number, at, &mut image[..n]);
+            for (byte, new) in image.iter_mut().zip(&bytes[from..from + n]) {
+                *byte ^= new;
+            }
+            self.write_region(Region::Disk(number), at, &image[..n]);
         }
     }
 }

@@ -44,7 +44,8 @@ pub fn judge(body: &[u8]) -> Verdict {
         "D" => Verdict::Leave(Some("OK")),
         "qC" => Verdict::Reply("QCp1.1"),
         "QEnableErrorStrings" => Verdict::LldbErrors,
-        _ if text == "qSupported" || text.starts_with("qSupported:") => forward(),
+        "qSupported" => judge_features(""),
+        _ if text.starts_with("qSupported:") => judge_features(&text["qSupported:".len()..]),
         _ if text.starts_with("qAttached") => Verdict::Reply("1"),
         _ if text.starts_with("D;") => Verdict::Leave(Some("OK")),
         _ if text.starts_with("vKill;") => Verdict::Leave(Some("OK")),
@@ -59,6 +60,13 @@ pub fn judge(body: &[u8]) -> Verdict {
 
 fn guard(ok: bool, forward: impl Fn() -> Verdict) -> Verdict {
     if ok { forward() } else { Verdict::Refuse(MALFORMED) }
+}
+
+/// A debugger may have no features to name, or leave a place empty: gdbstub would end the session.
+fn judge_features(features: &str) -> Verdict {
+    // Every other one is of no interest to gdbstub.
+    let multiprocess = if features.split(';').any(|f| f == "multiprocess+") { '+' } else { '-' };
+    Verdict::Forward(format!("qSupported:multiprocess{multiprocess}").into_bytes())
 }
 
 /// Packets named by one letter.
@@ -152,7 +160,6 @@ mod tests {
     #[test]
     fn what_debuggers_send_goes_on() {
         for body in [
-            "qSupported:multiprocess+;swbreak+",
             "?",
             "g",
             "p10",
@@ -175,6 +182,14 @@ mod tests {
         forwarded("vCont;C05:1", "vCont;c");
         forwarded("c", "vCont;c");
         forwarded("S05", "vCont;s");
+    }
+
+    #[test]
+    fn what_a_debugger_supports_may_be_nothing() {
+        for none in ["qSupported", "qSupported:", "qSupported:;;", "qSupported:xmlRegisters=i386;"] {
+            forwarded(none, "qSupported:multiprocess-");
+        }
+        forwarded("qSupported:;multiprocess+;swbreak+", "qSupported:multiprocess+");
     }
 
     #[test]

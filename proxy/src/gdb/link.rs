@@ -1,25 +1,23 @@
 //! The connection to one debugger.
 
 use super::framing::{Frame, Framer, packet};
+use crate::socket::{Outbox, Stream};
 use gdbstub::conn::Connection;
-use mio::net::TcpStream;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::rc::Rc;
 
-/// Replies that wait for a debugger that does not read. One that lets more pile up is dropped.
-const OUTBOX_MAX_BYTES: usize = 16 << 20;
 /// Packets that may wait: a debugger sends one and awaits the reply.
 const INBOX_MAX_FRAMES: usize = 4096;
 
 /// A non-blocking connection: frames in, bytes out.
 #[derive(Debug)]
 pub struct Link {
-    stream: TcpStream,
+    stream: Stream,
     framer: Framer,
     inbox: VecDeque<Frame>,
-    outbox: VecDeque<u8>,
+    outbox: Outbox,
     /// The last packet sent, for a debugger that asks for it again.
     last: Vec<u8>,
     /// Packets are still acknowledged.
@@ -29,14 +27,13 @@ pub struct Link {
 
 impl Link {
     /// Takes over an accepted connection.
-    pub fn new(stream: TcpStream) -> Link {
-        // A failure costs time only.
-        let _ = stream.set_nodelay(true);
+    pub fn new(stream: Stream) -> Link {
+        stream.hurry();
         Link {
             stream,
             framer: Framer::default(),
             inbox: VecDeque::new(),
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
             last: Vec::new(),
             acks: true,
             open: true,
@@ -44,7 +41,7 @@ impl Link {
     }
 
     /// The socket, to register it.
-    pub fn stream_mut(&mut self) -> &mut TcpStream {
+    pub fn stream_mut(&mut self) -> &mut Stream {
         &mut self.stream
     }
 
@@ -95,6 +92,11 @@ impl Link {
         ctrl_c.is_some() || !self.open
     }
 
+    /// Whether the debugger has sent something that was not looked at yet.
+    pub fn has_frames(&self) -> bool {
+        self.inbox.iter().any(|frame| *frame != Frame::Ack)
+    }
+
     /// Stops acknowledging.
     pub fn stop_acks(&mut self) {
         self.acks = false;
@@ -122,23 +124,13 @@ impl Link {
 
     /// Sends bytes, as far as the socket takes them; the rest waits.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.outbox.extend(bytes);
+        self.outbox.push(bytes);
         self.flush();
     }
 
     /// Goes on sending what waits.
     pub fn flush(&mut self) {
-        while self.open && !self.outbox.is_empty() {
-            let (front, _) = self.outbox.as_slices();
-            match self.stream.write(front) {
-                Ok(0) => self.open = false,
-                Ok(n) => drop(self.outbox.drain(..n)),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => self.open = false,
-            }
-        }
-        self.open &= self.outbox.len() <= OUTBOX_MAX_BYTES;
+        self.open = self.open && self.outbox.flush(&mut self.stream);
     }
 }
 

@@ -25,7 +25,7 @@ use link::{Handle, Link};
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::rc::Rc;
-use target::Debuggee;
+use target::{Debuggee, Features};
 
 type Machine = GdbStubStateMachine<'static, Debuggee, Handle>;
 
@@ -54,6 +54,11 @@ impl Session {
     /// The connection.
     pub fn link(&self) -> &Rc<RefCell<Link>> {
         &self.link
+    }
+
+    /// Whether something of the debugger's waits to be served.
+    pub fn has_more(&self) -> bool {
+        self.link.borrow().has_frames()
     }
 
     /// Does all that the debugger has asked for so far. False when the session is over.
@@ -91,6 +96,9 @@ impl Session {
     fn packet(&mut self, body: &[u8], debuggee: &mut Debuggee) {
         match judge(body) {
             Verdict::Forward(form) => {
+                if body.starts_with(b"qSupported") {
+                    debuggee.features = Features::new(&String::from_utf8_lossy(body));
+                }
                 self.forward(&form, debuggee);
                 if form == b"QStartNoAckMode" {
                     self.link.borrow_mut().stop_acks();

@@ -1,7 +1,7 @@
 //! Running, forward and backward, and what the debugger is told when it stops.
 
 use super::breakpoints::Kind;
-use super::target::Debuggee;
+use super::target::{Debuggee, Interrupter};
 use gdbstub::common::{Signal, Tid};
 use gdbstub::stub::MultiThreadStopReason;
 use gdbstub::target::ext::base::reverse_exec::ReplayLogPosition;
@@ -37,18 +37,45 @@ pub struct Stopped {
 impl Debuggee {
     /// Does what the debugger asked for last.
     pub fn run_pending(&mut self) -> Stopped {
-        let result = match self.pending.take() {
-            // It stops by itself; what the debugger may resume behind it is stopped.
-            Some(Resume::Step(direction)) => self.history.step(direction),
-            Some(_) if self.take_early_ctrl_c() => Ok(Stop::Interrupted),
-            Some(Resume::Continue(direction)) => {
-                let mut interrupted = self.interrupter();
-                self.history.resume(direction, &mut interrupted)
+        match self.pending.take() {
+            Some(resume) => self.run(resume, true),
+            None => self.stopped(Ok(Stop::Interrupted)),
+        }
+    }
+
+    /// Runs the machine, and says so to who controls it. Whether the debugger waits for it to stop: otherwise all that the
+    /// debugger sends stops it.
+    pub(crate) fn run(&mut self, resume: Resume, debugger_waits: bool) -> Stopped {
+        self.announced(|debuggee| {
+            let result = match resume {
+                // It stops by itself; what the debugger may resume behind it is stopped.
+                Resume::Step(direction) => debuggee.history.step(direction),
+                _ if debuggee.take_early_ctrl_c() => Ok(Stop::Interrupted),
+                Resume::Continue(Direction::Forward) => debuggee.run_on(debugger_waits),
+                Resume::Continue(Direction::Reverse) => {
+                    let mut interrupted = debuggee.interrupter();
+                    debuggee.history.resume(Direction::Reverse, &mut interrupted)
+                }
+                Resume::RangeStep(range) => debuggee.step_through(range),
+            };
+            debuggee.stopped(result)
+        })
+    }
+
+    /// Forward, with a pause whenever somebody wants to know something.
+    fn run_on(&mut self, debugger_waits: bool) -> Result<Stop, Error> {
+        loop {
+            let mut interrupter = Interrupter::new(self, debugger_waits);
+            let mut stops = false;
+            let stop = self.history.resume(Direction::Forward, &mut || {
+                stops = interrupter.stops();
+                stops || interrupter.pauses()
+            })?;
+            if stop != Stop::Interrupted || stops {
+                return Ok(stop);
             }
-            Some(Resume::RangeStep(range)) => self.step_through(range),
-            None => Ok(Stop::Interrupted),
-        };
-        self.stopped(result)
+            self.serve_control_between();
+        }
     }
 
     fn step_through(&mut self, range: Range<u64>) -> Result<Stop, Error> {
@@ -74,8 +101,10 @@ impl Debuggee {
         let reason = match result {
             Ok(Stop::Step) => trap,
             Ok(Stop::Breakpoint(addr)) => match self.breaks.kind(addr) {
-                Kind::Software => Reason::SwBreak(TID),
-                Kind::Hardware => Reason::HwBreak(TID),
+                Kind::Software if self.features.swbreak => Reason::SwBreak(TID),
+                Kind::Hardware if self.features.hwbreak => Reason::HwBreak(TID),
+                // Only who has asked for it is told of which kind it was.
+                _ => trap,
             },
             Ok(Stop::Watch(watch)) => {
                 Reason::Watch { tid: TID, kind: WatchKind::Write, addr: watch.linear.0 }

@@ -7,6 +7,7 @@ use super::link::Link;
 use super::regs::{Layout, Moment};
 use super::resume::Resume;
 use super::xml::target_xml;
+use crate::control::Control;
 use gdbstub::common::Signal;
 use gdbstub::target::ext::base::BaseOps;
 use gdbstub::target::ext::base::reverse_exec::{ReverseCont, ReverseContOps, ReverseStep, ReverseStepOps};
@@ -43,15 +44,35 @@ const CONSOLE_PIECE_BYTES: usize = 1024;
 /// A debugger that passes over a stop has resumed by then.
 const RESUMES_BY_ITSELF: Duration = Duration::from_secs(1);
 
+/// What a debugger says in qSupported that makes a difference to stop replies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Features {
+    /// `swbreak+`
+    pub swbreak: bool,
+    /// `hwbreak+`
+    pub hwbreak: bool,
+}
+
+impl Features {
+    /// From the text of the packet.
+    pub(super) fn new(packet: &str) -> Features {
+        let says = |name: &str| packet.split([':', ';']).any(|feature| feature == name);
+        Features { swbreak: says("swbreak+"), hwbreak: says("hwbreak+") }
+    }
+}
+
 /// A recording that is being debugged. It outlives the debuggers that come and go.
 pub struct Debuggee {
-    pub(super) history: Box<dyn History>,
+    pub(crate) history: Box<dyn History>,
     pub(super) breaks: BreakTable,
     /// What the debugger has told the machine to do.
     pub(super) pending: Option<Resume>,
     layout: Layout,
     xml: String,
     link: Option<Rc<RefCell<Link>>>,
+    pub(crate) control: Option<Rc<RefCell<Control>>>,
+    /// What else the debugger has said that it understands.
+    pub(super) features: Features,
     /// A Ctrl-C that came when nothing ran.
     early_ctrl_c: Option<Instant>,
     quit: Arc<AtomicBool>,
@@ -68,6 +89,8 @@ impl Debuggee {
             xml: target_xml(&layout),
             layout,
             link: None,
+            control: None,
+            features: Features::default(),
             early_ctrl_c: None,
             quit,
         }
@@ -86,6 +109,7 @@ impl Debuggee {
     /// The debugger is gone, and its breakpoints go too.
     pub fn detach(&mut self) {
         self.link = None;
+        self.features = Features::default();
         self.pending = None;
         self.early_ctrl_c = None;
         self.xml = target_xml(&self.layout);
@@ -93,11 +117,15 @@ impl Debuggee {
         self.history.set_position_break(None);
     }
 
+    /// From now on `control` is listened to as well.
+    pub fn set_control(&mut self, control: Rc<RefCell<Control>>) {
+        self.control = Some(control);
+    }
+
     /// Whether what runs is to stop; to be asked again and again.
-    pub(super) fn interrupter(&self) -> impl FnMut() -> bool + use<> {
-        let link = self.link.clone();
-        let quit = Arc::clone(&self.quit);
-        move || quit.load(Ordering::Relaxed) || link.as_ref().is_some_and(|l| l.borrow_mut().interrupted())
+    pub(crate) fn interrupter(&self) -> impl FnMut() -> bool + use<> {
+        let mut interrupter = Interrupter::new(self, true);
+        move || interrupter.stops()
     }
 
     /// The debugger is LLDB, which shows no registers of an architecture that it does not know: the i8086.
@@ -130,6 +158,47 @@ impl Debuggee {
 
     fn moment(&self) -> Moment {
         Moment { position: self.history.position(), now: self.history.now() }
+    }
+}
+
+/// Looks for whatever is to stop what runs.
+pub(super) struct Interrupter {
+    quit: Arc<AtomicBool>,
+    link: Option<Rc<RefCell<Link>>>,
+    control: Option<Rc<RefCell<Control>>>,
+    /// The debugger has resumed the machine, and sends nothing but Ctrl-C before it stops.
+    debugger_waits: bool,
+}
+
+impl Interrupter {
+    pub(super) fn new(debuggee: &Debuggee, debugger_waits: bool) -> Interrupter {
+        Interrupter {
+            quit: Arc::clone(&debuggee.quit),
+            link: debuggee.link.clone(),
+            control: debuggee.control.clone(),
+            debugger_waits,
+        }
+    }
+
+    /// Whether somebody wants the machine to stop.
+    pub(super) fn stops(&mut self) -> bool {
+        let debugger = |link: &RefCell<Link>| {
+            let mut link = link.borrow_mut();
+            link.interrupted() || (!self.debugger_waits && link.has_frames())
+        };
+        let control = |control: &RefCell<Control>| {
+            let mut control = control.borrow_mut();
+            control.receive();
+            control.wants_stop()
+        };
+        self.quit.load(Ordering::Relaxed)
+            || self.link.as_deref().is_some_and(debugger)
+            || self.control.as_deref().is_some_and(control)
+    }
+
+    /// Whether somebody wants to know something of the machine.
+    pub(super) fn pauses(&self) -> bool {
+        self.control.as_deref().is_some_and(|control| control.borrow().has_commands())
     }
 }
 

@@ -41,12 +41,13 @@ pub(crate) enum Kind {
     Index = 8,
     Footer = 9,
     Interval = 10,
+    Medium = 11,
 }
 
 impl Kind {
     pub(crate) fn from_number(number: u16) -> Option<Kind> {
         use Kind::*;
-        [Config, Pages, Inputs, Interrupts, Checkpoint, Progress, End, Index, Footer, Interval]
+        [Config, Pages, Inputs, Interrupts, Checkpoint, Progress, End, Index, Footer, Interval, Medium]
             .into_iter()
             .find(|k| *k as u16 == number)
     }
@@ -76,6 +77,7 @@ pub(crate) enum Entry {
     Checkpoint { place: Place, head: CheckpointHead },
     End(Place),
     Interval { place: Place, span: Span },
+    Medium(Place),
 }
 
 /// What is known of a checkpoint without its contents.

@@ -6,13 +6,13 @@ use super::format::{
     Span,
 };
 use super::interval::{Interval, IntervalBody};
+use super::media::Media;
 use super::{Error, PageGroup, Recording};
 use crate::pages::{PageBytes, page_hash, page_of};
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use vm::config::{RAM_MAX, RAM_MIN};
 use vm::{Icount, MachineConfig, PAGE_SIZE};
 
 /// Bytes of the footer's payload: the offset of the index.
@@ -141,6 +141,7 @@ impl Source {
                 let (span, _) = format::split_head(&payload).map_err(|e| self.damaged(offset, e))?;
                 found.entries.push(Entry::Interval { place, span });
             }
+            Kind::Medium => found.entries.push(Entry::Medium(place)),
             Kind::Index | Kind::Footer => {}
         }
         Ok(place.end())
@@ -255,6 +256,7 @@ fn build(source: Source, found: Found) -> Result<Recording, Error> {
         checkpoints: Vec::new(),
         intervals: Vec::new(),
         groups: Vec::new(),
+        media: Media::default(),
         last: Progress::default(),
         end: None,
         torn_at: found.torn_at,
@@ -285,10 +287,7 @@ fn read_config(source: &Source, place: Place) -> Result<MachineConfig, Error> {
     let packed = source.chunk(Kind::Config, place)?;
     let config = format::unpack(&packed, MAX_PAYLOAD).and_then(|b| format::decode::<MachineConfig>(&b));
     let config = config.map_err(|e| source.damaged(place.offset, e))?;
-    if !(RAM_MIN..=RAM_MAX).contains(&config.ram_bytes) || config.ram_bytes % PAGE_SIZE as u64 != 0 {
-        let what = format!("a machine with {} bytes of RAM", config.ram_bytes);
-        return Err(source.damaged(place.offset, what));
-    }
+    config.check().map_err(|e| source.damaged(place.offset, e))?;
     Ok(config)
 }
 
@@ -343,6 +342,12 @@ impl Recording {
                     return Err(self.source.damaged(place.offset, "the intervals are out of order"));
                 }
                 self.intervals.push((span, place));
+            }
+            Entry::Medium(place) => {
+                let some = format::unpack(&self.source.chunk(Kind::Medium, place)?, MAX_PAYLOAD);
+                let some = some.and_then(|bytes| format::decode(&bytes));
+                let taken = some.and_then(|some| self.media.add(some));
+                taken.map_err(|e| self.source.damaged(place.offset, e))?;
             }
             Entry::End(place) => {
                 let end = format::decode(&self.source.chunk(Kind::End, place)?);

@@ -140,7 +140,7 @@ fn an_existing_file_is_not_overwritten_unasked() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x");
     std::fs::write(&path, "precious").unwrap();
-    let toy = || <Toy as crate::Replayer>::new(&crate::fake::config()).unwrap();
+    let toy = || <Toy as crate::Replayer>::with_media(&crate::fake::config(), Vec::new()).unwrap();
     let made = crate::Recorder::create(&path, false, toy(), Default::default());
     assert!(matches!(made, Err(Error::Io { .. })));
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");

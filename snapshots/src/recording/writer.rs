@@ -6,6 +6,7 @@ use super::format::{
     StoredPage,
 };
 use super::interval::IntervalBody;
+use super::media::MediumPages;
 use crate::pages::{PageBytes, page_hash, short_hash};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -126,6 +127,15 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes which stored pages a part of a medium is.
+    pub(super) fn medium_pages(&mut self, some: &MediumPages) -> Result<(), Error> {
+        let payload = format::encode(some).and_then(|b| format::pack(&b));
+        let payload = payload.map_err(|e| self.unrecordable(e))?;
+        let place = self.append(Kind::Medium, &payload)?;
+        self.entries.push(Entry::Medium(place));
+        Ok(())
+    }
+
     /// Writes how the run ended and the index, and waits until all of it is on the disk.
     pub(crate) fn finish(mut self, end: &End) -> Result<(), Error> {
         let payload = format::encode(end).map_err(|e| self.unrecordable(e))?;
@@ -188,7 +198,7 @@ impl Writer {
         Ok(place)
     }
 
-    fn unrecordable(&self, what: String) -> Error {
+    pub(super) fn unrecordable(&self, what: String) -> Error {
         Error::Unrecordable { path: self.path.clone(), what }
     }
 }

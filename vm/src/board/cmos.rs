@@ -1,7 +1,7 @@
 //! What PC firmware finds in the battery-backed RAM: the machine as the setup program of its board would have left it.
 //! Addresses above those of the AT are the ones that QEMU's PC board and SeaBIOS agree on.
 
-use crate::config::MachineConfig;
+use crate::config::{BootDevice, MachineConfig};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -28,11 +28,22 @@ pub fn set_up(ram: &mut [u8; 128], config: &MachineConfig) {
     word(EXTENDED_MEMORY_KIB_FOUND, extended_kib);
     word(MEMORY_ABOVE_16M_64KIB, config.ram_bytes.saturating_sub(16 * MIB) / (64 * KIB));
     ram[EQUIPMENT] = 0x06; // a coprocessor and a PS/2 mouse
-    // Nibbles: 1 floppy, 2 hard disk, 3 CD. Hard disk, floppy, CD; bit 0 of 0x38 clear: boot floppies are checked.
-    ram[BOOT_ORDER_1_2] = 0x12;
-    ram[BOOT_ORDER_3] = 0x30;
+    // A nibble each, the first one lowest; bit 0 of 0x38 clear: boot floppies are checked.
+    let [first, second, third] = config.boot_order.map(boot_code);
+    ram[BOOT_ORDER_1_2] = second << 4 | first;
+    ram[BOOT_ORDER_3] = third << 4;
     let sum: u16 = ram[0x10..CHECKSUM].iter().map(|&byte| u16::from(byte)).sum();
     [ram[CHECKSUM], ram[CHECKSUM + 1]] = sum.to_be_bytes();
+}
+
+fn boot_code(device: Option<BootDevice>) -> u8 {
+    match device {
+        None => 0,
+        Some(BootDevice::Floppy) => 1,
+        Some(BootDevice::Disk) => 2,
+        Some(BootDevice::Cd) => 3,
+        Some(BootDevice::Network) => 4,
+    }
 }
 
 #[cfg(test)]
@@ -61,6 +72,15 @@ mod tests {
             let above = word(&ram, MEMORY_ABOVE_16M_64KIB);
             assert_eq!(above * 64 * KIB, mib.saturating_sub(16) * MIB);
         }
+    }
+
+    #[test]
+    fn the_boot_order_is_where_firmware_looks() {
+        assert_eq!((cmos(MIB)[BOOT_ORDER_1_2], cmos(MIB)[BOOT_ORDER_3]), (0x12, 0x30));
+        let boot_order = [Some(BootDevice::Cd), Some(BootDevice::Network), None];
+        let mut ram = [0; 128];
+        set_up(&mut ram, &MachineConfig { boot_order, ..config() });
+        assert_eq!((ram[BOOT_ORDER_1_2], ram[BOOT_ORDER_3]), (0x43, 0));
     }
 
     #[test]

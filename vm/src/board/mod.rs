@@ -268,6 +268,7 @@ impl Board {
             Input::Key { scancode } => self.keyboard.key(scancode, bus.now),
             Input::Reset => bus.fx.request = Some(Request::Reset),
             Input::PowerButton => self.pm.power_button(bus.now),
+            Input::Media { slot, medium } => tracing::debug!(%slot, ?medium, "no such drive"),
         }
         self.copy_lines();
     }

@@ -1,6 +1,7 @@
 //! What the tests of all chips share: a seeded generator, a configuration, and the properties that every chip must have.
 
 use crate::config::{CpuModel, MachineConfig};
+use crate::media::MediumShape;
 use crate::memory::{PhysMemory, Region};
 use crate::units::{PhysAddr, VmTime};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -49,6 +50,16 @@ impl PhysMemory for FlatMemory {
     }
 
     fn write_region(&mut self, _: Region, _: u64, _: &[u8]) {}
+
+    fn medium(&self, _: usize) -> Option<MediumShape> {
+        None
+    }
+
+    fn read_medium(&self, _: usize, _: u64, buf: &mut [u8]) {
+        buf.fill(0);
+    }
+
+    fn write_medium(&mut self, _: usize, _: u64, _: &[u8]) {}
 }
 
 /// xorshift64*: the same numbers from the same seed everywhere.

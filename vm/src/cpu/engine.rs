@@ -9,7 +9,8 @@
 //! EFLAGS.TF), `no_exit_request` (no exit check after each memory access), `invalid_addr` (the address of a fault),
 //! `mem_io_pc` (where an MMIO access came from) and `tb_phys_invalidate_count` (whether code was overwritten). The crate is
 //! pinned to one version, and [`Engine::new`] looks for known values in those that have one when an engine is opened (the
-//! registers, `cflags_next_tb`, `no_exit_request`); the other three rest on the pinned version alone.
+//! registers, `cflags_next_tb`, `no_exit_request`); the other three rest on the pinned version alone. The call at the start
+//! of each translated block is rewritten, where it looks as expected: see `block_call`.
 
 #![allow(unsafe_code)] // the engine's C interface; each block says why it is sound
 
@@ -18,6 +19,8 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::NonNull;
 use unicorn_engine_sys as sys;
 use unicorn_engine_sys::{Arch, ControlType, HookType, MemType, Mode, Prot, TlbEntry, X86Insn, uc_error};
+
+mod block_call;
 
 /// Offsets of private fields in unicorn-engine 2.1.5 on 64-bit hosts, printed by a C program from its headers.
 mod layout {
@@ -76,8 +79,13 @@ pub const FETCH_FROM_DEVICE: uc_error = uc_error::FETCH_PROT;
 
 /// What the engine calls back for.
 pub trait Hooks: Sized {
+    /// Where [`Hooks::known_block`] finds and leaves its data.
+    const OFFSETS: Offsets;
+    /// A block of `size` bytes and `insns` instructions at linear address `addr` is about to run: whether it may without
+    /// a closer look. Where no interrupt waits, [`block_call`] does the same without asking.
+    fn known_block(&mut self, addr: u64, size: u32, insns: u16) -> bool;
     /// A block of `size` bytes at linear address `addr` is about to run.
-    fn block(&mut self, addr: u64, size: u32);
+    fn block(&mut self, addr: u64, size: u32) -> BlockStart;
     /// A block was translated: linear address, bytes, instructions.
     fn translated(&mut self, addr: u64, size: u16, insns: u16);
     /// TLB miss for a page (linear address); `None` raises [`StartError::PageFault`].
@@ -98,6 +106,38 @@ pub trait Hooks: Sized {
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> [u32; 4];
     /// SYSCALL or SYSENTER. RIP is at the instruction; on return the engine adds `instruction length` to it.
     fn syscall(&mut self, sysenter: bool);
+}
+
+/// Offsets of fields in a [`Hooks`], for the one path that every block takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Offsets {
+    /// `u64`: the position behind the block before; then behind this one.
+    pub position: usize,
+    /// `u64`: a block that ends beyond this position needs a closer look.
+    pub free_limit: usize,
+    /// `bool`: an interrupt waits.
+    pub interrupt: usize,
+    /// `*const u64`: the engine's count of invalidated blocks.
+    pub invalidations: usize,
+    /// `u64`: that count when it was last looked at.
+    pub seen_invalidations: usize,
+    /// `u64`: linear address of the running block.
+    pub block_addr: usize,
+    /// `u64`: position of its first instruction.
+    pub block_start: usize,
+    /// `u16`: its bytes, and right behind that a `u16`: its instructions.
+    pub block_size_insns: usize,
+}
+
+/// What becomes of a block that is about to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockStart {
+    /// It runs.
+    Run,
+    /// It runs, and every later time [`Hooks::known_block`] may be asked first with this number of instructions.
+    RunKnown(u16),
+    /// It does not run: [`Engine::stop`] was called.
+    Stop,
 }
 
 /// What becomes of an IN.
@@ -152,6 +192,9 @@ fn ctl_write(kind: ControlType, args: u32) -> ControlType {
 }
 
 impl Engine {
+    /// Offset of the pointer to the count that [`Engine::invalidations`] reads.
+    pub const INVALIDATIONS_OFFSET: usize = std::mem::offset_of!(Engine, invalidate_count);
+
     /// Opens an engine and checks that its private layout is the one this program knows.
     pub fn new() -> Result<Engine, VmError> {
         let mut uc = std::ptr::null_mut();
@@ -233,7 +276,7 @@ impl Engine {
             };
             check(err, "hook")
         };
-        add(HookType::BLOCK, on_block::<H> as *mut c_void, 0)?;
+        add(HookType::BLOCK, block_call::entry::<H> as *mut c_void, 0)?;
         add(HookType::EDGE_GENERATED, on_edge::<H> as *mut c_void, 0)?;
         add(HookType::TLB_FILL, on_fill::<H> as *mut c_void, 0)?;
         add(HookType::INTR, on_intr::<H> as *mut c_void, 0)?;
@@ -494,9 +537,44 @@ unsafe fn hooks<'a, H: Hooks>(user: *mut c_void) -> &'a mut H {
     unsafe { &mut *user.cast::<H>() }
 }
 
-extern "C" fn on_block<H: Hooks>(_uc: *mut sys::uc_engine, addr: u64, size: u32, user: *mut c_void) {
+/// `size` also has the number of instructions if the call was rewritten; see [`block_call`].
+extern "C" fn on_block<H: Hooks>(
+    uc: *mut sys::uc_engine,
+    addr: u64,
+    size: u32,
+    user: *mut c_void,
+    returns_to: *mut u8,
+) {
+    let (bytes, insns) = block_call::split(size);
     // SAFETY: see `hooks`; the same for every callback below.
-    unsafe { hooks::<H>(user) }.block(addr, size);
+    if insns == 0 || !unsafe { hooks::<H>(user) }.known_block(addr, bytes, insns) {
+        on_other_block::<H>(uc, addr, size, user, returns_to);
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn on_other_block<H: Hooks>(
+    uc: *mut sys::uc_engine,
+    addr: u64,
+    size: u32,
+    user: *mut c_void,
+    returns_to: *mut u8,
+) {
+    let (bytes, known) = block_call::split(size);
+    match unsafe { hooks::<H>(user) }.block(addr, bytes) {
+        // SAFETY: the engine has just called from there, and runs in this thread only.
+        BlockStart::RunKnown(insns) if known == 0 => unsafe {
+            block_call::rewrite::<H>(returns_to, bytes, insns);
+        },
+        BlockStart::Run | BlockStart::RunKnown(_) => {}
+        // The check for a stop request behind the call may be gone. RIP is at the block.
+        // SAFETY: called from inside translated code of this engine; nothing on this stack needs to be dropped.
+        BlockStart::Stop => unsafe {
+            let cpu = uc.cast::<u8>().add(layout::UC_CPU).cast::<*mut c_void>().read();
+            cpu_loop_exit_noexc_x86_64(cpu)
+        },
+    }
 }
 
 extern "C" fn on_edge<H: Hooks>(

@@ -27,13 +27,14 @@ use std::collections::BTreeSet;
 
 /// The block that runs now.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)] // `size` and `insns` are written as one: see `engine::Offsets`
 pub struct Current {
     /// Linear address.
     pub addr: u64,
-    /// Bytes.
-    pub size: u32,
     /// Position of its first instruction.
     pub start: u64,
+    /// Bytes.
+    pub size: u16,
     /// Instructions; 0: no block is running.
     pub insns: u16,
 }
@@ -60,7 +61,8 @@ pub struct Cpu {
     pub(crate) footprint: Collector,
     table: BlockTable,
     breakpoints: BTreeSet<u64>,
-    seen_invalidations: u64,
+    /// Value of [`Engine::invalidations`] when it was last looked at.
+    pub seen_invalidations: u64,
     /// How often the TLB was flushed.
     flushes: u64,
 }
@@ -278,6 +280,12 @@ impl Cpu {
             found.is_none() && at < end
         });
         found
+    }
+
+    /// Whether there are any breakpoints.
+    #[inline]
+    pub fn has_breakpoints(&self) -> bool {
+        !self.breakpoints.is_empty()
     }
 
     /// Replaces the breakpoints.

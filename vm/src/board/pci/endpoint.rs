@@ -61,7 +61,8 @@ impl Endpoint {
     /// With base address register `index` (ignored for a ROM).
     pub(super) fn bar(mut self, index: u8, bar: Bar) -> Endpoint {
         let (at, flags, mask) = match bar {
-            Bar::Io(ports) => (BAR0 + 4 * index, 1, !(u32::from(ports) - 1) & 0xffff),
+            // Firmware takes what the upper half does not keep for a part of the size.
+            Bar::Io(ports) => (BAR0 + 4 * index, 1, !(u32::from(ports) - 1)),
             Bar::Memory(bytes) => (BAR0 + 4 * index, 0, !(bytes - 1)),
             Bar::Prefetchable(bytes) => (BAR0 + 4 * index, 8, !(bytes - 1)),
             Bar::Rom(bytes) => (ROM_BAR, 0, !(bytes - 1) | ROM_ENABLED),
@@ -103,7 +104,7 @@ impl Endpoint {
 
     /// First port of range `index`, while the device decodes ports.
     pub fn io_base(&self, index: u8) -> Option<u16> {
-        let base = self.config.get_u16(BAR0 + 4 * index) & !3;
+        let base = u16::try_from(self.config.get_u32(BAR0 + 4 * index) & !3).ok()?;
         (self.command() & COMMAND_IO != 0 && base != 0).then_some(base)
     }
 

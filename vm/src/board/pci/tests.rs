@@ -200,7 +200,7 @@ fn the_size_of_a_range_is_found_by_writing_ones_and_it_moves() {
         assert_eq!(get(&mut pci, 2, 0, register, 4), expected, "{register:#x}");
     }
     set(&mut pci, 1, 1, 0x20, 4, u32::MAX);
-    assert_eq!(get(&mut pci, 1, 1, 0x20, 4), 0xfff1);
+    assert_eq!(get(&mut pci, 1, 1, 0x20, 4), 0xffff_fff1);
     set(&mut pci, 2, 0, 0x10, 4, 0xe000_0000);
     assert_eq!(pci.vga().unwrap().memory_base(0), None, "memory is not decoded yet");
     assert!(set(&mut pci, 2, 0, 4, 2, 2), "the frame buffer appears");
