@@ -66,9 +66,9 @@ Examples:
   retrograde record --hda disk.img --cdrom install.iso --boot order=dc -o install.rgr
 
 A script has one command a line: wait serial|debugcon TEXT, wait time SECONDS, wait insns N, send TEXT (to the first serial
-port, with C escapes), type TEXT and key NAME... (on the keyboard), eject DRIVE, insert DRIVE FILE (DRIVE is cd, fda, fdb, or hdb
-to hdd for a CD-ROM drive there), power, reset, quit. Lines that begin with # are comments; a TEXT in double quotes keeps blanks
-at its ends.
+port, with C escapes), type TEXT and key NAME... (on the keyboard), mouse DX DY BUTTONS (1 left, 2 middle, 4 right), eject DRIVE,
+insert DRIVE FILE (DRIVE is cd, fda, fdb, or hdb to hdd for a CD-ROM drive there), power, reset, quit. Lines that begin with #
+are comments; a TEXT in double quotes keeps blanks at its ends.
 
 On a terminal, keys go to the guest's first serial port; Ctrl-A x ends the recording, Ctrl-A h helps. Elsewhere Ctrl-C does.
 

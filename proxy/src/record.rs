@@ -351,6 +351,9 @@ impl Run {
                     port.queue.extend(bytes);
                 }
                 Some(Action::Keys(chords)) => self.typist.type_chords(&chords, view.now),
+                Some(Action::Mouse { dx, dy, buttons }) => {
+                    self.recorder.inject(Input::Mouse { dx, dy, dz: 0, buttons })?;
+                }
                 Some(Action::Power) => self.recorder.inject(Input::PowerButton)?,
                 Some(Action::Reset) => self.recorder.inject(Input::Reset)?,
                 Some(Action::Change(slot, path)) => {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use vm::{Icount, Slot, VmTime};
 
 const COMMANDS: &str = "wait serial TEXT, wait debugcon TEXT, wait time SECONDS, wait insns N, send TEXT, type TEXT, \
-                        key NAME..., eject DRIVE, insert DRIVE FILE, power, reset, quit";
+                        key NAME..., mouse DX DY BUTTONS, eject DRIVE, insert DRIVE FILE, power, reset, quit";
 
 /// Output that a `wait` may look back on.
 const LOOK_BACK_BYTES: usize = 1 << 20;
@@ -39,6 +39,15 @@ pub enum Action {
     Send(Vec<u8>),
     /// Keys, one chord after the other.
     Keys(Vec<Chord>),
+    /// The mouse is moved.
+    Mouse {
+        /// Counts to the right.
+        dx: i16,
+        /// Counts downwards.
+        dy: i16,
+        /// Bit 0 left, 1 middle, 2 right, 3 and 4 at the sides.
+        buttons: u8,
+    },
     /// The power button.
     Power,
     /// The reset button.
@@ -96,6 +105,7 @@ fn parse_line(line: &str) -> Result<Command, String> {
         "type" => Action::Keys(keys::typing(&text_argument("type", rest)?)?),
         "key" if rest.is_empty() => return Err("`key` needs the names of keys, for example `key ret`".into()),
         "key" => Action::Keys(rest.split_whitespace().map(keys::chord).collect::<Result<_, _>>()?),
+        "mouse" => parse_mouse(rest)?,
         "eject" => Action::Change(drive("eject", rest)?, None),
         "insert" => {
             let (name, file) = split_word(rest);
@@ -115,6 +125,20 @@ fn parse_line(line: &str) -> Result<Command, String> {
         _ => return Err(format!("there is no command `{word}`; there are {COMMANDS}")),
     };
     Ok(Command::Act(act))
+}
+
+fn parse_mouse(rest: &str) -> Result<Action, String> {
+    let parsed = || {
+        let mut words = rest.split_whitespace();
+        let (dx, dy) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let buttons = words.next()?.parse().ok().filter(|buttons| *buttons < 32)?;
+        words.next().is_none().then_some(Action::Mouse { dx, dy, buttons })
+    };
+    parsed().ok_or_else(|| {
+        "`mouse` needs counts to the right and downwards and the buttons (1 left, 2 middle, 4 right, added up): \
+         `mouse 10 -5 1`"
+            .into()
+    })
 }
 
 /// A drive whose medium can be changed. A CD-ROM drive is where `--cdrom` has it.
@@ -279,10 +303,21 @@ mod tests {
             "send \\q",
             "key",
             "key foo",
+            "mouse 1 2",
+            "mouse 1 2 3 4",
+            "mouse 1 2 32",
+            "mouse 40000 0 0",
             "quit 1",
         ] {
             assert!(Script::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_mouse_moves_by_counts() {
+        let script = Script::parse("mouse 10 -5 1\n").unwrap();
+        let action = Action::Mouse { dx: 10, dy: -5, buttons: 1 };
+        assert_eq!(script.lines[0].command, Command::Act(action));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::gdb::Session;
 use crate::gdb::history::{History, Recorded};
 use crate::gdb::link::Link;
 use crate::gdb::monitor::go_to;
+use crate::gdb::scope::View;
 use crate::gdb::target::Debuggee;
 use crate::open;
 use crate::place::Place;

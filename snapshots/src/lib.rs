@@ -5,6 +5,7 @@
 //! socket and no debugger.
 
 mod checkpointer;
+pub mod condition;
 pub mod diff;
 #[cfg(test)]
 mod fake;
@@ -18,6 +19,7 @@ pub mod timeline;
 pub mod trim;
 pub mod verify;
 
+pub use condition::Condition;
 pub use diff::{Difference, diff};
 pub use image::{Image, ImageError, Shared};
 pub use recorder::{EndReason, Recorder, RecorderOptions};

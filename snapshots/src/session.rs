@@ -6,6 +6,7 @@
 //! [`Session::has_arrived`].
 
 use crate::Replayer;
+use crate::condition::Condition;
 use crate::pages::{Page, RamHash, ZERO_PAGE, encode_state, page_of, rehash};
 use crate::recording::{CheckpointBody, Error, PageReader, Progress, Recording};
 use std::collections::BTreeSet;
@@ -14,11 +15,16 @@ use vm::machine::{Divergence, RunLimit};
 use vm::watch::{Noted, WatchHit};
 use vm::{Exit, Footprint, Icount, Input, LinAddr, Machine, MachineState, Output, VmTime, WatchRange};
 
+/// Breakpoints that are passed, because a condition does not hold, before somebody looks around: some milliseconds.
+const MOST_PASSED: u32 = 2000;
+
 /// Why [`Session::run_to`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
     /// The position asked for.
     Target,
+    /// Breakpoints were met so often without counting that somebody should look around. Nothing else has happened.
+    Pause,
     /// The instruction at this address is next and has a breakpoint. It may be at the position asked for.
     Breakpoint(LinAddr),
     /// The step at `position` met a watched range; the machine may be some steps further.
@@ -42,6 +48,7 @@ pub struct Session<M = Machine> {
     /// The next input of the recording to inject.
     next_input: usize,
     breakpoints: BTreeSet<LinAddr>,
+    condition: Condition<M>,
     has_arrived: bool,
     /// Output since the last call of [`Session::take_output`], if it is wanted.
     output: Option<Vec<(Icount, Output)>>,
@@ -59,6 +66,7 @@ impl<M: Replayer> Session<M> {
             changed: Vec::new(),
             next_input: 0,
             breakpoints: BTreeSet::new(),
+            condition: Condition::default(),
             has_arrived: true,
             output: None,
             recording,
@@ -102,6 +110,7 @@ impl<M: Replayer> Session<M> {
 
     /// Runs to `target`, or to what is met before it. Never goes back; `target` is at most the recording's end.
     pub fn run_to(&mut self, target: Icount) -> Result<Reached, Error> {
+        let mut passed = 0;
         while self.position() < target {
             self.inject_due()?;
             let limit = self.follow_to(target);
@@ -113,6 +122,10 @@ impl<M: Replayer> Session<M> {
                     let met = self.met(&self.breakpoints).filter(|_| self.position() > before.0);
                     if let Some(addr) = met {
                         return Ok(Reached::Breakpoint(addr));
+                    }
+                    passed += u32::from(matches!(exit, Exit::Breakpoint(_)));
+                    if passed >= MOST_PASSED && self.position() < target {
+                        return Ok(Reached::Pause);
                     }
                 }
                 Exit::Watchpoint { position, hit } => {
@@ -144,7 +157,12 @@ impl<M: Replayer> Session<M> {
             && !self.machine.in_rep()
             && self.recording.interrupts_between(here, after).is_empty();
         let pc = LinAddr(cpu.linear_pc());
-        (runs && breakpoints.contains(&pc)).then_some(pc)
+        (runs && breakpoints.contains(&pc) && self.condition.holds(&self.machine, pc)).then_some(pc)
+    }
+
+    /// Replaces the condition under which breakpoints count; the one before.
+    pub fn set_condition(&mut self, condition: Condition<M>) -> Condition<M> {
+        std::mem::replace(&mut self.condition, condition)
     }
 
     /// Replaces breakpoints and watched physical ranges. They are no part of any state.

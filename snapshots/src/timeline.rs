@@ -16,6 +16,7 @@ mod search;
 mod tests;
 
 use crate::Replayer;
+use crate::condition::Condition;
 use crate::pages::{MemPage, Page, PageMap, page_of};
 use crate::recording::{Error, Recording};
 use crate::session::{Reached, Session};
@@ -197,7 +198,7 @@ impl<M: Replayer> Timeline<M> {
                         Stop::Watch(self.watch_at(hit))
                     }
                     Reached::Breakpoint(addr) => Stop::Breakpoint(addr),
-                    Reached::Target => Stop::Step,
+                    Reached::Target | Reached::Pause => Stop::Step,
                 })
             }
             Direction::Reverse => {
@@ -240,6 +241,11 @@ impl<M: Replayer> Timeline<M> {
     /// Removes a breakpoint; false if there was none.
     pub fn remove_breakpoint(&mut self, addr: LinAddr) -> bool {
         self.breakpoints.remove(&addr)
+    }
+
+    /// Replaces the condition under which breakpoints count.
+    pub fn set_condition(&mut self, condition: Condition<M>) {
+        self.session.set_condition(condition);
     }
 
     /// Adds a write watchpoint on what `addr` names now; `None` if a byte of it is not mapped.
@@ -302,7 +308,7 @@ impl<M: Replayer> Timeline<M> {
             self.leap(target)?;
             let slice = self.slice(target).min(Icount(plant_at));
             match self.session.run_to(slice)? {
-                Reached::Target => {}
+                Reached::Target | Reached::Pause => {}
                 Reached::Breakpoint(addr) => return Ok(Forward::At(Stop::Breakpoint(addr))),
                 Reached::Watchpoint { position, hit } => return Ok(Forward::Met { position, hit }),
             }

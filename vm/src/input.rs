@@ -29,6 +29,17 @@ pub enum Input {
         /// The number of the medium that is in it from now on.
         medium: Option<usize>,
     },
+    /// The PS/2 mouse is moved, and has these buttons pressed from now on.
+    Mouse {
+        /// Counts to the right.
+        dx: i16,
+        /// Counts downwards, as on the screen.
+        dy: i16,
+        /// Clicks of the wheel towards the user.
+        dz: i16,
+        /// Bit 0 left, 1 middle, 2 right, 3 and 4 at the sides.
+        buttons: u8,
+    },
 }
 
 /// What the guest sends out. Not machine state: replaying regenerates it.

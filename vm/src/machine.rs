@@ -226,10 +226,10 @@ impl Core {
     /// After a change of the board: when must the engine be left?
     fn schedule(&mut self) {
         self.event_time = self.board.next_event();
-        self.event_pos = match self.event_time {
-            Some(t) if !self.following() => t.0.saturating_sub(self.skipped_ns).div_ceil(NS_PER_STEP),
-            _ => u64::MAX,
-        };
+        // The log has the interrupts: a replay may look at the chips later, unless they change memory meanwhile.
+        let event = if self.following() { self.board.next_memory_event() } else { self.event_time };
+        self.event_pos =
+            event.map_or(u64::MAX, |t| t.0.saturating_sub(self.skipped_ns).div_ceil(NS_PER_STEP));
         self.update_soft_limit();
     }
 

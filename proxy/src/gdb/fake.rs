@@ -2,7 +2,9 @@
 //! position divisible by 100 the step writes to 0x2000.
 
 use super::arch::Width;
-use super::history::History;
+use super::history::{Condition, History};
+use super::regs::Moment;
+use super::scope::View;
 use super::target::Debuggee;
 use snapshots::{Direction, Error, Stop, Watch};
 use std::collections::BTreeSet;
@@ -15,8 +17,9 @@ pub struct FakeHistory {
     /// Breakpoints that are set.
     pub breakpoints: BTreeSet<LinAddr>,
     /// Watchpoints that are set.
-    pub watches: BTreeSet<(LinAddr, u64)>,
+    pub watches: BTreeSet<(LinAddr, u64, WatchKind)>,
     position_break: Option<Icount>,
+    condition: Option<Condition>,
 }
 
 /// A fake being debugged.
@@ -33,6 +36,7 @@ impl FakeHistory {
             breakpoints: BTreeSet::new(),
             watches: BTreeSet::new(),
             position_break: None,
+            condition: None,
         }
     }
 
@@ -45,8 +49,29 @@ impl FakeHistory {
             Direction::Forward => self.position.checked_sub(1)?,
             Direction::Reverse => self.position,
         };
-        let &(linear, len) = self.watches.first()?;
-        (writer % 100 == 0).then_some(Watch { linear, phys: PhysAddr(linear.0), len, kind: WatchKind::Write })
+        let &(linear, len, kind) = self.watches.first()?;
+        (writer % 100 == 0).then_some(Watch { linear, phys: PhysAddr(linear.0), len, kind })
+    }
+}
+
+impl View for FakeHistory {
+    fn cpu(&self) -> CpuState {
+        let mut cpu = CpuState { rip: self.pc().0, rflags: 2, ..CpuState::default() };
+        cpu.gpr[0] = self.position;
+        cpu.msr.efer = 1 << 10;
+        cpu.seg[vm::cpu::state::seg::CS].flags = 1 << 21;
+        cpu
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { position: self.position(), now: self.now() }
+    }
+
+    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
+        let mapped = 0x3000_u64.saturating_sub(addr.0);
+        let count = buf.len().min(usize::try_from(mapped).unwrap());
+        buf[..count].fill(0x90);
+        count
     }
 }
 
@@ -71,21 +96,6 @@ impl History for FakeHistory {
         VmTime(self.position * 8)
     }
 
-    fn cpu(&self) -> CpuState {
-        let mut cpu = CpuState { rip: self.pc().0, rflags: 2, ..CpuState::default() };
-        cpu.gpr[0] = self.position;
-        cpu.msr.efer = 1 << 10;
-        cpu.seg[vm::cpu::state::seg::CS].flags = 1 << 21;
-        cpu
-    }
-
-    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
-        let mapped = 0x3000_u64.saturating_sub(addr.0);
-        let count = buf.len().min(usize::try_from(mapped).unwrap());
-        buf[..count].fill(0x90);
-        count
-    }
-
     fn step(&mut self, direction: Direction) -> Result<Stop, Error> {
         match direction {
             Direction::Forward if self.position == self.end => return Ok(Stop::End),
@@ -105,7 +115,8 @@ impl History for FakeHistory {
             if let Some(watch) = self.watch_hit(direction) {
                 return Ok(Stop::Watch(watch));
             }
-            if self.breakpoints.contains(&self.pc()) {
+            let counts = |fake: &FakeHistory| fake.condition.as_ref().is_none_or(|c| c(fake, fake.pc()));
+            if self.breakpoints.contains(&self.pc()) && counts(self) {
                 return Ok(Stop::Breakpoint(self.pc()));
             }
             if self.position_break == Some(self.position()) {
@@ -130,12 +141,16 @@ impl History for FakeHistory {
         self.breakpoints.remove(&addr);
     }
 
-    fn add_watchpoint(&mut self, addr: LinAddr, len: u64) -> bool {
-        self.watches.insert((addr, len))
+    fn set_condition(&mut self, condition: Condition) {
+        self.condition = Some(condition);
     }
 
-    fn remove_watchpoint(&mut self, addr: LinAddr, len: u64) {
-        self.watches.remove(&(addr, len));
+    fn add_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind) -> bool {
+        self.watches.insert((addr, len, kind))
+    }
+
+    fn remove_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind) {
+        self.watches.remove(&(addr, len, kind));
     }
 
     fn set_position_break(&mut self, position: Option<Icount>) {

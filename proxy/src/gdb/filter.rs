@@ -4,11 +4,20 @@
 //! address space overflows, and a read that is mapped in part is lost. So only packets whose form is known to be right
 //! go on to it, in a form that it takes; memory is read here; the rest is refused in words.
 
+use super::agent::MOST_BYTES;
+
 /// What to do with a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// gdbstub handles it, in this form.
     Forward(Vec<u8>),
+    /// gdbstub sets a breakpoint; these conditions are looked at here.
+    Break {
+        /// The packet without them.
+        form: Vec<u8>,
+        /// Bytecode; one that holds is enough.
+        conditions: Vec<Vec<u8>>,
+    },
     /// This is the reply.
     Reply(&'static str),
     /// Read memory.
@@ -27,8 +36,6 @@ pub enum Verdict {
 }
 
 const NO_WRITES: &str = "the recording is read-only: registers and memory cannot be changed in a replay";
-const ONLY_WRITE_WATCHES: &str =
-    "read and access watchpoints are not supported; use `watch` (writes) or a breakpoint";
 const MALFORMED: &str = "malformed packet";
 
 /// Decides. An empty reply tells a debugger that a packet is not supported.
@@ -83,7 +90,7 @@ fn judge_short(text: &str, forward: impl Fn() -> Verdict) -> Verdict {
         // There is one processor: any thread that is named is that one.
         b'H' => Verdict::Reply("OK"),
         b'T' => Verdict::Reply(if matches!(rest, "1" | "01" | "p1.1" | "p01.01") { "OK" } else { "E01" }),
-        b'Z' | b'z' => judge_breakpoint(rest, forward),
+        b'Z' | b'z' => judge_breakpoint(text),
         // Continue or step with a signal, which a machine does not have.
         b'C' | b'S' if signal(rest) => {
             Verdict::Forward(vec![b'v', b'C', b'o', b'n', b't', b';', text.as_bytes()[0] | 0x20])
@@ -117,16 +124,38 @@ fn judge_vcont(actions: &str) -> Verdict {
     Verdict::Forward(format!("vCont;{canonical}").into_bytes())
 }
 
-fn judge_breakpoint(rest: &str, forward: impl Fn() -> Verdict) -> Verdict {
-    let mut parts = rest.split(';').next().unwrap_or("").split(',');
+/// `TYPE,ADDR,KIND`, and behind it, for breakpoints that are set, conditions and commands.
+fn judge_breakpoint(text: &str) -> Verdict {
+    let (place, more) = text.split_once(';').unwrap_or((text, ""));
+    let mut parts = place[1..].split(',');
     let kind = parts.next().unwrap_or("");
     let numbers = parts.next().and_then(hex).zip(parts.next().and_then(hex));
-    match (kind, numbers) {
-        ("3" | "4", Some(_)) => Verdict::Refuse(ONLY_WRITE_WATCHES),
-        ("0" | "1" | "2", Some(_)) if parts.next().is_none() && !rest.contains(';') => forward(),
-        ("0" | "1" | "2", _) => Verdict::Refuse(MALFORMED),
-        _ => Verdict::Reply(""),
+    if !matches!(kind, "0" | "1" | "2" | "3" | "4") {
+        return Verdict::Reply("");
     }
+    let has_more = parts.next().is_some();
+    let Some(conditions) = conditions(more).filter(|_| numbers.is_some() && !has_more) else {
+        return Verdict::Refuse(MALFORMED);
+    };
+    Verdict::Break { form: place.as_bytes().to_vec(), conditions }
+}
+
+/// `X` LENGTH `,` BYTECODE, one behind the other. Commands, which only tracing has, are not carried out.
+fn conditions(text: &str) -> Option<Vec<Vec<u8>>> {
+    let mut rest = match text.split_once("cmds:") {
+        Some((before, _)) => before.trim_end_matches(';'),
+        None => text,
+    };
+    let mut conditions = Vec::new();
+    while !rest.is_empty() {
+        let (length, behind) = rest.strip_prefix('X')?.split_once(',')?;
+        let length = hex(length).and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= MOST_BYTES)?;
+        let digits = behind.get(..length * 2).filter(|digits| is_hex_bytes(digits))?;
+        let bytes = (0..length).map(|i| hex(&digits[2 * i..2 * i + 2]).unwrap_or(0) as u8);
+        conditions.push(bytes.collect());
+        rest = &behind[length * 2..];
+    }
+    Some(conditions)
 }
 
 fn signal(text: &str) -> bool {
@@ -159,17 +188,7 @@ mod tests {
 
     #[test]
     fn what_debuggers_send_goes_on() {
-        for body in [
-            "?",
-            "g",
-            "p10",
-            "bs",
-            "bc",
-            "Z0,ffffffff81000000,1",
-            "z2,1000,4",
-            "qRcmd,68656c70",
-            "qXfer:features:read:target.xml:0,ffb",
-        ] {
+        for body in ["?", "g", "p10", "bs", "bc", "qRcmd,68656c70", "qXfer:features:read:target.xml:0,ffb"] {
             forwarded(body, body);
         }
     }
@@ -201,12 +220,25 @@ mod tests {
     }
 
     #[test]
+    fn conditions_are_taken_from_breakpoints() {
+        for (body, form, conditions) in [
+            ("Z0,ffffffff81000000,1", "Z0,ffffffff81000000,1", vec![]),
+            ("z4,1000,4", "z4,1000,4", vec![]),
+            ("Z1,10,1;X3,220127", "Z1,10,1", vec![vec![0x22, 1, 0x27]]),
+            ("Z0,10,1;X1,27X2,2227", "Z0,10,1", vec![vec![0x27], vec![0x22, 0x27]]),
+            ("Z0,10,1;X1,27;cmds:1,X1,27", "Z0,10,1", vec![vec![0x27]]),
+            ("Z0,10,1;cmds:0,X1,27", "Z0,10,1", vec![]),
+        ] {
+            assert_eq!(judge(body.as_bytes()), Verdict::Break { form: form.into(), conditions }, "{body}");
+        }
+    }
+
+    #[test]
     fn writes_are_refused_in_words() {
         for body in [&b"P10=00"[..], b"G00", b"M0,1:00", b"X0,1:\xff", b"X0,1:a"] {
             assert_eq!(judge(body), Verdict::Refuse(NO_WRITES));
         }
         assert_eq!(judge(b"X0,0:"), Verdict::Reply("OK"));
-        assert_eq!(judge(b"Z3,1000,4"), Verdict::Refuse(ONLY_WRITE_WATCHES));
     }
 
     #[test]
@@ -220,6 +252,12 @@ mod tests {
             "Z0,xyz,1",
             "Z0,11112222333344445,1",
             "Z0,1",
+            "Z0,1,1;X",
+            "Z0,1,1;X1",
+            "Z0,1,1;X2,27",
+            "Z0,1,1;Xffffffffffffffff,27",
+            "Z0,1,1;X1,zz",
+            "Z0,1,1;X1,é",
             "p",
             "pfffff",
             "qRcmd,6",

@@ -1,11 +1,16 @@
 //! What the GDB server needs of a recording: the view of a [`Timeline`] that has no file, machine or engine in it.
 
+use super::regs::Moment;
+use super::scope::View;
 use snapshots::{Direction, Error, Recording, Stop, Timeline};
 use std::sync::Arc;
-use vm::{CpuState, Icount, LinAddr, VmTime};
+use vm::{CpuState, Icount, LinAddr, Machine, VmTime, WatchKind};
+
+/// Whether the breakpoint at an address, which is met, counts.
+pub type Condition = Box<dyn Fn(&dyn View, LinAddr) -> bool>;
 
 /// History that can be walked in both directions.
-pub trait History {
+pub trait History: View {
     /// The file, as the user named it.
     fn name(&self) -> &str;
     /// The last position.
@@ -16,10 +21,6 @@ pub trait History {
     fn position(&self) -> Icount;
     /// Virtual time where we are.
     fn now(&self) -> VmTime;
-    /// Registers here.
-    fn cpu(&self) -> CpuState;
-    /// Reads memory by linear address up to the first byte that is not mapped; how many bytes were read.
-    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize;
     /// One step.
     fn step(&mut self, direction: Direction) -> Result<Stop, Error>;
     /// Continues until something stops it.
@@ -30,10 +31,12 @@ pub trait History {
     fn add_breakpoint(&mut self, addr: LinAddr);
     /// Removes a breakpoint.
     fn remove_breakpoint(&mut self, addr: LinAddr);
-    /// Adds a write watchpoint; false if the address is not mapped.
-    fn add_watchpoint(&mut self, addr: LinAddr, len: u64) -> bool;
-    /// Removes a write watchpoint.
-    fn remove_watchpoint(&mut self, addr: LinAddr, len: u64);
+    /// Sets what is asked whether a breakpoint that is met counts.
+    fn set_condition(&mut self, condition: Condition);
+    /// Adds a watchpoint; false if the address is not mapped.
+    fn add_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind) -> bool;
+    /// Removes a watchpoint.
+    fn remove_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind);
     /// Sets or clears the position break.
     fn set_position_break(&mut self, position: Option<Icount>);
     /// The guest's serial output from the start up to here.
@@ -52,6 +55,20 @@ impl Recorded {
     pub fn new(name: String, recording: Arc<Recording>) -> Result<Recorded, Error> {
         let timeline = Timeline::new(Arc::clone(&recording))?;
         Ok(Recorded { name, recording, timeline })
+    }
+}
+
+impl View for Recorded {
+    fn cpu(&self) -> CpuState {
+        self.timeline.cpu()
+    }
+
+    fn moment(&self) -> Moment {
+        self.timeline.machine().moment()
+    }
+
+    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
+        self.timeline.machine().read_linear(addr, buf)
     }
 }
 
@@ -76,14 +93,6 @@ impl History for Recorded {
         self.timeline.now()
     }
 
-    fn cpu(&self) -> CpuState {
-        self.timeline.cpu()
-    }
-
-    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
-        self.timeline.machine().read_linear(addr, buf)
-    }
-
     fn step(&mut self, direction: Direction) -> Result<Stop, Error> {
         self.timeline.step(direction)
     }
@@ -104,12 +113,18 @@ impl History for Recorded {
         self.timeline.remove_breakpoint(addr);
     }
 
-    fn add_watchpoint(&mut self, addr: LinAddr, len: u64) -> bool {
-        self.timeline.add_watchpoint(addr, len).is_some()
+    fn set_condition(&mut self, condition: Condition) {
+        self.timeline.set_condition(snapshots::Condition::new(move |machine: &Machine, addr| {
+            condition(machine, addr)
+        }));
     }
 
-    fn remove_watchpoint(&mut self, addr: LinAddr, len: u64) {
-        self.timeline.remove_watchpoint(addr, len);
+    fn add_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind) -> bool {
+        self.timeline.add_watchpoint_for(kind, addr, len).is_some()
+    }
+
+    fn remove_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind) {
+        self.timeline.remove_watchpoint_for(kind, addr, len);
     }
 
     fn set_position_break(&mut self, position: Option<Icount>) {

@@ -20,6 +20,8 @@ pub struct Link {
     outbox: Outbox,
     /// The last packet sent, for a debugger that asks for it again.
     last: Vec<u8>,
+    /// What the next packet of gdbstub's gets at its end.
+    addition: &'static [u8],
     /// Packets are still acknowledged.
     acks: bool,
     open: bool,
@@ -35,6 +37,7 @@ impl Link {
             inbox: VecDeque::new(),
             outbox: Outbox::default(),
             last: Vec::new(),
+            addition: b"",
             acks: true,
             open: true,
         }
@@ -122,6 +125,11 @@ impl Link {
         self.last = last;
     }
 
+    /// The next packet of gdbstub's gets this at its end.
+    pub fn add_to_next(&mut self, addition: &'static [u8]) {
+        self.addition = addition;
+    }
+
     /// Sends bytes, as far as the socket takes them; the rest waits.
     pub fn send(&mut self, bytes: &[u8]) {
         self.outbox.push(bytes);
@@ -160,8 +168,14 @@ impl Connection for Handle {
         let mut link = self.link.borrow_mut();
         // gdbstub acknowledges for itself; that was done when the packet came.
         let start = self.pending.iter().take_while(|&&b| b == b'+').count();
-        let bytes = self.pending.split_off(start);
+        let mut bytes = self.pending.split_off(start);
         self.pending.clear();
+        let addition = std::mem::take(&mut link.addition);
+        if !addition.is_empty()
+            && let [b'$', body @ .., b'#', _, _] = bytes.as_slice()
+        {
+            bytes = packet(&[body, addition].concat());
+        }
         tracing::trace!("--> {}", String::from_utf8_lossy(&bytes));
         link.send(&bytes);
         link.last = bytes;

@@ -3,8 +3,10 @@
 //! Bytes become packets in [`framing`], [`filter`] decides what is done with each, gdbstub handles those that it is
 //! good at with [`target`] as its target, and [`resume`] runs the machine when it is told to go on.
 
+pub mod agent;
 pub mod arch;
 pub mod breakpoints;
+pub mod expr;
 #[cfg(test)]
 pub mod fake;
 pub mod filter;
@@ -14,6 +16,7 @@ pub mod link;
 pub mod monitor;
 pub mod regs;
 pub mod resume;
+pub mod scope;
 pub mod target;
 pub mod xml;
 
@@ -26,6 +29,9 @@ use std::cell::RefCell;
 use std::fmt::Write;
 use std::rc::Rc;
 use target::{Debuggee, Features};
+
+/// What we can do and gdbstub does not know of.
+const OUR_FEATURES: &[u8] = b";ConditionalBreakpoints+";
 
 type Machine = GdbStubStateMachine<'static, Debuggee, Handle>;
 
@@ -98,11 +104,16 @@ impl Session {
             Verdict::Forward(form) => {
                 if body.starts_with(b"qSupported") {
                     debuggee.features = Features::new(&String::from_utf8_lossy(body));
+                    self.link.borrow_mut().add_to_next(OUR_FEATURES);
                 }
                 self.forward(&form, debuggee);
                 if form == b"QStartNoAckMode" {
                     self.link.borrow_mut().stop_acks();
                 }
+            }
+            Verdict::Break { form, conditions } => {
+                debuggee.breaks.conditions = conditions;
+                self.forward(&form, debuggee);
             }
             Verdict::Reply(text) => self.reply(text),
             Verdict::Read { addr, len } => self.read(addr, len, debuggee),

@@ -93,21 +93,33 @@ impl Debuggee {
         }
     }
 
-    fn stopped(&self, result: Result<Stop, Error>) -> Stopped {
+    fn stopped(&mut self, result: Result<Stop, Error>) -> Stopped {
         use MultiThreadStopReason as Reason;
         let trap = Reason::SignalWithThread { tid: TID, signal: Signal::SIGTRAP };
         let replay_log = |pos| Reason::ReplayLog { tid: Some(TID), pos };
         let mut message = None;
         let reason = match result {
             Ok(Stop::Step) => trap,
-            Ok(Stop::Breakpoint(addr)) => match self.breaks.kind(addr) {
-                Kind::Software if self.features.swbreak => Reason::SwBreak(TID),
-                Kind::Hardware if self.features.hwbreak => Reason::HwBreak(TID),
-                // Only who has asked for it is told of which kind it was.
-                _ => trap,
-            },
+            Ok(Stop::Breakpoint(addr)) => {
+                message = self.breaks.hit(addr).first().map(|(number, b)| {
+                    let condition =
+                        b.condition.as_ref().map(|(_, text)| format!(" if {text}")).unwrap_or_default();
+                    format!("Monitor breakpoint {number} at {addr}{condition}, hit {} times.\n", b.hits)
+                });
+                match self.breaks.kind(addr) {
+                    Some(Kind::Software) if self.features.swbreak => Reason::SwBreak(TID),
+                    Some(Kind::Hardware) if self.features.hwbreak => Reason::HwBreak(TID),
+                    // Only who has asked for it is told of which kind it was.
+                    _ => trap,
+                }
+            }
             Ok(Stop::Watch(watch)) => {
-                Reason::Watch { tid: TID, kind: WatchKind::Write, addr: watch.linear.0 }
+                let kind = match watch.kind {
+                    vm::WatchKind::Write => WatchKind::Write,
+                    vm::WatchKind::Read => WatchKind::Read,
+                    vm::WatchKind::Access => WatchKind::ReadWrite,
+                };
+                Reason::Watch { tid: TID, kind, addr: watch.linear.0 }
             }
             Ok(Stop::Position) => {
                 message = Some(format!("Position {} reached.\n", self.history.position()));

@@ -67,7 +67,7 @@ pub struct Debuggee {
     pub(super) breaks: BreakTable,
     /// What the debugger has told the machine to do.
     pub(super) pending: Option<Resume>,
-    layout: Layout,
+    pub(super) layout: Rc<Layout>,
     xml: String,
     link: Option<Rc<RefCell<Link>>>,
     pub(crate) control: Option<Rc<RefCell<Control>>>,
@@ -80,11 +80,11 @@ pub struct Debuggee {
 
 impl Debuggee {
     /// A recording shown with registers of `width`; whatever runs stops when `quit` is set.
-    pub fn new(history: Box<dyn History>, width: Width, quit: Arc<AtomicBool>) -> Debuggee {
-        let layout = Layout::new(width);
+    pub fn new(mut history: Box<dyn History>, width: Width, quit: Arc<AtomicBool>) -> Debuggee {
+        let layout = Rc::new(Layout::new(width));
         Debuggee {
+            breaks: BreakTable::new(history.as_mut(), Rc::clone(&layout)),
             history,
-            breaks: BreakTable::default(),
             pending: None,
             xml: target_xml(&layout),
             layout,
@@ -362,12 +362,21 @@ impl HwBreakpoint for Debuggee {
 
 impl HwWatchpoint for Debuggee {
     fn add_hw_watchpoint(&mut self, addr: u64, len: u64, kind: WatchKind) -> TargetResult<bool, Self> {
-        Ok(kind == WatchKind::Write && self.breaks.watch(self.history.as_mut(), LinAddr(addr), len))
+        Ok(self.breaks.watch(self.history.as_mut(), LinAddr(addr), len, watched_for(kind)))
     }
 
-    fn remove_hw_watchpoint(&mut self, addr: u64, len: u64, _kind: WatchKind) -> TargetResult<bool, Self> {
-        self.breaks.unwatch(self.history.as_mut(), LinAddr(addr), len);
+    fn remove_hw_watchpoint(&mut self, addr: u64, len: u64, kind: WatchKind) -> TargetResult<bool, Self> {
+        self.breaks.unwatch(self.history.as_mut(), LinAddr(addr), len, watched_for(kind));
         Ok(true)
+    }
+}
+
+/// The machine's name for gdbstub's.
+fn watched_for(kind: WatchKind) -> vm::WatchKind {
+    match kind {
+        WatchKind::Write => vm::WatchKind::Write,
+        WatchKind::Read => vm::WatchKind::Read,
+        WatchKind::ReadWrite => vm::WatchKind::Access,
     }
 }
 

@@ -129,9 +129,43 @@ fn breakpoints_and_watchpoints_are_told_apart() {
     assert_eq!(gdb.ask("p0"), "6500000000000000");
     assert_eq!(gdb.ask("bc"), "T05thread:p01.01;watch:2000;");
     assert_eq!(gdb.ask("p0"), "6400000000000000");
-    assert!(gdb.ask("Z3,2000,4").starts_with("E."));
+    assert_eq!(gdb.ask("z2,2000,4"), "OK");
+    for (kind, name) in [(3, "rwatch"), (4, "awatch")] {
+        assert_eq!(gdb.ask(&format!("Z{kind},2000,4")), "OK");
+        assert_eq!(gdb.ask("vCont;c"), format!("T05thread:p01.01;{name}:2000;"));
+        assert_eq!(gdb.ask("bc"), format!("T05thread:p01.01;{name}:2000;"));
+        assert_eq!(gdb.ask(&format!("z{kind},2000,4")), "OK");
+    }
     assert_eq!(gdb.ask("vCont;r1000,1008:p1.1"), "T05thread:p01.01;");
     assert_eq!(gdb.ask("p0"), "6800000000000000");
+}
+
+#[test]
+fn conditions_of_breakpoints_are_looked_at_in_the_server() {
+    let server = start(1000);
+    let mut gdb = server.connect();
+    assert!(gdb.ask("qSupported:multiprocess+").ends_with(";ConditionalBreakpoints+"));
+    // $rax, which is the position here, == 0x124; or == 0x224.
+    let equals = |n: u16| format!("X8,26000023{n:04x}1327");
+    assert_eq!(gdb.ask(&format!("Z0,1004,1;{}{}", equals(0x124), equals(0x224))), "OK");
+    for (packet, position) in [("vCont;c", "24010000"), ("vCont;c", "24020000"), ("bc", "24010000")] {
+        assert_eq!(gdb.ask(packet), "T05thread:p01.01;");
+        assert_eq!(gdb.ask("p0")[..8], *position);
+    }
+    assert_eq!(gdb.ask("bc"), "T05thread:p01.01;replaylog:begin;");
+    // Set again without a condition, it always counts; the other kind at its place has one of its own.
+    assert_eq!(gdb.ask("Z0,1004,1"), "OK");
+    assert_eq!(gdb.ask(&format!("Z1,1004,1;{}", equals(0x14))), "OK");
+    gdb.ask("vCont;c");
+    assert_eq!(gdb.ask("p0")[..8], *"04000000");
+    assert_eq!(gdb.ask("z0,1004,1"), "OK");
+    gdb.ask("vCont;c");
+    assert_eq!(gdb.ask("p0")[..8], *"14000000");
+    assert_eq!(gdb.ask("vCont;c"), "T05thread:p01.01;replaylog:end;");
+    // One that has no value counts.
+    assert_eq!(gdb.ask("Z1,1004,1;X5,2240001927"), "OK");
+    gdb.ask("bc");
+    assert_eq!(gdb.ask("p0")[..8], *"e4030000");
 }
 
 #[test]

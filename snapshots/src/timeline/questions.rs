@@ -6,6 +6,7 @@
 use super::search::Search;
 use super::{Forward, Seen, Timeline, Watch};
 use crate::Replayer;
+use crate::condition::Condition;
 use crate::recording::Error;
 use crate::session::Reached;
 use std::collections::{BTreeMap, BTreeSet};
@@ -220,6 +221,7 @@ impl<M: Replayer> Timeline<M> {
     ) -> Result<T, Error> {
         let here = self.position();
         self.plant()?;
+        let condition = self.session.set_condition(Condition::default());
         let users = (
             std::mem::replace(&mut self.breakpoints, breakpoints),
             std::mem::replace(&mut self.watches, watches),
@@ -229,6 +231,7 @@ impl<M: Replayer> Timeline<M> {
         self.session.note_hits(false);
         self.disarm();
         (self.breakpoints, self.watches, self.position_break) = users;
+        self.session.set_condition(condition);
         self.go(here, &mut || false)?;
         answer
     }

@@ -95,7 +95,7 @@ impl<M: Replayer> Timeline<M> {
         while self.session.position() < to {
             let slice = Icount(self.session.position().0.saturating_add(SLICE)).min(to);
             let found = match self.session.run_to(slice)? {
-                Reached::Target => None,
+                Reached::Target | Reached::Pause => None,
                 Reached::Breakpoint(addr) => {
                     Some(Hit { position: self.session.position(), stop: Stop::Breakpoint(addr) })
                 }

@@ -387,3 +387,40 @@ fn questions_about_history_are_answered_as_the_table_says_and_move_nothing() {
         assert!(found.iter().all(|n| *n > 3), "{found:?}");
     }
 }
+
+#[test]
+fn only_breakpoints_whose_condition_holds_count_both_ways() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path(), 11, 5000);
+    let moments = straight_run(&recording);
+    let pc = moments.iter().filter(|m| m.runs).map(|m| m.pc).nth(100).unwrap();
+    let counts = |machine: &Toy| machine.position().0 % 7 == 3;
+    let expected: Vec<u64> = (1..)
+        .zip(&moments[1..])
+        .filter(|(position, m)| m.runs && m.pc == pc && position % 7 == 3)
+        .map(|(position, _)| position)
+        .collect();
+    assert!(expected.len() > 10);
+    let mut timeline = Timeline::<Toy>::on(recording).unwrap();
+    timeline.add_breakpoint(pc);
+    timeline.set_condition(Condition::new(move |machine: &Toy, _| counts(machine)));
+    let mut walk = |direction, end| {
+        let mut stops = Vec::new();
+        loop {
+            match timeline.resume(direction, &mut || false).unwrap() {
+                Stop::Breakpoint(_) => stops.push(timeline.position().0),
+                stop => break assert_eq!(stop, end),
+            }
+        }
+        stops
+    };
+    assert_eq!(walk(Direction::Forward, Stop::End), expected);
+    let mut back = walk(Direction::Reverse, Stop::Begin);
+    back.retain(|position| *position != 0);
+    back.reverse();
+    assert_eq!(back, expected);
+    // Questions are not asked of the user's breakpoints.
+    let first = moments.iter().position(|m| m.runs && m.pc == pc).unwrap() as u64;
+    let answer = timeline.first_exec(pc, &mut || false).unwrap();
+    assert_eq!(answer, Answer::Is(Some(Icount(first))));
+}

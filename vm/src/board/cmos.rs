@@ -1,11 +1,13 @@
 //! What PC firmware finds in the battery-backed RAM: the machine as the setup program of its board would have left it.
 //! Addresses above those of the AT are the ones that QEMU's PC board and SeaBIOS agree on.
 
+use super::floppies;
 use crate::config::{BootDevice, MachineConfig};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
+const FLOPPY_DRIVES: usize = 0x10;
 const EQUIPMENT: usize = 0x14;
 const BASE_MEMORY_KIB: usize = 0x15;
 const EXTENDED_MEMORY_KIB: usize = 0x17;
@@ -15,7 +17,7 @@ const MEMORY_ABOVE_16M_64KIB: usize = 0x34;
 const BOOT_ORDER_3: usize = 0x38;
 const BOOT_ORDER_1_2: usize = 0x3d;
 
-/// Fills in the configuration bytes. What is not named stays 0: no floppy drives (0x10), no AT fixed disks (0x12, 0x19 on),
+/// Fills in the configuration bytes. What is not named stays 0: no AT fixed disks (0x12, 0x19 on),
 /// nothing above 4 GiB (0x5b to 0x5d), one processor (0x5f holds their number less one).
 pub fn set_up(ram: &mut [u8; 128], config: &MachineConfig) {
     let mut word = |at: usize, value: u64| {
@@ -27,7 +29,16 @@ pub fn set_up(ram: &mut [u8; 128], config: &MachineConfig) {
     word(EXTENDED_MEMORY_KIB, extended_kib);
     word(EXTENDED_MEMORY_KIB_FOUND, extended_kib);
     word(MEMORY_ABOVE_16M_64KIB, config.ram_bytes.saturating_sub(16 * MIB) / (64 * KIB));
-    ram[EQUIPMENT] = 0x06; // a coprocessor and a PS/2 mouse
+    let drives = floppies::drives(config);
+    let [a, b] = drives.map(|kind| kind.map_or(0, |kind| kind as u8));
+    ram[FLOPPY_DRIVES] = a << 4 | b;
+    // A coprocessor and a PS/2 mouse; bit 0 if there are floppy drives, bits 6 and 7 how many, less one.
+    ram[EQUIPMENT] = 0x06
+        | match drives.iter().flatten().count() {
+            0 => 0x00,
+            1 => 0x01,
+            _ => 0x41,
+        };
     // A nibble each, the first one lowest; bit 0 of 0x38 clear: boot floppies are checked.
     let [first, second, third] = config.boot_order.map(boot_code);
     ram[BOOT_ORDER_1_2] = second << 4 | first;
@@ -50,6 +61,7 @@ fn boot_code(device: Option<BootDevice>) -> u8 {
 mod tests {
     use super::*;
     use crate::board::test_support::config;
+    use crate::media::{Drive, DriveKind, Medium, Slot};
 
     fn cmos(ram_bytes: u64) -> [u8; 128] {
         let mut ram = [0; 128];
@@ -72,6 +84,22 @@ mod tests {
             let above = word(&ram, MEMORY_ABOVE_16M_64KIB);
             assert_eq!(above * 64 * KIB, mib.saturating_sub(16) * MIB);
         }
+    }
+
+    #[test]
+    fn floppy_drives_are_those_that_the_disks_need() {
+        let drive = |slot, medium| Drive { slot, kind: DriveKind::Floppy, medium };
+        let medium = |bytes| Medium { name: "disk".into(), bytes, hash: 0, read_only: false };
+        let mut configuration = MachineConfig { media: vec![medium(1200 << 10)], ..config() };
+        let mut drives = |drives: &[Drive]| {
+            let mut ram = [0; 128];
+            configuration.drives = drives.to_vec();
+            set_up(&mut ram, &configuration);
+            (ram[FLOPPY_DRIVES], ram[EQUIPMENT])
+        };
+        assert_eq!(drives(&[]), (0x00, 0x06));
+        assert_eq!(drives(&[drive(Slot::Fda, None)]), (0x40, 0x07));
+        assert_eq!(drives(&[drive(Slot::Fdb, Some(0)), drive(Slot::Fda, None)]), (0x42, 0x47));
     }
 
     #[test]

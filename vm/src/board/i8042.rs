@@ -154,8 +154,16 @@ impl I8042 {
     /// A key is pressed or released, as its scan code set 1 sequence; the keyboard sends it in the set it is in.
     pub fn key(&mut self, scancode_set1: &[u8], now: VmTime) {
         self.advance(now);
-        self.keyboard.key(scancode_set1);
+        self.keyboard.key(scancode_set1, now);
         self.fill_output(now);
+    }
+
+    /// The mouse is moved by so many counts (to the right, downwards, the wheel towards the user), and has these buttons
+    /// pressed (bit 0 left, 1 middle, 2 right, 3 and 4 at the sides).
+    pub fn mouse(&mut self, by: [i16; 3], buttons: u8, now: VmTime) {
+        self.advance(now);
+        self.mouse.moved(by, buttons, now);
+        self.advance(now);
     }
 
     /// The keyboard's interrupt line.
@@ -183,15 +191,33 @@ impl I8042 {
         std::mem::take(&mut self.reset)
     }
 
-    /// Does what happens up to and including `now`.
+    /// Does what happens up to and including `now`, event by event.
     pub fn advance(&mut self, now: VmTime) {
+        while let Some(at) = self.device_event().filter(|at| *at <= now) {
+            self.fill_output(at);
+            self.mouse.advance(at);
+            self.keyboard.advance(at, self.keyboard_stuck());
+            self.fill_output(at);
+        }
         self.fill_output(now);
+        self.keyboard.advance(now, self.keyboard_stuck());
     }
 
-    /// When a device next fills the output buffer by itself.
+    /// When a device next does something, or fills the output buffer, by itself.
     pub fn next_event(&self) -> Option<VmTime> {
         let waits = !self.output_full && (self.keyboard_sends() || self.mouse_sends());
-        waits.then_some(self.device_at)
+        waits.then_some(self.device_at).into_iter().chain(self.device_event()).min()
+    }
+
+    /// When a key repeats or a movement is reported.
+    fn device_event(&self) -> Option<VmTime> {
+        let key = self.keyboard.next_event(self.keyboard_stuck());
+        key.into_iter().chain(self.mouse.next_event()).min()
+    }
+
+    /// What the keyboard sends stays there until software acts.
+    fn keyboard_stuck(&self) -> bool {
+        self.output_full || self.config() & CONFIG_KEYBOARD_OFF != 0
     }
 
     fn config(&self) -> u8 {

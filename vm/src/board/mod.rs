@@ -6,6 +6,7 @@
 //! | 1 | keyboard |
 //! | 3 | COM2, COM4 |
 //! | 4 | COM1, COM3 |
+//! | 6 | floppy controller |
 //! | 7 | parallel port |
 //! | 8 | real-time clock |
 //! | 9 | ACPI (SCI) |
@@ -19,6 +20,8 @@ pub mod clock;
 mod cmos;
 pub mod debug;
 pub mod dma;
+pub mod fdc;
+mod floppies;
 pub mod fw_cfg;
 pub mod i8042;
 pub mod lpt;
@@ -38,6 +41,8 @@ pub mod uart;
 
 use self::debug::DebugPorts;
 use self::dma::Dma;
+use self::fdc::Fdc;
+use self::floppies::Wires;
 use self::fw_cfg::FwCfg;
 use self::i8042::I8042;
 use self::lpt::Lpt;
@@ -51,6 +56,7 @@ use self::sysctl::SysCtl;
 use self::uart::Uart;
 use crate::config::MachineConfig;
 use crate::input::{Input, Output};
+use crate::media::Slot;
 use crate::memory::PhysMemory;
 use crate::units::{PhysAddr, Vector, VmTime};
 use serde::{Deserialize, Serialize};
@@ -88,7 +94,7 @@ pub struct Bus<'a> {
 }
 
 /// IRQs to which nothing but PCI devices is wired.
-const PCI_ONLY_IRQS: [u8; 5] = [5, 6, 10, 11, 14];
+const PCI_ONLY_IRQS: [u8; 4] = [5, 10, 11, 14];
 
 /// All chips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,6 +109,7 @@ pub struct Board {
     uarts: [Uart; 4],
     lpt: Lpt,
     dma: Dma,
+    fdc: Fdc,
     pci: Pci,
     pm: AcpiPm,
     sysctl: SysCtl,
@@ -123,6 +130,7 @@ impl Board {
             uarts: std::array::from_fn(|_| Uart::new()),
             lpt: Lpt::new(),
             dma: Dma::new(config.bios.is_empty()),
+            fdc: floppies::controller(config),
             pci: Pci::new(config),
             pm: AcpiPm::new(),
             sysctl: SysCtl::new(),
@@ -168,16 +176,16 @@ impl Board {
     /// result does not depend on how often this is called.
     pub fn advance(&mut self, bus: &mut Bus) {
         while let Some(event) = self.next_event().filter(|event| *event <= bus.now) {
-            self.advance_chips(event);
+            self.advance_chips(event, bus);
         }
         if self.now < bus.now {
-            self.advance_chips(bus.now);
+            self.advance_chips(bus.now, bus);
         }
     }
 
     /// To `time`, which no event precedes. A chip that would name an event again that it has been brought to cannot hold
     /// the loop up: [`Board::next_event`] is always later than `now`.
-    fn advance_chips(&mut self, time: VmTime) {
+    fn advance_chips(&mut self, time: VmTime, bus: &mut Bus) {
         self.now = time;
         self.pit.advance(time);
         self.rtc.advance(time);
@@ -186,6 +194,7 @@ impl Board {
             uart.advance(time);
         }
         self.lpt.advance(time);
+        self.fdc.advance(time, &mut Wires { dma: &mut self.dma, mem: bus.mem });
         self.pm.advance(time);
         self.copy_lines();
     }
@@ -197,10 +206,17 @@ impl Board {
             self.rtc.next_event(),
             self.keyboard.next_event(),
             self.lpt.next_event(),
+            self.fdc.next_event(),
             self.pm.next_event(),
         ];
         let uarts = self.uarts.iter().map(Uart::next_event);
         chips.into_iter().chain(uarts).flatten().filter(|event| *event > self.now).min()
+    }
+
+    /// When memory may next change by itself: a CPU must not pass this time without [`Board::advance`], for it could see that.
+    /// Everything else can be caught up with at the next access.
+    pub fn next_memory_event(&self) -> Option<VmTime> {
+        self.fdc.memory_event().filter(|event| *event > self.now)
     }
 
     /// Brings the lines of the chips to the interrupt controller.
@@ -211,6 +227,7 @@ impl Board {
             (1, self.keyboard.irq1()),
             (3, com2 || com4),
             (4, com1 || com3),
+            (6, self.fdc.irq()),
             (7, self.lpt.irq()),
             (8, self.rtc.irq()),
             (9, self.pm.sci()),
@@ -266,9 +283,16 @@ impl Board {
                 }
             }
             Input::Key { scancode } => self.keyboard.key(scancode, bus.now),
+            Input::Mouse { dx, dy, dz, buttons } => self.keyboard.mouse([*dx, *dy, *dz], *buttons, bus.now),
             Input::Reset => bus.fx.request = Some(Request::Reset),
             Input::PowerButton => self.pm.power_button(bus.now),
-            Input::Media { slot, medium } => tracing::debug!(%slot, ?medium, "no such drive"),
+            Input::Media { slot, medium } => {
+                let shape = medium.and_then(|number| bus.mem.medium(number));
+                match Slot::FLOPPY.iter().position(|place| place == slot) {
+                    Some(drive) => self.fdc.change_disk(drive, shape, bus.now),
+                    None => tracing::debug!(%slot, ?medium, "no such drive"),
+                }
+            }
         }
         self.copy_lines();
     }
@@ -286,6 +310,7 @@ impl Board {
         }
         self.lpt = Lpt::new();
         self.dma.reset();
+        self.fdc.reset();
         self.pci.reset();
         self.pm.reset(now);
         self.sysctl = SysCtl::new();

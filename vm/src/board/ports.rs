@@ -4,6 +4,7 @@
 //! controller makes it. Only what is named in the first match of each function sees a wide access as one.
 
 use super::dma::Dma;
+use super::fdc;
 use super::fw_cfg;
 use super::lpt;
 use super::pci::{CONFIG_ADDRESS, CONFIG_DATA};
@@ -23,6 +24,11 @@ const UART_BASES: [u16; 4] = [0x3f8, 0x2f8, 0x3e8, 0x2e8];
 /// LPT1.
 const LPT: u16 = 0x378;
 const LPT_LAST: u16 = LPT + lpt::REGISTERS - 1;
+
+/// Register of the floppy controller at a port; 0x3f6 belongs to the disk controller.
+fn fdc_register(port: u16) -> Option<u16> {
+    port.checked_sub(fdc::BASE).filter(|register| matches!(register, 0..=5 | 7))
+}
 
 /// Serial port and register of a port.
 fn uart_at(port: u16) -> Option<(usize, u16)> {
@@ -66,9 +72,10 @@ impl Board {
             APM_CONTROL | APM_STATUS => self.pm.read_apm(port),
             LPT..=LPT_LAST => self.lpt.read(port - LPT, now),
             _ if Dma::decodes(port) => self.dma.read(port),
-            _ => match uart_at(port) {
-                Some((index, register)) => self.uarts[index].read(register, now),
-                None => {
+            _ => match (uart_at(port), fdc_register(port)) {
+                (Some((index, register)), _) => self.uarts[index].read(register, now),
+                (_, Some(register)) => self.fdc.read(register, now),
+                _ => {
                     tracing::debug!(port = format_args!("{port:#x}"), "read of a port where nothing is");
                     0xff
                 }
@@ -122,13 +129,14 @@ impl Board {
                 }
             }
             _ if Dma::decodes(port) => self.dma.write(port, value, bus.mem),
-            _ => match uart_at(port) {
-                Some((index, register)) => {
+            _ => match (uart_at(port), fdc_register(port)) {
+                (Some((index, register)), _) => {
                     if let Some(byte) = self.uarts[index].write(register, value, now) {
                         bus.fx.output.push(Output::Serial { port: index as u8, byte });
                     }
                 }
-                None => tracing::debug!(
+                (_, Some(register)) => self.fdc.write(register, value, now),
+                _ => tracing::debug!(
                     port = format_args!("{port:#x}"),
                     value,
                     "write to a port where nothing is"

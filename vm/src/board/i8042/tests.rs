@@ -34,15 +34,17 @@ impl Guest {
         self.chip.key(set1, self.now);
     }
 
-    /// All that comes, each byte with its status.
+    /// All that comes before a held key repeats, each byte with its status.
     fn read_all(&mut self) -> Vec<(u8, u8)> {
         let mut bytes = Vec::new();
         loop {
             let status = self.chip.read(COMMAND, self.now);
             if status & STATUS_OUTPUT_FULL != 0 {
                 bytes.push((status, self.chip.read(DATA, self.now)));
-            } else if let Some(event) = self.chip.next_event() {
-                self.now = event;
+            } else if let Some(event) =
+                self.chip.next_event().filter(|at| *at < self.now.plus_ns(240_000_000))
+            {
+                self.now = self.now.max(event);
             } else {
                 return bytes;
             }
@@ -116,6 +118,7 @@ fn the_interrupt_line_falls_between_two_bytes() {
 #[test]
 fn translated_keys_are_what_was_injected() {
     let mut guest = Guest::new();
+    // Every key is released again, so that none repeats.
     for code in (1..0x60u8).filter(|code| scancodes::set2_from_set1(*code).is_some()) {
         for sequence in [vec![code], vec![code | 0x80], vec![0xe0, code], vec![0xe0, code | 0x80]] {
             guest.key(&sequence);
@@ -241,6 +244,7 @@ fn typed_text_is_not_lost_and_a_flood_is_bounded() {
         guest.key(&[0xe0, 0x48]);
         guest.data(0xf2);
     }
+    guest.key(&[0xe0, 0xc8]);
     // One byte in the output buffer, five whole answers, and as many whole sequences of two as there was room for.
     assert_eq!(guest.read().len(), 1 + 5 * 3 + 4095);
 }
@@ -312,6 +316,149 @@ fn a_pulse_of_line_0_or_its_low_level_resets() {
     assert!(guest.chip.take_reset());
 }
 
+/// All that comes within `ns`, each byte read at once.
+fn read_for(guest: &mut Guest, ns: u64) -> Vec<u8> {
+    let end = guest.now.plus_ns(ns);
+    let mut bytes = Vec::new();
+    loop {
+        if guest.chip.read(COMMAND, guest.now) & STATUS_OUTPUT_FULL != 0 {
+            bytes.push(guest.chip.read(DATA, guest.now));
+        }
+        match guest.chip.next_event().filter(|at| *at <= end) {
+            Some(at) => guest.now = guest.now.max(at),
+            None if guest.chip.read(COMMAND, guest.now) & STATUS_OUTPUT_FULL == 0 => break,
+            None => {}
+        }
+    }
+    guest.now = end;
+    bytes
+}
+
+#[test]
+fn a_held_key_repeats_after_a_delay_and_at_a_rate() {
+    let mut guest = Guest::new();
+    guest.key(&[0x1e]);
+    assert_eq!(read_for(&mut guest, 499_000_000), [0x1e]);
+    // 10.9 a second.
+    assert_eq!(read_for(&mut guest, 1_000_000_000), [0x1e; 11]);
+    guest.key(&[0x30]);
+    assert_eq!(read_for(&mut guest, 600_000_000), [0x30, 0x30, 0x30], "the last key pressed");
+    guest.key(&[0x9e]);
+    assert_eq!(read_for(&mut guest, 200_000_000), [0x9e, 0x30, 0x30]);
+    guest.key(&[0xb0]);
+    assert_eq!(read_for(&mut guest, 2_000_000_000), [0xb0]);
+    guest.data(0xf3);
+    guest.data(0x00); // 30 a second after 250 ms
+    assert_eq!(read_for(&mut guest, 1_000_000), [0xfa, 0xfa]);
+    guest.key(&[0xe0, 0x48]);
+    assert_eq!(read_for(&mut guest, 249_000_000), [0xe0, 0x48]);
+    assert_eq!(read_for(&mut guest, 100_000_000), [0xe0, 0x48].repeat(3));
+}
+
+#[test]
+fn repeats_that_nobody_reads_do_not_pile_up() {
+    let mut guest = Guest::new();
+    guest.key(&[0x1e]);
+    guest.now = VmTime(1_000_000_000_000_000);
+    guest.chip.advance(guest.now);
+    assert_eq!(guest.chip.next_event(), None, "and nothing is left to do");
+    guest.key(&[0x9e]);
+    assert_eq!(guest.read(), [vec![0x1e; 17], vec![0x9e]].concat());
+}
+
+#[test]
+fn set_3_repeats_keys_by_their_type() {
+    let mut guest = Guest::new();
+    guest.config(0x01);
+    guest.data(0xf0);
+    guest.data(3);
+    guest.read();
+    let held = |guest: &mut Guest, set1: u8| {
+        guest.key(&[set1]);
+        let bytes = read_for(guest, 600_000_000);
+        guest.key(&[set1 | 0x80]);
+        (bytes.len(), read_for(guest, 1_000_000).len())
+    };
+    assert_eq!(held(&mut guest, 0x1e), (3, 0), "A: typematic");
+    assert_eq!(held(&mut guest, 0x2a), (1, 2), "Shift: make and break");
+    assert_eq!(held(&mut guest, 0x3b), (1, 0), "F1: make only");
+    for (command, a) in [(0xf7, (3, 0)), (0xf8, (1, 2)), (0xf9, (1, 0)), (0xfa, (3, 2))] {
+        guest.data(command);
+        guest.read();
+        assert_eq!(held(&mut guest, 0x1e), a, "{command:#x}");
+    }
+    guest.data(0xfd);
+    guest.data(0x1c);
+    guest.data(0xf4);
+    guest.read();
+    assert_eq!(held(&mut guest, 0x1e), (1, 0));
+    assert_eq!(held(&mut guest, 0x1f), (3, 2));
+}
+
+/// Sends bytes to the mouse and reads what comes of it.
+fn tell_mouse(guest: &mut Guest, bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().for_each(|byte| guest.mouse(*byte));
+    guest.read()
+}
+
+#[test]
+fn a_stream_of_reports_follows_the_mouse_at_the_sample_rate() {
+    let mut guest = Guest::new();
+    guest.chip.mouse([5, 5, 0], 0, guest.now);
+    assert_eq!(guest.read(), [], "not enabled");
+    tell_mouse(&mut guest, &[0xf4]);
+    guest.now = guest.now.plus_ns(1_000_000_000);
+    guest.chip.mouse([5, -3, 0], 0x01, guest.now);
+    guest.chip.mouse([-10, 0, 1], 0x06, guest.now);
+    let start = guest.now;
+    assert_eq!(guest.read(), [0x09, 5, 3, 0x1e, 0xf6, 0]);
+    assert!(guest.now.0 - start.0 >= 10_000_000, "100 reports a second");
+    guest.chip.mouse([300, 300, 0], 0x06, guest.now);
+    assert_eq!(
+        guest.read(),
+        [0x2e, 255, 1, 0x2e, 45, 0xd3],
+        "what is too much for one report goes into the next"
+    );
+    guest.chip.mouse([0, 0, 0], 0x06, guest.now);
+    assert_eq!(guest.read(), [], "no news");
+}
+
+#[test]
+fn remote_wrap_and_scaling_modes() {
+    let mut guest = Guest::new();
+    tell_mouse(&mut guest, &[0xf0, 0xf4]);
+    guest.chip.mouse([4, 0, 0], 0x04, guest.now);
+    assert_eq!(guest.read(), [], "remote mode waits to be asked");
+    assert_eq!(tell_mouse(&mut guest, &[0xeb]), [0xfa, 0x0a, 4, 0]);
+    assert_eq!(tell_mouse(&mut guest, &[0xeb]), [0xfa, 0x0a, 0, 0]);
+    assert_eq!(tell_mouse(&mut guest, &[0xe9]), [0xfa, 0x61, 2, 100]);
+    tell_mouse(&mut guest, &[0xea, 0xe7]);
+    guest.chip.mouse([4, 2, 0], 0, guest.now);
+    assert_eq!(guest.read(), [0x28, 6, 0xff]);
+    guest.chip.mouse([-7, 0, 0], 0, guest.now);
+    assert_eq!(guest.read(), [0x18, 0xf2, 0]);
+    tell_mouse(&mut guest, &[0xee]);
+    guest.chip.mouse([1, 1, 0], 0, guest.now);
+    assert_eq!(guest.read(), []);
+}
+
+#[test]
+fn a_knock_turns_the_mouse_into_one_with_wheel_and_more_buttons() {
+    let mut guest = Guest::new();
+    assert_eq!(tell_mouse(&mut guest, &[0xf3, 200, 0xf3, 100, 0xf3, 80, 0xf2]).pop(), Some(3));
+    tell_mouse(&mut guest, &[0xf4]);
+    guest.chip.mouse([1, 0, -1], 0x08, guest.now);
+    assert_eq!(guest.read(), [0x08, 1, 0, 0xff]);
+    assert_eq!(tell_mouse(&mut guest, &[0xf3, 200, 0xf3, 200, 0xf3, 80, 0xf2]).pop(), Some(4));
+    guest.chip.mouse([0, 0, 1], 0x18, guest.now);
+    assert_eq!(guest.read(), [0x08, 0, 0, 0x31]);
+    guest.chip.mouse([0, 0, -1], 0x00, guest.now);
+    assert_eq!(guest.read(), [0x08, 0, 0, 0x0f]);
+    tell_mouse(&mut guest, &[0xf6]);
+    assert_eq!(tell_mouse(&mut guest, &[0xf2]), [0xfa, 4], "defaults keep it");
+    assert_eq!(tell_mouse(&mut guest, &[0xff]), [0xfa, 0xaa, 0]);
+}
+
 impl Chip for I8042 {
     fn power_on() -> I8042 {
         I8042::new()
@@ -319,8 +466,13 @@ impl Chip for I8042 {
 
     fn poke(&mut self, rng: &mut Rng, now: VmTime) -> u64 {
         let port = if rng.below(3) == 0 { COMMAND } else { DATA };
-        match rng.below(6) {
+        match rng.below(7) {
             0 => self.key(&[rng.byte(), rng.byte(), rng.byte()], now),
+            6 => self.mouse(
+                [rng.byte().into(), -i16::from(rng.byte()), i16::from(rng.byte() & 1)],
+                rng.byte(),
+                now,
+            ),
             1 => self.write(COMMAND, 0xd4, now),
             2 => self.write(port, rng.byte(), now),
             3 => self.write(port, 0xe0 | rng.byte(), now),

@@ -1,0 +1,76 @@
+//! What conditions see of the machine.
+
+use super::regs::{Layout, Moment};
+use vm::{CpuState, LinAddr};
+
+/// A machine to look at.
+pub trait View {
+    /// Registers.
+    fn cpu(&self) -> CpuState;
+    /// Position and virtual time.
+    fn moment(&self) -> Moment;
+    /// Reads memory by linear address up to the first byte that is not mapped; how many bytes were read.
+    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize;
+}
+
+impl View for vm::Machine {
+    fn cpu(&self) -> CpuState {
+        vm::Machine::cpu(self)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { position: self.position(), now: self.now() }
+    }
+
+    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
+        vm::Machine::read_linear(self, addr, buf)
+    }
+}
+
+/// Why an expression has no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoValue {
+    /// A byte of memory is not mapped.
+    #[error("address {0:#x} is not mapped")]
+    NotMapped(u64),
+    /// There is no such register.
+    #[error("there is no such register")]
+    NoRegister,
+    /// A division by zero.
+    #[error("division by zero")]
+    DivisionByZero,
+    /// The bytecode of a debugger does something that it must not.
+    #[error("the debugger's bytecode is wrong: {0}")]
+    Bytecode(&'static str),
+}
+
+/// Registers by number and memory, as numbers.
+pub struct Scope<'a> {
+    view: &'a dyn View,
+    cpu: CpuState,
+    layout: &'a Layout,
+}
+
+impl<'a> Scope<'a> {
+    /// What `view` shows now.
+    pub fn new(view: &'a dyn View, layout: &'a Layout) -> Scope<'a> {
+        Scope { cpu: view.cpu(), view, layout }
+    }
+
+    /// A register; of one with more than 64 bits, the lower ones.
+    pub fn register(&self, number: usize) -> Result<u64, NoValue> {
+        let mut bytes = self.layout.read(number, &self.cpu, self.view.moment()).ok_or(NoValue::NoRegister)?;
+        bytes.resize(8, 0);
+        Ok(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+    }
+
+    /// A little-endian number of 1 to 8 bytes.
+    pub fn memory(&self, addr: u64, size: usize) -> Result<u64, NoValue> {
+        let mut bytes = [0; 8];
+        let read = self.view.read_linear(LinAddr(addr), &mut bytes[..size]);
+        if read < size {
+            return Err(NoValue::NotMapped(addr.wrapping_add(read as u64)));
+        }
+        Ok(u64::from_le_bytes(bytes))
+    }
+}
