@@ -2,7 +2,9 @@
 //! Addresses above those of the AT are the ones that QEMU's PC board and SeaBIOS agree on.
 
 use super::floppies;
+use crate::board::ide::Geometry;
 use crate::config::{BootDevice, MachineConfig};
+use crate::media::{DriveKind, Slot};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -11,14 +13,19 @@ const FLOPPY_DRIVES: usize = 0x10;
 const EQUIPMENT: usize = 0x14;
 const BASE_MEMORY_KIB: usize = 0x15;
 const EXTENDED_MEMORY_KIB: usize = 0x17;
+const DISK_TYPES: usize = 0x12;
+const DISK_EXTENDED_TYPES: usize = 0x19;
+const USER_TYPE: u8 = 47;
+const USER_TYPE_1: usize = 0x1b;
+const DISK_TRANSLATION: usize = 0x39;
 const CHECKSUM: usize = 0x2e;
 const EXTENDED_MEMORY_KIB_FOUND: usize = 0x30;
 const MEMORY_ABOVE_16M_64KIB: usize = 0x34;
 const BOOT_ORDER_3: usize = 0x38;
 const BOOT_ORDER_1_2: usize = 0x3d;
 
-/// Fills in the configuration bytes. What is not named stays 0: no AT fixed disks (0x12, 0x19 on),
-/// nothing above 4 GiB (0x5b to 0x5d), one processor (0x5f holds their number less one).
+/// Fills in the configuration bytes. What is not named stays 0: nothing above 4 GiB (0x5b to 0x5d), one processor (0x5f holds
+/// their number less one).
 pub fn set_up(ram: &mut [u8; 128], config: &MachineConfig) {
     let mut word = |at: usize, value: u64| {
         let [low, high] = (value.min(0xffff) as u16).to_le_bytes();
@@ -43,8 +50,35 @@ pub fn set_up(ram: &mut [u8; 128], config: &MachineConfig) {
     let [first, second, third] = config.boot_order.map(boot_code);
     ram[BOOT_ORDER_1_2] = second << 4 | first;
     ram[BOOT_ORDER_3] = third << 4;
+    for (i, slot) in Slot::IDE.into_iter().enumerate() {
+        if let Some(DriveKind::Disk) = config.drive(slot).map(|drive| drive.kind) {
+            set_up_disk(ram, i, config.medium_in(slot).map_or(0, |medium| medium.bytes / 512));
+        }
+    }
     let sum: u16 = ram[0x10..CHECKSUM].iter().map(|&byte| u16::from(byte)).sum();
     [ram[CHECKSUM], ram[CHECKSUM + 1]] = sum.to_be_bytes();
+}
+
+/// A fixed disk: how its cylinders are translated for programs that know 1024 only, and for the first two a user-defined
+/// type with its geometry.
+fn set_up_disk(ram: &mut [u8; 128], number: usize, sectors: u64) {
+    let geometry = Geometry::of(sectors);
+    let tracks = u32::from(geometry.cylinders) * u32::from(geometry.heads);
+    let translation = match geometry.cylinders {
+        0..=1024 => 0,
+        _ if tracks <= 131_072 => 2, // the bit-shift method
+        _ => 1,                      // by block addresses
+    };
+    ram[DISK_TRANSLATION] |= translation << (2 * number);
+    if number > 1 {
+        return;
+    }
+    ram[DISK_TYPES] |= 0xf0 >> (4 * number);
+    ram[DISK_EXTENDED_TYPES + number] = USER_TYPE;
+    let [low, high] = geometry.cylinders.to_le_bytes();
+    let control = 0xc0 | u8::from(geometry.heads > 8) << 3;
+    let bytes = [low, high, geometry.heads, 0xff, 0xff, control, low, high, geometry.sectors];
+    ram[USER_TYPE_1 + 9 * number..][..9].copy_from_slice(&bytes);
 }
 
 fn boot_code(device: Option<BootDevice>) -> u8 {

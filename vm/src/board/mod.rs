@@ -11,6 +11,7 @@
 //! | 8 | real-time clock |
 //! | 9 | ACPI (SCI) |
 //! | 12 | mouse |
+//! | 14, 15 | IDE channels |
 //!
 //! The ports are in `ports`. Lines are levels: after each access and each event they are copied to the interrupt
 //! controller as they are. Chips are brought to the time of an access before it happens, in order of their events, so that
@@ -24,6 +25,7 @@ pub mod fdc;
 mod floppies;
 pub mod fw_cfg;
 pub mod i8042;
+pub mod ide;
 pub mod lpt;
 pub mod pci;
 pub mod pic;
@@ -45,6 +47,7 @@ use self::fdc::Fdc;
 use self::floppies::Wires;
 use self::fw_cfg::FwCfg;
 use self::i8042::I8042;
+use self::ide::Ide;
 use self::lpt::Lpt;
 use self::pci::Pci;
 use self::pic::Pic;
@@ -94,7 +97,7 @@ pub struct Bus<'a> {
 }
 
 /// IRQs to which nothing but PCI devices is wired.
-const PCI_ONLY_IRQS: [u8; 4] = [5, 10, 11, 14];
+const PCI_ONLY_IRQS: [u8; 3] = [5, 10, 11];
 
 /// All chips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,6 +113,7 @@ pub struct Board {
     lpt: Lpt,
     dma: Dma,
     fdc: Fdc,
+    ide: Ide,
     pci: Pci,
     pm: AcpiPm,
     sysctl: SysCtl,
@@ -131,6 +135,7 @@ impl Board {
             lpt: Lpt::new(),
             dma: Dma::new(config.bios.is_empty()),
             fdc: floppies::controller(config),
+            ide: Ide::new(config),
             pci: Pci::new(config),
             pm: AcpiPm::new(),
             sysctl: SysCtl::new(),
@@ -195,6 +200,8 @@ impl Board {
         }
         self.lpt.advance(time);
         self.fdc.advance(time, &mut Wires { dma: &mut self.dma, mem: bus.mem });
+        let may_master = self.pci.ide().is_master();
+        self.ide.advance(time, may_master, bus.mem);
         self.pm.advance(time);
         self.copy_lines();
     }
@@ -207,6 +214,7 @@ impl Board {
             self.keyboard.next_event(),
             self.lpt.next_event(),
             self.fdc.next_event(),
+            self.ide.next_event(),
             self.pm.next_event(),
         ];
         let uarts = self.uarts.iter().map(Uart::next_event);
@@ -216,12 +224,17 @@ impl Board {
     /// When memory may next change by itself: a CPU must not pass this time without [`Board::advance`], for it could see that.
     /// Everything else can be caught up with at the next access.
     pub fn next_memory_event(&self) -> Option<VmTime> {
-        self.fdc.memory_event().filter(|event| *event > self.now)
+        [self.fdc.memory_event(), self.ide.memory_event()]
+            .into_iter()
+            .flatten()
+            .filter(|event| *event > self.now)
+            .min()
     }
 
     /// Brings the lines of the chips to the interrupt controller.
     fn copy_lines(&mut self) {
         let [com1, com2, com3, com4] = self.uarts.each_ref().map(Uart::irq);
+        let [disks, more_disks] = self.ide.irqs();
         let lines = [
             (0, self.pit.out(0)),
             (1, self.keyboard.irq1()),
@@ -232,6 +245,8 @@ impl Board {
             (8, self.rtc.irq()),
             (9, self.pm.sci()),
             (12, self.keyboard.irq12()),
+            (ide::IRQS[0], disks),
+            (ide::IRQS[1], more_disks),
         ];
         let pci = self.pci.irqs();
         for (irq, high) in lines {
@@ -290,7 +305,7 @@ impl Board {
                 let shape = medium.and_then(|number| bus.mem.medium(number));
                 match Slot::FLOPPY.iter().position(|place| place == slot) {
                     Some(drive) => self.fdc.change_disk(drive, shape, bus.now),
-                    None => tracing::debug!(%slot, ?medium, "no such drive"),
+                    None => self.ide.change_medium(*slot, shape),
                 }
             }
         }
@@ -311,6 +326,7 @@ impl Board {
         self.lpt = Lpt::new();
         self.dma.reset();
         self.fdc.reset();
+        self.ide.reset();
         self.pci.reset();
         self.pm.reset(now);
         self.sysctl = SysCtl::new();

@@ -72,10 +72,11 @@ fn ide() -> Endpoint {
         status: 0x0280,
         header_type: 0,
     };
-    // IDETIM: decode enable and timing of both channels (82371SB, 2.3.9).
+    // IDETIM: decode enable and timing of both channels (82371SB, 2.3.9). They decode from the start, as firmware made for
+    // emulators does not turn them on.
     [0x40, 0x41, 0x42, 0x43]
         .into_iter()
-        .fold(Endpoint::new(&identity).bar(4, Bar::Io(16)), |e, at| e.register(at, 0, 0xff))
+        .fold(Endpoint::new(&identity).bar(4, Bar::Io(16)), |e, at| e.register(at, (at & 1) << 7, 0xff))
 }
 
 fn vga() -> Endpoint {

@@ -6,6 +6,7 @@
 use super::dma::Dma;
 use super::fdc;
 use super::fw_cfg;
+use super::ide;
 use super::lpt;
 use super::pci::{CONFIG_ADDRESS, CONFIG_DATA};
 use super::pm::{APM_CONTROL, APM_STATUS, GPE0_BASE, GPE0_PORTS, PM_PORTS};
@@ -42,7 +43,17 @@ impl Board {
         port.checked_sub(self.pci.pm_base()?).filter(|offset| *offset < PM_PORTS)
     }
 
+    /// What of the IDE controller an access reaches. Only its data register takes more than a byte at once.
+    fn ide_place(&self, port: u16, size: u8) -> Option<ide::Place> {
+        let config = self.pci.ide();
+        let place = ide::Place::at(port, config.ide_enabled(), config.io_base(4))?;
+        (size == 1 || matches!(place, ide::Place::Data(_))).then_some(place)
+    }
+
     pub(super) fn port_read(&mut self, port: u16, size: u8, bus: &mut Bus) -> u32 {
+        if let Some(place) = self.ide_place(port, size) {
+            return self.ide.read(place, size, bus.now);
+        }
         match (port, size) {
             (CONFIG_ADDRESS, 4) | (CONFIG_DATA..=CONFIG_DATA_LAST, _) => self.pci.read(port, size),
             (fw_cfg::SELECTOR..=fw_cfg::DATA | fw_cfg::DMA..=FW_CFG_DMA_LAST, _) => {
@@ -84,6 +95,9 @@ impl Board {
     }
 
     pub(super) fn port_write(&mut self, port: u16, size: u8, value: u32, bus: &mut Bus) {
+        if let Some(place) = self.ide_place(port, size) {
+            return self.ide.write(place, size, value, bus.now);
+        }
         match (port, size) {
             (CONFIG_ADDRESS, 4) | (CONFIG_DATA..=CONFIG_DATA_LAST, _) => {
                 bus.fx.memory_map_changed |= self.pci.write(port, size, value);

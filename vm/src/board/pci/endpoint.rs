@@ -102,6 +102,11 @@ impl Endpoint {
         self.config.get(at)
     }
 
+    /// Which channels of an IDE controller decode their ports (82371SB, 2.3.9 "IDETIM", bit 15).
+    pub fn ide_enabled(&self) -> [bool; 2] {
+        [0x41, 0x43].map(|at| self.command() & COMMAND_IO != 0 && self.config.get(at) & 0x80 != 0)
+    }
+
     /// First port of range `index`, while the device decodes ports.
     pub fn io_base(&self, index: u8) -> Option<u16> {
         let base = u16::try_from(self.config.get_u32(BAR0 + 4 * index) & !3).ok()?;
