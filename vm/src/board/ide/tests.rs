@@ -4,7 +4,7 @@ use crate::media::{Drive, Medium};
 use crate::memory::Region;
 use crate::units::PhysAddr;
 
-const DISK_SECTORS: usize = 16 * 63 * 20;
+const DISK_SECTORS: usize = 16 * 63 * 2;
 const CD_BLOCKS: usize = 40;
 const MEMORY: usize = 0x4_0000;
 const TABLE: usize = 0x1000;
@@ -224,7 +224,7 @@ fn identify_describes_the_disk() {
     assert!(!pc.irqs()[0]);
     let bytes = pc.read_words(0x1f0, 512);
     let word = |at: usize| u16::from_le_bytes([bytes[2 * at], bytes[2 * at + 1]]);
-    assert_eq!([word(1), word(3), word(6)], [20, 16, 63]);
+    assert_eq!([word(1), word(3), word(6)], [2, 16, 63]);
     assert_eq!(u32::from(word(60)) | u32::from(word(61)) << 16, DISK_SECTORS as u32);
     assert_eq!(bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
     assert_eq!(pc.inb(0x1f7) & 0x89, 0);
