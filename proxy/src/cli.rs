@@ -9,7 +9,7 @@ use crate::until::Until;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
-use vm::CpuModel;
+use vm::{CpuModel, Vga};
 
 /// Time-travel debugging for whole x86 PCs: record a machine while it runs, then walk back from a crash to its cause with
 /// GDB or LLDB.
@@ -53,6 +53,8 @@ pub enum Command {
     Trim(TrimArgs),
     /// Find the first step in which two recordings differ
     Diff(DiffArgs),
+    /// Show the screen at a place of a recording, as a picture or as its text
+    Screen(ScreenArgs),
 }
 
 /// `retrograde record`.
@@ -65,8 +67,8 @@ Examples:
   retrograde record --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --script session.txt -o s.rgr
   retrograde record --hda disk.img --cdrom install.iso --boot order=dc -o install.rgr
 
-A script has one command a line: wait serial|debugcon TEXT, wait time SECONDS, wait insns N, send TEXT (to the first serial
-port, with C escapes), type TEXT and key NAME... (on the keyboard), mouse DX DY BUTTONS (1 left, 2 middle, 4 right), eject DRIVE,
+A script has one command a line: wait serial|debugcon|screen TEXT, wait time SECONDS, wait insns N, send TEXT (to the first
+serial port, with C escapes), type TEXT and key NAME... (on the keyboard), mouse DX DY BUTTONS (1 left, 2 middle, 4 right), eject DRIVE,
 insert DRIVE FILE (DRIVE is cd, fda, fdb, or hdb to hdd for a CD-ROM drive there), power, reset, quit. Lines that begin with #
 are comments; a TEXT in double quotes keeps blanks at its ends.
 
@@ -88,8 +90,8 @@ pub struct RecordArgs {
     /// Send what is printed on the parallel port to stdio, file:PATH or none
     #[arg(long, value_name = "TO", default_value = "none", value_parser = parse_output)]
     pub parallel: SerialSpec,
-    /// End when this first holds: insns=N, time=SECONDS (virtual), console=TEXT (serial or debug console), poweroff;
-    /// may be repeated
+    /// End when this first holds: insns=N, time=SECONDS (virtual), console=TEXT (serial or debug console), screen=TEXT,
+    /// poweroff; may be repeated
     #[arg(long, value_name = "CONDITION")]
     pub until: Vec<Until>,
     /// Give the machine the input of this script
@@ -139,6 +141,13 @@ pub struct MachineArgs {
     /// Add a device: isa-debug-exit[,iobase=PORT]
     #[arg(long, value_name = "DEVICE")]
     pub device: Vec<Device>,
+    /// Display adapter: std (VGA with the Bochs extensions; needs the package `seabios`, which has its VGA BIOS) or none
+    /// [default: std if its VGA BIOS is there]
+    #[arg(long, value_name = "NAME", value_parser = parse_vga)]
+    pub vga: Option<Vga>,
+    /// Option ROM that the firmware runs; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub option_rom: Vec<PathBuf>,
     /// End the run where the guest resets itself or triple-faults (a machine without firmware always does)
     #[arg(long)]
     pub no_reboot: bool,
@@ -203,6 +212,14 @@ impl FromStr for Device {
             }
         }
         Ok(Device::DebugExit { port })
+    }
+}
+
+fn parse_vga(text: &str) -> Result<Vga, String> {
+    match text {
+        "std" => Ok(Vga::Std),
+        "none" => Ok(Vga::None),
+        _ => Err(format!("there is no display adapter `{text}`; there are std and none")),
     }
 }
 
@@ -387,6 +404,30 @@ pub struct DiffArgs {
     /// Their images.
     #[command(flatten)]
     pub media: MediaArgs,
+}
+
+/// `retrograde screen`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde screen boot.rgr --text             the text on the screen at the end
+  retrograde screen boot.rgr --at 50% -o half.png
+  retrograde screen boot.rgr --at 1.5s -o early.png")]
+pub struct ScreenArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// Where its images are.
+    #[command(flatten)]
+    pub media: MediaArgs,
+    /// Where to look: start, end, a position, a percentage or a time
+    #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
+    pub at: Place,
+    /// Write the picture to this PNG file
+    #[arg(short, long, value_name = "FILE", required_unless_present = "text")]
+    pub output: Option<PathBuf>,
+    /// Print the characters on the screen
+    #[arg(long)]
+    pub text: bool,
 }
 
 #[cfg(test)]

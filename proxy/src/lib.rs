@@ -1,6 +1,6 @@
 //! `retrograde`: records a whole PC and lets GDB and LLDB debug it backwards.
 //!
-//! One module for each subcommand ([`record`], [`replay`], [`serve`], [`info`], [`console`]), the GDB server in [`gdb`],
+//! One module for each subcommand ([`record`], [`replay`], [`serve`], [`info`], [`console`], [`screen`]), the GDB server in [`gdb`],
 //! and what they share.
 
 pub mod cli;
@@ -21,6 +21,7 @@ pub mod open;
 pub mod place;
 pub mod record;
 pub mod replay;
+pub mod screen;
 pub mod script;
 pub mod serve;
 pub mod signals;
@@ -44,5 +45,6 @@ pub fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Events(args) => events::run(args),
         Command::Trim(args) => trim::run(args),
         Command::Diff(args) => diff::run(args),
+        Command::Screen(args) => screen::run(args),
     }
 }

@@ -5,26 +5,34 @@ use crate::drives::Drives;
 use anyhow::{Context, Result, bail};
 use std::io::Read;
 use std::path::Path;
-use vm::{Machine, MachineConfig};
+use vm::config::EXPANSION_ROM_BYTES;
+use vm::{Machine, MachineConfig, Vga};
 
 /// Where Debian's `seabios` package puts its 256 KiB image.
 const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
+/// Where it puts the VGA BIOS for the `std` display adapter, and where QEMU's own packages do.
+const VGA_BIOSES: [&str; 2] = ["/usr/share/seabios/vgabios-stdvga.bin", "/usr/share/qemu/vgabios-stdvga.bin"];
+/// Images larger than this are no option ROM: its length is a byte that counts 512 bytes.
+const OPTION_ROM_MAX_BYTES: u64 = 255 * 512;
 /// Images larger than this are no firmware.
 const BIOS_MAX_BYTES: u64 = 16 << 20;
 
 /// The machine that `args` describes, with these drives and its kernel loaded.
 pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
+    let vga_bios = vga_bios(args.vga)?;
     let config = MachineConfig {
         ram_bytes: args.memory,
         cpu: args.cpu,
         rtc_start: args.rtc.unwrap_or_else(|| crate::units::unix_seconds(std::time::SystemTime::now())),
         bios: firmware(args)?,
         debug_exit_port: args.device.iter().map(|Device::DebugExit { port }| *port).next_back(),
+        vga: if vga_bios.is_empty() { Vga::None } else { Vga::Std },
+        vga_bios,
+        option_roms: args.option_rom.iter().map(|path| option_rom(path)).collect::<Result<_>>()?,
         no_reboot: args.no_reboot,
         drives: drives.drives.clone(),
         media: drives.media.clone(),
         boot_order: args.drives.boot.0,
-        ..MachineConfig::default()
     };
     let mut machine = Machine::with_media(&config, drives.sources()).context("cannot build the machine")?;
     if let Some(path) = &args.kernel {
@@ -48,6 +56,31 @@ fn firmware(args: &MachineArgs) -> Result<Vec<u8>> {
             "there is no firmware at {SEABIOS}: install the package `seabios`, or give --bios FILE or --kernel FILE"
         ),
     }
+}
+
+/// The VGA BIOS of the display adapter that is asked for; empty for none. Without a wish there is one if it can be had.
+fn vga_bios(wish: Option<Vga>) -> Result<Vec<u8>> {
+    if wish == Some(Vga::None) {
+        return Ok(Vec::new());
+    }
+    match VGA_BIOSES.iter().map(Path::new).find(|path| path.exists()) {
+        Some(path) => read_file("VGA BIOS", path, EXPANSION_ROM_BYTES as u64),
+        None if wish.is_none() => Ok(Vec::new()),
+        None => bail!(
+            "--vga std: there is no VGA BIOS at {}: install the package `seabios`, or say --vga none",
+            VGA_BIOSES[0]
+        ),
+    }
+}
+
+/// An option ROM with the name that firmware is told: the file's.
+fn option_rom(path: &Path) -> Result<(String, Vec<u8>)> {
+    let image = read_file("--option-rom", path, OPTION_ROM_MAX_BYTES)?;
+    if !image.starts_with(&[0x55, 0xaa]) {
+        bail!("--option-rom: {} is no option ROM: it does not begin with 55 aa", path.display());
+    }
+    let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    Ok((name, image))
 }
 
 /// Reads a file that must fit into `limit` bytes; a device or pipe is never read further than that.

@@ -90,13 +90,14 @@ fn check_output(args: &RecordArgs, specs: &[SerialSpec]) -> Result<()> {
         ("--bios", machine.bios.as_deref()),
         ("--script", args.script.as_deref()),
     ];
+    let roms = machine.option_rom.iter().map(|path| ("--option-rom", Some(path.as_path())));
     let outputs = [("--debugcon", &args.debugcon), ("--parallel", &args.parallel)];
     let written = specs.iter().map(|spec| ("--serial", spec)).chain(outputs);
     let written = written.map(|(option, spec)| match spec {
         SerialSpec::File(path) => (option, Some(path.as_path())),
         _ => (option, None),
     });
-    for (option, path) in read.into_iter().chain(written) {
+    for (option, path) in read.into_iter().chain(roms).chain(written) {
         if path.is_some_and(|path| crate::open::is_same_file(path, &args.output)) {
             bail!("-o: {shown} is also what {option} names; give the recording a name of its own");
         }
@@ -219,6 +220,7 @@ impl Run {
             let (steps, halt_ns) = self.slice();
             let exit = self.recorder.run(steps, halt_ns)?;
             self.deliver_output();
+            self.look_at_screen();
             self.idle = exit == Exit::Idle;
             match ending::after(exit, self.may_reboot)? {
                 Next::Continue => {}
@@ -327,7 +329,7 @@ impl Run {
         let holds = |c: &&Condition| match c.until {
             Until::Insns(n) => position >= n,
             Until::TimeNs(ns) => now >= ns || self.idle,
-            Until::Console(_) => c.held,
+            Until::Console(_) | Until::Screen(_) => c.held,
             Until::PowerOff => false,
         };
         self.until.iter().find(holds).map(|c| c.until.to_string())
@@ -402,7 +404,7 @@ impl Run {
             match condition.until {
                 Until::Insns(n) => until_step(n),
                 Until::TimeNs(ns) => until_time(ns),
-                Until::Console(_) | Until::PowerOff => {}
+                Until::Console(_) | Until::Screen(_) | Until::PowerOff => {}
             }
         }
         if let Some((step, time)) = self.script.as_ref().map(ScriptRun::deadline) {
@@ -444,6 +446,24 @@ impl Run {
         if !debugcon.is_empty() {
             self.debugcon.write(&debugcon);
             self.watch_output(PORTS_MAX, Stream::Debugcon, &debugcon);
+        }
+    }
+
+    /// Shows the screen to a script and to stop conditions that wait for a text on it.
+    fn look_at_screen(&mut self) {
+        let waiting = self.until.iter().any(|c| matches!(c.until, Until::Screen(_)));
+        let script = self.script.as_mut().filter(|script| script.watches_screen());
+        if !waiting && script.is_none() {
+            return;
+        }
+        let text = self.recorder.machine().screen_text().unwrap_or_default().join("\n");
+        for condition in &mut self.until {
+            if let Until::Screen(wanted) = &condition.until {
+                condition.held |= text.contains(wanted);
+            }
+        }
+        if let Some(script) = script {
+            script.screen(&text);
         }
     }
 

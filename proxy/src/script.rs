@@ -9,8 +9,8 @@ use crate::units::{parse_count, parse_time_ns};
 use std::path::PathBuf;
 use vm::{Icount, Slot, VmTime};
 
-const COMMANDS: &str = "wait serial TEXT, wait debugcon TEXT, wait time SECONDS, wait insns N, send TEXT, type TEXT, \
-                        key NAME..., mouse DX DY BUTTONS, eject DRIVE, insert DRIVE FILE, power, reset, quit";
+const COMMANDS: &str = "wait serial TEXT, wait debugcon TEXT, wait screen TEXT, wait time SECONDS, wait insns N, \
+                        send TEXT, type TEXT, key NAME..., mouse DX DY BUTTONS, eject DRIVE, insert DRIVE FILE, power, reset, quit";
 
 /// Output that a `wait` may look back on.
 const LOOK_BACK_BYTES: usize = 1 << 20;
@@ -27,6 +27,7 @@ pub enum Stream {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Command {
     WaitText(Stream, Vec<u8>),
+    WaitScreen(String),
     WaitNs(u64),
     WaitSteps(u64),
     Act(Action),
@@ -158,9 +159,14 @@ fn parse_wait(rest: &str) -> Result<Command, String> {
     match what {
         "serial" => Ok(Command::WaitText(Stream::Serial, text_argument("wait serial", argument)?)),
         "debugcon" => Ok(Command::WaitText(Stream::Debugcon, text_argument("wait debugcon", argument)?)),
+        "screen" => {
+            let text = text_argument("wait screen", argument)?;
+            let text = String::from_utf8(text).map_err(|_| "`wait screen` needs text in UTF-8")?;
+            Ok(Command::WaitScreen(text))
+        }
         "time" => Ok(Command::WaitNs(parse_time_ns(argument)?)),
         "insns" => Ok(Command::WaitSteps(parse_count(argument)?)),
-        _ => Err(format!("one can wait for serial, debugcon, time and insns, not for `{what}`")),
+        _ => Err(format!("one can wait for serial, debugcon, screen, time and insns, not for `{what}`")),
     }
 }
 
@@ -200,6 +206,7 @@ pub struct ScriptRun {
     since: (Icount, VmTime),
     serial: Vec<u8>,
     debugcon: Vec<u8>,
+    screen: String,
 }
 
 impl ScriptRun {
@@ -207,7 +214,14 @@ impl ScriptRun {
     pub fn new(script: Script) -> ScriptRun {
         let mut lines = script.lines.into_iter();
         let current = lines.next();
-        ScriptRun { lines, current, since: (Icount(0), VmTime(0)), serial: Vec::new(), debugcon: Vec::new() }
+        ScriptRun {
+            lines,
+            current,
+            since: (Icount(0), VmTime(0)),
+            serial: Vec::new(),
+            debugcon: Vec::new(),
+            screen: String::new(),
+        }
     }
 
     /// The guest wrote `bytes`.
@@ -221,6 +235,16 @@ impl ScriptRun {
         seen.drain(..excess);
     }
 
+    /// Whether the script waits for a text on the screen.
+    pub fn watches_screen(&self) -> bool {
+        matches!(&self.current, Some(Line { command: Command::WaitScreen(_), .. }))
+    }
+
+    /// What is on the screen now, line by line.
+    pub fn screen(&mut self, text: &str) {
+        text.clone_into(&mut self.screen);
+    }
+
     /// The next thing to do now, if any. To be called until it gives nothing.
     pub fn next_action(&mut self, view: View) -> Option<Action> {
         loop {
@@ -228,6 +252,7 @@ impl ScriptRun {
             let (began_at, began) = self.since;
             let done = match command {
                 Command::WaitText(stream, text) => self.take_text(stream, &text),
+                Command::WaitScreen(text) => self.screen.contains(&text),
                 Command::WaitNs(ns) => view.idle || view.now >= began.plus_ns(ns),
                 Command::WaitSteps(n) => view.position.0 >= began_at.0.saturating_add(n),
                 Command::Act(action) if view.input_drained => {
@@ -296,7 +321,7 @@ mod tests {
         assert!(error.starts_with("line 3: there is no command `fly`"), "{error}");
         for bad in [
             "wait",
-            "wait screen x",
+            "wait screen",
             "wait time soon",
             "send",
             "send \"\"",
@@ -354,6 +379,21 @@ mod tests {
         assert_eq!(run.next_action(busy), None);
         assert_eq!(run.next_action(view(4, 4)), Some(Action::Quit));
         assert_eq!(run.waiting(), None);
+    }
+
+    #[test]
+    fn a_text_on_the_screen_is_waited_for_and_stays() {
+        let script = Script::parse("wait screen boot:\nwait serial x\nwait screen \"boot: \"\nquit").unwrap();
+        let mut run = ScriptRun::new(script);
+        assert!(run.watches_screen());
+        assert_eq!(run.next_action(view(0, 0)), None);
+        run.screen("\nboot:");
+        assert_eq!(run.next_action(view(1, 1)), None);
+        assert!(!run.watches_screen());
+        run.output(Stream::Serial, b"x");
+        assert_eq!(run.next_action(view(2, 2)), None);
+        run.screen("boot: ok");
+        assert_eq!(run.next_action(view(3, 3)), Some(Action::Quit));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub enum Until {
     TimeNs(u64),
     /// The guest wrote this text to a serial port or a debug console.
     Console(String),
+    /// This text is on the screen.
+    Screen(String),
     /// The guest powers off. It ends every recording; said to make it plain that nothing else should.
     PowerOff,
 }
@@ -26,9 +28,11 @@ impl FromStr for Until {
             Some(("time", t)) => Ok(Until::TimeNs(parse_time_ns(t)?)),
             Some(("console", "")) => Err("console= needs a text to wait for".into()),
             Some(("console", t)) => Ok(Until::Console(t.to_owned())),
+            Some(("screen", "")) => Err("screen= needs a text to wait for".into()),
+            Some(("screen", t)) => Ok(Until::Screen(t.to_owned())),
             None if text == "poweroff" => Ok(Until::PowerOff),
             _ => Err(format!(
-                "`{text}` is no condition; there are insns=N, time=SECONDS, console=TEXT and poweroff"
+                "`{text}` is no condition; there are insns=N, time=SECONDS, console=TEXT, screen=TEXT and poweroff"
             )),
         }
     }
@@ -40,6 +44,7 @@ impl fmt::Display for Until {
             Until::Insns(n) => write!(f, "insns={n}"),
             Until::TimeNs(ns) => write!(f, "time={}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000),
             Until::Console(text) => write!(f, "console={text}"),
+            Until::Screen(text) => write!(f, "screen={text}"),
             Until::PowerOff => f.write_str("poweroff"),
         }
     }
@@ -76,7 +81,7 @@ mod tests {
 
     #[test]
     fn conditions_are_read_and_shown() {
-        for text in ["insns=1000", "time=2.500000000", "console=login: =x", "poweroff"] {
+        for text in ["insns=1000", "time=2.500000000", "console=login: =x", "screen=boot: ", "poweroff"] {
             assert_eq!(text.parse::<Until>().unwrap().to_string(), text);
         }
         assert_eq!("insns=0x10".parse(), Ok(Until::Insns(16)));
@@ -84,7 +89,7 @@ mod tests {
 
     #[test]
     fn other_conditions_are_refused_with_the_list_of_those_there_are() {
-        for bad in ["", "insns", "insns=", "time=x", "console=", "poweroff=1", "screen=x"] {
+        for bad in ["", "insns", "insns=", "time=x", "console=", "poweroff=1", "screen="] {
             assert!(bad.parse::<Until>().is_err(), "{bad}");
         }
         assert!("x".parse::<Until>().unwrap_err().contains("console=TEXT"));

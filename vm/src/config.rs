@@ -11,6 +11,9 @@ pub const RAM_MAX: u64 = 3 << 30;
 /// Memory of the `std` display adapter.
 pub const VIDEO_BYTES: u64 = 16 << 20;
 
+/// Room for the image in the display adapter's expansion ROM.
+pub const EXPANSION_ROM_BYTES: usize = 64 << 10;
+
 /// Most bytes of storage: beyond it pages could not be numbered.
 pub const STORAGE_MAX: u64 = 1 << 40;
 
@@ -29,6 +32,10 @@ pub struct MachineConfig {
     pub debug_exit_port: Option<u16>,
     /// The display adapter.
     pub vga: Vga,
+    /// Image in the adapter's expansion ROM, at most [`EXPANSION_ROM_BYTES`]: the VGA BIOS. Without firmware its font is used.
+    pub vga_bios: Vec<u8>,
+    /// Option ROMs that firmware finds in fw_cfg, by name.
+    pub option_roms: Vec<(String, Vec<u8>)>,
     /// End the run where the guest resets itself instead of rebooting (QEMU's `-no-reboot`).
     pub no_reboot: bool,
     /// Every image that is in a drive at power-on or may be put into one later.
@@ -89,6 +96,13 @@ impl MachineConfig {
         if self.bios.len() > 16 << 20 {
             return Err(format!("a system ROM of {} bytes: at most 16 MiB fit below 4 GiB", self.bios.len()));
         }
+        if self.vga_bios.len() > EXPANSION_ROM_BYTES {
+            return Err(format!(
+                "a VGA BIOS of {} bytes: at most {} KiB fit",
+                self.vga_bios.len(),
+                EXPANSION_ROM_BYTES >> 10
+            ));
+        }
         if self.storage_bytes() > STORAGE_MAX {
             return Err(format!("disks that can be written to of more than {} GiB", STORAGE_MAX >> 30));
         }
@@ -133,6 +147,8 @@ impl Default for MachineConfig {
             bios: Vec::new(),
             debug_exit_port: None,
             vga: Vga::None,
+            vga_bios: Vec::new(),
+            option_roms: Vec::new(),
             no_reboot: false,
             media: Vec::new(),
             drives: Vec::new(),

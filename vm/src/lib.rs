@@ -16,6 +16,7 @@ pub mod memory;
 pub mod units;
 pub mod watch;
 
+pub use board::vga::Picture;
 pub use config::{BootDevice, CpuModel, MachineConfig, Vga};
 pub use cpu::state::CpuState;
 pub use footprint::Footprint;

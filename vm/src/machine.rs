@@ -2,8 +2,9 @@
 
 #![allow(unsafe_code)] // the engine calls back into the machine through a pointer; each use says why it is sound
 
+use crate::board::vga::{Adapter, Picture};
 use crate::board::{Board, Bus, Effects, Request};
-use crate::config::MachineConfig;
+use crate::config::{MachineConfig, Vga};
 use crate::cpu::cpuid::{self, Model};
 use crate::cpu::delivery::{Cause, TripleFault, vector};
 use crate::cpu::engine::{
@@ -218,7 +219,7 @@ impl Core {
 
     fn update_map(&mut self) {
         let board = &self.board;
-        if self.cpu.mem.set_map(board.a20(), board.frame_buffer(), |addr| board.pam(addr)) {
+        if self.cpu.mem.set_map(board.a20(), board.windows(), |addr| board.pam(addr)) {
             self.cpu.flush_tlb();
         }
     }
@@ -712,6 +713,14 @@ impl Hooks for Core {
         let pos = self.cpu.position_here();
         let now = self.time_at(pos);
         self.digest(pos, addr << 8 | u64::from(size) | 0xc0, value);
+        if self.board.video_memory_write(PhysAddr(addr), size, value, &mut self.cpu.mem) {
+            // No line and no event of the board can have changed.
+            if self.cpu.mem.has_watch_hit() || self.cpu.mem.has_stale() {
+                self.note_watch(pos);
+                self.cpu.drop_stale();
+            }
+            return;
+        }
         self.on_board(pos, now, |board, bus| board.mmio_write(PhysAddr(addr), size, value, bus));
     }
 
@@ -802,6 +811,9 @@ impl Machine {
         let core = machine.core_mut();
         core.update_map();
         core.reset_cpu();
+        if config.bios.is_empty() && config.vga == Vga::Std {
+            Adapter::fill_text_memory(&config.vga_bios, &mut core.cpu.mem);
+        }
         core.schedule();
         Ok(machine)
     }
@@ -935,6 +947,19 @@ impl Machine {
     /// The chips.
     pub fn board(&self) -> &Board {
         &self.core().board
+    }
+
+    /// What is on the screen; `None` without a display adapter. Looking changes nothing.
+    pub fn picture(&self) -> Option<Picture> {
+        let core = self.core();
+        Some(core.board.vga()?.picture(core.cpu.mem.video(), core.now()))
+    }
+
+    /// The lines of text on the screen, without blanks at their ends; `None` without a display adapter and while it shows
+    /// graphics.
+    pub fn screen_text(&self) -> Option<Vec<String>> {
+        let core = self.core();
+        core.board.vga()?.text(core.cpu.mem.video())
     }
 
     /// CPU, chips, position and time. Storage goes by pages: [`Machine::storage`], [`Machine::take_dirty`].

@@ -10,7 +10,7 @@
 //! *code* (the engine has translated from it, so a write must reach the engine) and *table* (a cached translation was
 //! made by walking through it, so a write may make that translation void).
 
-use crate::config::MachineConfig;
+use crate::config::{EXPANSION_ROM_BYTES, MachineConfig, Vga};
 use crate::media::{BlockSource, Media, MediumShape};
 use crate::units::PhysAddr;
 use crate::watch::{NOTED_BYTES, WatchHit, WatchRange, Watched};
@@ -66,6 +66,15 @@ pub enum Place {
     Device,
 }
 
+/// Where the CPU sees parts of the display adapter that need no chip to answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Windows {
+    /// Video memory as a whole.
+    pub frame_buffer: Option<u64>,
+    /// The expansion ROM.
+    pub expansion_rom: Option<u64>,
+}
+
 /// Guest-physical memory.
 pub struct Memory {
     /// All of storage.
@@ -77,9 +86,11 @@ pub struct Memory {
     media: Media,
     /// Pages of disks that were ever stored to: the others are zeros.
     touched: Vec<u64>,
-    /// Where the CPU sees video memory as a whole.
-    frame_buffer: Option<u64>,
+    windows: Windows,
+    /// The adapter's expansion ROM, and at the end the firmware.
     rom: MmapMut,
+    expansion_rom_len: u64,
+    /// Length of the firmware.
     rom_len: u64,
     dirty: Vec<u64>,
     dirty_list: Vec<u32>,
@@ -145,9 +156,13 @@ impl Memory {
         // The CPU sees no disk: what is noted for its sake, and forgotten often, needs no bits for them.
         let seen_words = (video.end as usize / PAGE_SIZE).div_ceil(64);
         let rom_len = bios.len().next_multiple_of(PAGE_SIZE).max(PAGE_SIZE);
-        let mut rom = MmapMut::map_anon(rom_len)?;
+        let expansion_rom_len = if config.vga == Vga::None { 0 } else { EXPANSION_ROM_BYTES };
+        let mut rom = MmapMut::map_anon(expansion_rom_len + rom_len)?;
         rom.fill(0xff);
-        rom[rom_len - bios.len()..].copy_from_slice(bios);
+        for (byte, image) in rom[..expansion_rom_len].iter_mut().zip(&config.vga_bios) {
+            *byte = *image;
+        }
+        rom[expansion_rom_len + rom_len - bios.len()..].copy_from_slice(bios);
         let pam = if bios.is_empty() { (true, true) } else { (false, false) };
         Ok(Memory {
             // Most of a disk is never written: pages count when they are touched.
@@ -158,8 +173,9 @@ impl Memory {
             shapes: (0..config.media.len()).filter_map(|number| config.medium(number)).collect(),
             media: Media::new(media),
             touched: vec![0; words],
-            frame_buffer: None,
+            windows: Windows::default(),
             rom,
+            expansion_rom_len: expansion_rom_len as u64,
             rom_len: if bios.is_empty() { 0 } else { rom_len as u64 },
             dirty: vec![0; words],
             dirty_list: Vec::new(),
@@ -180,6 +196,11 @@ impl Memory {
     /// All of storage.
     pub fn storage(&self) -> &[u8] {
         &self.ram
+    }
+
+    /// The memory of the display adapter.
+    pub fn video(&self) -> &[u8] {
+        &self.ram[self.video.start as usize..self.video.end as usize]
     }
 
     /// First page of storage that belongs to a disk.
@@ -227,23 +248,18 @@ impl Memory {
         [(self.ram.as_mut_ptr(), self.video.end), (self.rom.as_mut_ptr(), self.rom.len() as u64)]
     }
 
-    /// Takes over the A20 gate, the PAM registers and the address of the frame buffer; true if anything changed. Without
+    /// Takes over the A20 gate, the PAM registers and the windows; true if anything changed. Without
     /// firmware the window is RAM.
-    pub fn set_map(
-        &mut self,
-        a20: bool,
-        frame_buffer: Option<u64>,
-        pam: impl Fn(PhysAddr) -> (bool, bool),
-    ) -> bool {
-        let before = (self.a20, self.frame_buffer, self.pam);
+    pub fn set_map(&mut self, a20: bool, windows: Windows, pam: impl Fn(PhysAddr) -> (bool, bool)) -> bool {
+        let before = (self.a20, self.windows, self.pam);
         self.a20 = a20;
-        self.frame_buffer = frame_buffer;
+        self.windows = windows;
         if self.rom_len != 0 {
             for (i, block) in self.pam.iter_mut().enumerate() {
                 *block = pam(PhysAddr(PAM_WINDOW.start + i as u64 * PAM_BLOCK));
             }
         }
-        before != (self.a20, self.frame_buffer, self.pam)
+        before != (self.a20, self.windows, self.pam)
     }
 
     /// The address that reaches the bus: bit 20 is forced to 0 while the A20 gate is closed.
@@ -273,12 +289,18 @@ impl Memory {
         }
         let top = 1u64 << 32;
         if self.rom_len != 0 && (top - self.rom_len..top).contains(&addr) {
-            return Place::Rom(addr - (top - self.rom.len() as u64));
+            return Place::Rom(self.rom.len() as u64 - (top - addr));
         }
-        if let Some(offset) = self.frame_buffer.and_then(|base| addr.checked_sub(base))
+        let offset = |base: Option<u64>| base.and_then(|base| addr.checked_sub(base));
+        if let Some(offset) = offset(self.windows.frame_buffer)
             && offset < self.video.end - self.video.start
         {
             return Place::Ram(self.video.start + offset);
+        }
+        if let Some(offset) = offset(self.windows.expansion_rom)
+            && offset < self.expansion_rom_len
+        {
+            return Place::Rom(offset);
         }
         Place::Device
     }

@@ -8,7 +8,7 @@ use super::scope::View;
 use super::target::Debuggee;
 use snapshots::{Direction, Error, Stop, Watch};
 use std::collections::BTreeSet;
-use vm::{CpuState, Icount, LinAddr, PhysAddr, VmTime, WatchKind};
+use vm::{CpuState, Icount, LinAddr, PhysAddr, Picture, VmTime, WatchKind};
 
 /// The fake.
 pub struct FakeHistory {
@@ -159,5 +159,13 @@ impl History for FakeHistory {
 
     fn console(&mut self) -> Result<Vec<u8>, Error> {
         Ok(b"hello\r\n\x1b[1mworld\r\n".to_vec())
+    }
+
+    fn picture(&self) -> Option<Picture> {
+        Some(Picture { width: 1, height: 1, rgb: vec![1, 2, 3] })
+    }
+
+    fn screen_text(&self) -> Option<Vec<String>> {
+        Some(vec!["C:\\>".to_owned(), String::new()])
     }
 }

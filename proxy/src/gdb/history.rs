@@ -4,7 +4,7 @@ use super::regs::Moment;
 use super::scope::View;
 use snapshots::{Direction, Error, Recording, Stop, Timeline};
 use std::sync::Arc;
-use vm::{CpuState, Icount, LinAddr, Machine, VmTime, WatchKind};
+use vm::{CpuState, Icount, LinAddr, Machine, Picture, VmTime, WatchKind};
 
 /// Whether the breakpoint at an address, which is met, counts.
 pub type Condition = Box<dyn Fn(&dyn View, LinAddr) -> bool>;
@@ -41,6 +41,10 @@ pub trait History: View {
     fn set_position_break(&mut self, position: Option<Icount>);
     /// The guest's serial output from the start up to here.
     fn console(&mut self) -> Result<Vec<u8>, Error>;
+    /// The screen here; `None` without a display adapter.
+    fn picture(&self) -> Option<Picture>;
+    /// The text on it; `None` without a display adapter and while it shows graphics.
+    fn screen_text(&self) -> Option<Vec<String>>;
 }
 
 /// A recording by its file name.
@@ -134,5 +138,13 @@ impl History for Recorded {
     fn console(&mut self) -> Result<Vec<u8>, Error> {
         let here = self.timeline.position();
         crate::console::serial_output(&self.recording, here)
+    }
+
+    fn picture(&self) -> Option<Picture> {
+        self.timeline.machine().picture()
+    }
+
+    fn screen_text(&self) -> Option<Vec<String>> {
+        self.timeline.machine().screen_text()
     }
 }

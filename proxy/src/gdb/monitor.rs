@@ -5,6 +5,7 @@ use crate::place::Place;
 use crate::units::parse_count;
 use snapshots::Stop;
 use std::fmt::Write;
+use std::path::Path;
 use vm::{Icount, VmTime};
 
 const HELP: &str = "\
@@ -18,6 +19,9 @@ Going elsewhere:
   monitor replay_delete_break
 What the guest wrote:
   monitor console             its serial output from the start up to here
+  monitor screen              the text on the screen here
+  monitor screen FILE         the screen here as a picture: a PNG file on the
+                              machine that serves
 
 A position counts the steps of the processor since power-on. GDB does not know
 that a seek moves the machine: `maint flush register-cache` makes it look again.
@@ -46,6 +50,9 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
             Ok(String::new())
         }
         ["console"] => console(debuggee),
+        ["screen"] => screen_text(debuggee),
+        ["screen", file] => screen_picture(debuggee, Path::new(file)),
+        ["screen", ..] => Err("write one file name without blanks: monitor screen FILE".into()),
         ["info", ..] => Err("one can ask for: info replay".into()),
         ["seek", ..] => Err("write one place, for example: monitor seek 50%".into()),
         ["replay_seek" | "replay_break", ..] => {
@@ -171,6 +178,25 @@ fn console(debuggee: &mut Debuggee) -> Result<String, String> {
     Ok(answer)
 }
 
+const NO_ADAPTER: &str = "the machine has no display adapter";
+
+fn screen_text(debuggee: &Debuggee) -> Result<String, String> {
+    let picture = debuggee.history.picture().ok_or(NO_ADAPTER)?;
+    match debuggee.history.screen_text() {
+        Some(text) => Ok(text.join("\n").trim_end().to_owned() + "\n"),
+        None => Err(format!(
+            "the screen shows graphics of {}x{}: monitor screen FILE makes a picture",
+            picture.width, picture.height
+        )),
+    }
+}
+
+fn screen_picture(debuggee: &Debuggee, file: &Path) -> Result<String, String> {
+    let picture = debuggee.history.picture().ok_or(NO_ADAPTER)?;
+    crate::screen::write_png(file, &picture).map_err(|e| format!("{e:#}"))?;
+    Ok(format!("{}: {}x{}\n", file.display(), picture.width, picture.height))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +260,18 @@ mod tests {
             assert!(run(&mut debuggee, bad).starts_with("error: "), "{bad}");
             assert_eq!(debuggee.history.position(), Icount(5));
         }
+    }
+
+    #[test]
+    fn the_screen_is_shown_and_written() {
+        let mut debuggee = debuggee(10);
+        assert_eq!(run(&mut debuggee, "screen"), "C:\\>\n");
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("screen.png");
+        let answer = run(&mut debuggee, &format!("screen {}", file.display()));
+        assert_eq!(answer, format!("{}: 1x1\n", file.display()));
+        assert!(std::fs::read(&file).unwrap().starts_with(b"\x89PNG"));
+        assert!(run(&mut debuggee, "screen /nowhere/screen.png").starts_with("error: "));
     }
 
     #[test]

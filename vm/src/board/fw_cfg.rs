@@ -81,6 +81,9 @@ impl FwCfg {
         let mut device =
             FwCfg { ram_bytes: config.ram_bytes, files: Vec::new(), selected: 0, offset: 0, dma_high: 0 };
         device.add_file("etc/e820", memory_map(config.ram_bytes));
+        for (name, image) in &config.option_roms {
+            device.add_file(&format!("genroms/{name}"), image.clone());
+        }
         device
     }
 

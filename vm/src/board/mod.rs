@@ -40,6 +40,7 @@ pub mod sysctl;
 #[cfg(test)]
 mod test_support;
 pub mod uart;
+pub mod vga;
 
 use self::debug::DebugPorts;
 use self::dma::Dma;
@@ -57,10 +58,12 @@ use self::port61::SystemControl;
 use self::rtc::Rtc;
 use self::sysctl::SysCtl;
 use self::uart::Uart;
-use crate::config::MachineConfig;
+use self::vga::Adapter;
+use self::vga::window::{WINDOW, WINDOW_BYTES};
+use crate::config::{MachineConfig, Vga};
 use crate::input::{Input, Output};
 use crate::media::Slot;
-use crate::memory::PhysMemory;
+use crate::memory::{PhysMemory, Windows};
 use crate::units::{PhysAddr, Vector, VmTime};
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +122,7 @@ pub struct Board {
     sysctl: SysCtl,
     fw_cfg: FwCfg,
     debug: DebugPorts,
+    vga: Option<Adapter>,
 }
 
 impl Board {
@@ -141,6 +145,7 @@ impl Board {
             sysctl: SysCtl::new(),
             fw_cfg: FwCfg::new(config),
             debug: DebugPorts::new(config),
+            vga: (config.vga == Vga::Std).then(|| Adapter::new(config.bios.is_empty())),
         };
         board.copy_lines();
         board
@@ -167,14 +172,69 @@ impl Board {
     }
 
     /// A CPU read of `size` bytes (1, 2, 4, 8) from an address that is not RAM or ROM.
-    pub fn mmio_read(&mut self, addr: PhysAddr, size: u8, _bus: &mut Bus) -> u64 {
+    pub fn mmio_read(&mut self, addr: PhysAddr, size: u8, bus: &mut Bus) -> u64 {
+        if let Some(value) = self.video_read(addr, size, bus) {
+            return value & size_mask(size);
+        }
         tracing::debug!(%addr, size, "read of an address where nothing is");
         size_mask(size)
     }
 
     /// A CPU write to an address that is not RAM or ROM.
-    pub fn mmio_write(&mut self, addr: PhysAddr, size: u8, value: u64, _bus: &mut Bus) {
+    pub fn mmio_write(&mut self, addr: PhysAddr, size: u8, value: u64, bus: &mut Bus) {
+        if self.video_write(addr, size, value, bus) {
+            return;
+        }
         tracing::debug!(%addr, size, value, "write to an address where nothing is");
+    }
+
+    /// Where in the window to video memory an address is.
+    fn window(addr: PhysAddr) -> Option<u64> {
+        addr.0.checked_sub(WINDOW).filter(|offset| *offset < WINDOW_BYTES)
+    }
+
+    /// Where in the display adapter's block of registers an address is.
+    fn video_block(&self, addr: PhysAddr) -> Option<u64> {
+        addr.0.checked_sub(self.pci.vga()?.memory_base(2)?).filter(|offset| *offset < pci::VIDEO_BLOCK_BYTES)
+    }
+
+    /// A CPU write in the window to video memory, as [`Board::mmio_write`] makes it; whether it was one.
+    pub fn video_memory_write(
+        &mut self,
+        addr: PhysAddr,
+        size: u8,
+        value: u64,
+        mem: &mut dyn PhysMemory,
+    ) -> bool {
+        match (Board::window(addr), &mut self.vga) {
+            (Some(offset), Some(vga)) => {
+                vga.window_write(offset, size, value, mem);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn video_read(&mut self, addr: PhysAddr, size: u8, bus: &mut Bus) -> Option<u64> {
+        if let Some(offset) = Board::window(addr) {
+            return Some(self.vga.as_mut()?.window_read(offset, size, bus.mem));
+        }
+        let offset = self.video_block(addr)?;
+        Some(self.vga.as_mut()?.read_block(offset, size, bus.now))
+    }
+
+    /// Whether the display adapter took the write.
+    fn video_write(&mut self, addr: PhysAddr, size: u8, value: u64, bus: &mut Bus) -> bool {
+        if self.video_memory_write(addr, size, value, bus.mem) {
+            return true;
+        }
+        match (self.video_block(addr), &mut self.vga) {
+            (Some(offset), Some(vga)) => {
+                vga.write_block(offset, size, value, bus.mem);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Lets every chip do what it does up to and including `bus.now`, event by event in order of time, so that the
@@ -283,9 +343,18 @@ impl Board {
         self.pci.pam(addr)
     }
 
-    /// Where the CPU sees the memory of the display adapter as a whole.
-    pub fn frame_buffer(&self) -> Option<u64> {
-        self.pci.vga()?.memory_base(0)
+    /// What the CPU sees where the bus is programmed to show it.
+    pub fn windows(&self) -> Windows {
+        let vga = self.pci.vga();
+        Windows {
+            frame_buffer: vga.and_then(|vga| vga.memory_base(0)),
+            expansion_rom: vga.and_then(pci::Endpoint::rom_base),
+        }
+    }
+
+    /// The display adapter, if there is one.
+    pub fn vga(&self) -> Option<&Adapter> {
+        self.vga.as_ref()
     }
 
     /// An input arrives.
@@ -331,6 +400,9 @@ impl Board {
         self.pm.reset(now);
         self.sysctl = SysCtl::new();
         self.fw_cfg.reset();
+        if let Some(vga) = &mut self.vga {
+            vga.reset();
+        }
         self.copy_lines();
     }
 }

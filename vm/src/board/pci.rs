@@ -18,7 +18,7 @@ mod i440fx;
 mod piix3;
 mod piix4_pm;
 
-use crate::config::{MachineConfig, VIDEO_BYTES, Vga};
+use crate::config::{EXPANSION_ROM_BYTES, MachineConfig, VIDEO_BYTES, Vga};
 use crate::units::PhysAddr;
 use config_space::{ConfigSpace, Identity};
 use endpoint::Bar;
@@ -52,6 +52,9 @@ pub struct Pci {
     vga: Option<Endpoint>,
     without_firmware: bool,
 }
+
+/// Bytes of the display adapter's block of registers.
+pub const VIDEO_BLOCK_BYTES: u64 = 4096;
 
 /// The slots of the devices behind the bridges.
 const IDE: (u8, u8) = (1, 1);
@@ -91,8 +94,8 @@ fn vga() -> Endpoint {
     };
     Endpoint::new(&identity)
         .bar(0, Bar::Prefetchable(VIDEO_BYTES as u32))
-        .bar(2, Bar::Memory(4096))
-        .bar(6, Bar::Rom(64 << 10))
+        .bar(2, Bar::Memory(VIDEO_BLOCK_BYTES as u32))
+        .bar(6, Bar::Rom(EXPANSION_ROM_BYTES as u32))
 }
 
 impl Pci {
@@ -171,7 +174,9 @@ impl Pci {
 
     /// Everything that decides where memory accesses go.
     fn memory_map(&self) -> impl PartialEq + use<> {
-        (self.host.memory_map(), self.vga().and_then(|vga| vga.memory_base(0)))
+        let vga = self.vga();
+        let base = |of: fn(&Endpoint) -> Option<u64>| vga.and_then(of);
+        (self.host.memory_map(), base(|vga| vga.memory_base(0)), base(Endpoint::rom_base))
     }
 
     /// IN of `size` bytes; what nobody answers reads as ones.

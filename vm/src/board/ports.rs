@@ -11,6 +11,7 @@ use super::lpt;
 use super::pci::{CONFIG_ADDRESS, CONFIG_DATA};
 use super::pm::{APM_CONTROL, APM_STATUS, GPE0_BASE, GPE0_PORTS, PM_PORTS};
 use super::sysctl::{PORT_A, RESET_CONTROL};
+use super::vga::{Adapter, DISPI_DATA_ALIGNED, DISPI_INDEX};
 use super::{Board, Bus};
 use crate::input::Output;
 
@@ -60,6 +61,9 @@ impl Board {
                 self.fw_cfg.read(port, size)
             }
             (GPE0_BASE..=GPE0_LAST, _) => self.pm.read_gpe(port - GPE0_BASE, size),
+            (DISPI_INDEX..=DISPI_DATA_ALIGNED, 2) => {
+                self.vga.as_ref().map_or(u32::MAX, |vga| vga.read_dispi(port).into())
+            }
             _ if self.debug.decodes(port) => self.debug.read(port),
             _ => match self.pm_offset(port) {
                 Some(offset) => self.pm.read(offset, size, bus.now),
@@ -83,6 +87,7 @@ impl Board {
             APM_CONTROL | APM_STATUS => self.pm.read_apm(port),
             LPT..=LPT_LAST => self.lpt.read(port - LPT, now),
             _ if Dma::decodes(port) => self.dma.read(port),
+            _ if Adapter::decodes(port) => self.vga.as_mut().map_or(0xff, |vga| vga.read(port, now)),
             _ => match (uart_at(port), fdc_register(port)) {
                 (Some((index, register)), _) => self.uarts[index].read(register, now),
                 (_, Some(register)) => self.fdc.read(register, now),
@@ -106,6 +111,11 @@ impl Board {
                 self.fw_cfg.write(port, size, value, bus);
             }
             (GPE0_BASE..=GPE0_LAST, _) => self.pm.write_gpe(port - GPE0_BASE, size, value),
+            (DISPI_INDEX..=DISPI_DATA_ALIGNED, 2) => {
+                if let Some(vga) = &mut self.vga {
+                    vga.write_dispi(port, value as u16, bus.mem);
+                }
+            }
             _ if self.debug.decodes(port) => self.debug.write(port, value, bus.fx),
             _ => match self.pm_offset(port) {
                 Some(offset) => {
@@ -143,6 +153,11 @@ impl Board {
                 }
             }
             _ if Dma::decodes(port) => self.dma.write(port, value, bus.mem),
+            _ if Adapter::decodes(port) => {
+                if let Some(vga) = &mut self.vga {
+                    vga.write(port, value);
+                }
+            }
             _ => match (uart_at(port), fdc_register(port)) {
                 (Some((index, register)), _) => {
                     if let Some(byte) = self.uarts[index].write(register, value, now) {

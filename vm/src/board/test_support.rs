@@ -20,7 +20,7 @@ pub fn config() -> MachineConfig {
     }
 }
 
-/// Memory at 0, and nothing else.
+/// Memory at 0, which is the display adapter's too, and nothing else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FlatMemory(pub Vec<u8>);
 
@@ -45,11 +45,22 @@ impl PhysMemory for FlatMemory {
         }
     }
 
-    fn read_region(&self, _: Region, _: u64, buf: &mut [u8]) {
+    fn read_region(&self, region: Region, offset: u64, buf: &mut [u8]) {
         buf.fill(0);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        if region == Region::Video {
+            let count = buf.len().min(self.0.len() - start);
+            buf[..count].copy_from_slice(&self.0[start..start + count]);
+        }
     }
 
-    fn write_region(&mut self, _: Region, _: u64, _: &[u8]) {}
+    fn write_region(&mut self, region: Region, offset: u64, bytes: &[u8]) {
+        if region == Region::Video {
+            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+            let count = bytes.len().min(self.0.len() - start);
+            self.0[start..start + count].copy_from_slice(&bytes[..count]);
+        }
+    }
 
     fn medium(&self, _: usize) -> Option<MediumShape> {
         None
