@@ -29,7 +29,9 @@ use engine::{Access, Engine, Env, off};
 use iced_x86::{Instruction, OpKind, Register, UsedMemory};
 use mmu::Paging;
 use state::CpuState;
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// The block that runs now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,7 +88,10 @@ pub struct Cpu {
     /// Addresses of the instructions that the guest's debug registers stop at.
     guest_breakpoints: BTreeSet<u64>,
     /// The engine is told of code to forget: addresses with [`tlb::PHYSICAL_ALIAS`] are RAM.
-    aliasing: bool,
+    ///
+    /// Shared, because the engine asks back while this structure is borrowed: the compiler must not think that nobody
+    /// reads it meanwhile.
+    aliasing: Rc<Cell<bool>>,
     /// Value of [`Engine::invalidations`] when it was last looked at.
     pub seen_invalidations: u64,
     /// How often the TLB was flushed.
@@ -119,7 +124,7 @@ impl Cpu {
             table: BlockTable::new(),
             breakpoints: BTreeSet::new(),
             guest_breakpoints: BTreeSet::new(),
-            aliasing: false,
+            aliasing: Rc::default(),
             seen_invalidations: 0,
             flushes: 0,
         })
@@ -533,9 +538,9 @@ impl Cpu {
     /// Makes the engine forget code translated from RAM at this offset, inside one page.
     fn invalidate_code(&mut self, at: u64, len: u64) {
         let overwritten = self.code_was_overwritten();
-        self.aliasing = true;
+        self.aliasing.set(true);
         self.engine.invalidate_code(tlb::PHYSICAL_ALIAS | at, len);
-        self.aliasing = false;
+        self.aliasing.set(false);
         if !overwritten {
             self.seen_invalidations = self.engine.invalidations();
         }

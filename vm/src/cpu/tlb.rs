@@ -48,7 +48,7 @@ pub enum Miss {
 impl Cpu {
     /// Answers a TLB miss. RIP is at the instruction that misses (at the block's start while it is being translated).
     pub fn fill(&mut self, page: u64, access: Access) -> Option<Fill> {
-        if self.aliasing {
+        if self.aliasing.get() {
             let page = page & !PHYSICAL_ALIAS;
             return Some(Fill { page: ENGINE_RAM + page, read: true, write: false, exec: true });
         }
