@@ -24,6 +24,7 @@ const CR0: u64 = !0x6000_0000;
 const NOT_COMPARED: &[(&str, &str)] = &[
     ("dr_execute", "QEMU's step before a breakpoint goes on into its handler"),
     ("rf_break", "the same"),
+    ("task_switch16", "the upper halves of registers from a 16-bit TSS are undefined"),
     ("real_interrupts", "QEMU has the vectors of a BIOS, which it copies"),
 ];
 
