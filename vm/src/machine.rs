@@ -247,7 +247,7 @@ impl Core {
         self.intr = !self.following() && self.board.intr();
         self.nmi = !self.following() && self.board.nmi();
         let waiting = self.request.is_some() || self.shut_down || self.watch.is_some();
-        let careful = self.cpu.careful || self.cpu.pending_db != 0;
+        let careful = self.cpu.careful || self.cpu.resuming() || self.cpu.pending_db != 0;
         let waiting = waiting || careful || self.takes_nmi();
         self.soft_limit = if waiting { 0 } else { self.stop_pos.min(self.event_pos) };
         let look = self.cpu.single || self.cpu.has_breakpoints();
@@ -376,6 +376,10 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn block_slow(&mut self, addr: u64, size: u32) -> BlockStart {
+        self.cpu.end_resumption();
+        if self.soft_limit == 0 {
+            self.update_soft_limit();
+        }
         let block = self.cpu.block(addr, size);
         if self.cpu.is_empty_rep_pass(&block) {
             return BlockStart::Run;
@@ -446,7 +450,7 @@ impl Core {
                 return BlockStart::Stop;
             }
         }
-        if self.cpu.careful {
+        if self.cpu.careful || self.cpu.resuming() {
             room = 1;
         }
         if u64::from(block.insns) > room {
@@ -463,6 +467,7 @@ impl Core {
             }
             self.cpu.pending_db |= operands.hits;
         }
+        self.cpu.begin_resumption();
         self.enter(addr, size, block.insns);
         BlockStart::Run
     }
@@ -578,6 +583,7 @@ impl Core {
 
     /// Does what is due between two steps. `None`: go on with the engine.
     fn between_steps(&mut self, limit: RunLimit) -> Option<Exit> {
+        self.cpu.end_resumption();
         loop {
             if self.cpu.pending_db != 0 {
                 let result = self.cpu.deliver_pending_db();

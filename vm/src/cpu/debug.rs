@@ -145,6 +145,25 @@ impl Cpu {
         self.careful = self.debug.watches_accesses() || self.checks_alignment();
     }
 
+    /// Whether RF is set, for the one instruction that comes next.
+    #[inline]
+    pub fn resuming(&self) -> bool {
+        self.env.r64(off::EFLAGS) & flag::RF != 0
+    }
+
+    /// A block begins, of one instruction if RF is set.
+    pub fn begin_resumption(&mut self) {
+        self.resumed = self.resuming();
+    }
+
+    /// Before anything else is done behind a block: the engine clears RF at the end of some blocks only.
+    #[inline]
+    pub fn end_resumption(&mut self) {
+        if std::mem::take(&mut self.resumed) {
+            self.env.w64(off::EFLAGS, self.env.r64(off::EFLAGS) & !flag::RF);
+        }
+    }
+
     /// Alignment is checked: CR0.AM, EFLAGS.AC, privilege level 3 (SDM 3A, 6.15).
     pub(super) fn checks_alignment(&self) -> bool {
         let env = &self.env;

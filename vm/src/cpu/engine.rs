@@ -462,6 +462,8 @@ pub mod off {
     pub const FPTAGS: usize = 612;
     pub const FPREGS: usize = 624;
     pub const FPOP: usize = 752;
+    pub const FPCS: usize = 754;
+    pub const FPDS: usize = 756;
     pub const FPIP: usize = 760;
     pub const FPDP: usize = 768;
     pub const FP_STATUS: usize = 776;

@@ -71,6 +71,8 @@ pub struct Cpu {
     pub pending_db: u32,
     /// Each instruction must be looked at before it runs.
     pub careful: bool,
+    /// The running block is a single instruction with RF set.
+    resumed: bool,
     /// EFLAGS.TF was set when the instruction that is executed here began.
     pub stepping: bool,
     /// Length of the INT that is delivered: RIP is behind it, and goes back to it if its delivery faults.
@@ -115,6 +117,7 @@ impl Cpu {
             debug: Debug::new(),
             pending_db: 0,
             careful: false,
+            resumed: false,
             stepping: false,
             int_len: 0,
             rep_interrupted: false,
@@ -145,6 +148,7 @@ impl Cpu {
         regs::restore(&self.engine, state);
         self.halted = state.halted;
         self.pending_db = state.pending_debug;
+        self.resumed = false;
         self.set_debug(state.dr);
         self.current = Current::default();
         self.flush_tlb();

@@ -204,7 +204,8 @@ impl Env {
             h |= if v86 { 3 } else { flags(seg::SS) >> 13 & hflag::CPL };
         }
         h |= cr0 << 8 & hflag::MP_EM_TS;
-        h |= eflags & (hflag::TF | hflag::VM | hflag::IOPL);
+        // TF and IOPL the engine takes from EFLAGS whenever it looks: here they would stay when POPF changes them.
+        h |= eflags & hflag::VM;
         if cr4 & 1 << 9 != 0 {
             h |= hflag::OSFXSR;
         }
@@ -232,6 +233,8 @@ impl Env {
             control: self.r16(off::FPUC),
             status: (self.r16(off::FPUS) & !0x3800) | ((self.r32(off::FPSTT) & 7) << 11) as u16,
             opcode: self.r16(off::FPOP),
+            cs: self.r16(off::FPCS),
+            ds: self.r16(off::FPDS),
             ip: self.r64(off::FPIP),
             dp: self.r64(off::FPDP),
             ..Fpu::default()
@@ -250,6 +253,8 @@ impl Env {
         self.w16(off::FPUS, fpu.status & !0x3800);
         self.w32(off::FPSTT, (fpu.status >> 11 & 7).into());
         self.w16(off::FPOP, fpu.opcode);
+        self.w16(off::FPCS, fpu.cs);
+        self.w16(off::FPDS, fpu.ds);
         self.w64(off::FPIP, fpu.ip);
         self.w64(off::FPDP, fpu.dp);
         for (i, &(mantissa, exponent)) in fpu.regs.iter().enumerate() {

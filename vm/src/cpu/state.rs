@@ -37,6 +37,10 @@ pub struct Fpu {
     pub tag: u8,
     /// Last opcode, instruction pointer and data pointer.
     pub opcode: u16,
+    /// Code segment of the last instruction.
+    pub cs: u16,
+    /// Data segment of its operand.
+    pub ds: u16,
     /// Last instruction pointer.
     pub ip: u64,
     /// Last data pointer.

@@ -137,6 +137,7 @@ impl Cpu {
                     self.env.set_nmi_blocked(true);
                 }
                 self.env.update_hflags();
+                self.resumed = false;
                 self.update_careful();
                 return Ok(());
             };
