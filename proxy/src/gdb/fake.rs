@@ -43,6 +43,7 @@ impl FakeHistory {
                     position: Icount(n * 200),
                     time: VmTime(n * 1600),
                     vector: Vector(if n % 2 == 0 { 0x20 } else { 0x21 }),
+                    nmi: false,
                 })
                 .collect(),
         }
