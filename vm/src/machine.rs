@@ -8,7 +8,8 @@ use crate::config::{MachineConfig, Vga};
 use crate::cpu::cpuid::{self, Model};
 use crate::cpu::delivery::{Cause, Fault, TripleFault, has_error_code, vector};
 use crate::cpu::engine::{
-    Access, BlockStart, Engine, FETCH_FROM_DEVICE, Fill, Hooks, Offsets, PortIn, PortOut, StartError, off,
+    Access, BlockStart, Engine, FETCH_FROM_DEVICE, Fill, Hooks, KnownCall, Offsets, PortIn, PortOut,
+    StartError, off,
 };
 use crate::cpu::fpu::Waiting;
 use crate::cpu::own::Flow;
@@ -892,6 +893,10 @@ impl Hooks for Core {
         BlockStart::RunKnown(insns)
     }
 
+    fn became_known(&mut self, call: KnownCall) {
+        self.cpu.note_known(call);
+    }
+
     fn translated(&mut self, addr: u64, size: u16, insns: u16) {
         self.cpu.translated(addr, size, insns);
     }
@@ -1314,7 +1319,9 @@ impl Machine {
     /// What was touched since the last call (or since power-on). Like a clean slate for [`Machine::take_dirty`], it makes
     /// the machine look up pages and blocks anew.
     pub fn take_footprint(&mut self) -> Footprint {
-        self.core_mut().cpu.take_footprint()
+        let core = self.core_mut();
+        core.cpu.forget_known_blocks::<Core>();
+        core.cpu.take_footprint()
     }
 
     /// Reads physical memory as the CPU would without side effects: device ranges and holes read as 0xff.

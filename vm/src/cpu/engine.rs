@@ -22,6 +22,8 @@ use unicorn_engine_sys::{Arch, ControlType, HookType, MemType, Mode, Prot, TlbEn
 
 mod block_call;
 
+pub use block_call::KnownCall;
+
 /// Offsets of private fields in unicorn-engine 2.1.5 on 64-bit hosts, printed by a C program from its headers.
 mod layout {
     pub const UC_CPU: usize = 440;
@@ -84,6 +86,8 @@ pub trait Hooks: Sized {
     fn known_block(&mut self, addr: u64, size: u32, insns: u16) -> bool;
     /// A block of `size` bytes at linear address `addr` is about to run.
     fn block(&mut self, addr: u64, size: u32) -> BlockStart;
+    /// From now on [`Hooks::known_block`] is asked first at this call; until [`Engine::forget_known`].
+    fn became_known(&mut self, call: KnownCall);
     /// A block was translated: linear address, bytes, instructions.
     fn translated(&mut self, addr: u64, size: u16, insns: u16);
     /// TLB miss for a page (linear address); `None` raises [`StartError::PageFault`].
@@ -406,6 +410,20 @@ impl Engine {
         };
     }
 
+    /// Makes [`Hooks::block`] be asked again at these calls.
+    pub fn forget_known<H: Hooks>(&self, calls: &[KnownCall]) {
+        for call in calls {
+            // SAFETY: the engine is open, and runs in this thread only.
+            unsafe { block_call::forget::<H>(*call) };
+        }
+    }
+
+    /// Forgets all translated code.
+    pub fn flush_code(&self) {
+        // SAFETY: the engine is open.
+        unsafe { sys::uc_ctl(self.uc.as_ptr(), ctl_write(ControlType::TB_FLUSH, 0)) };
+    }
+
     /// How many blocks were ever invalidated: changes when a store hits translated code.
     #[inline]
     pub fn invalidations(&self) -> u64 {
@@ -566,7 +584,9 @@ extern "C" fn on_other_block<H: Hooks>(
     match unsafe { hooks::<H>(user) }.block(addr, bytes) {
         // SAFETY: the engine has just called from there, and runs in this thread only.
         BlockStart::RunKnown(insns) if known == 0 => unsafe {
-            block_call::rewrite::<H>(returns_to, bytes, insns);
+            if let Some(call) = block_call::rewrite::<H>(returns_to, bytes, insns) {
+                hooks::<H>(user).became_known(call);
+            }
         },
         BlockStart::Run | BlockStart::RunKnown(_) => {}
         // The check for a stop request behind the call may be gone. RIP is at the block.

@@ -25,13 +25,16 @@ use crate::units::{LinAddr, PhysAddr};
 use crate::watch::WatchRange;
 use count::{BlockTable, MAX_INSN, Rep, Shape};
 use debug::Debug;
-use engine::{Access, Engine, Env, off};
+use engine::{Access, Engine, Env, Hooks, KnownCall, off};
 use iced_x86::{Instruction, OpKind, Register, UsedMemory};
 use mmu::Paging;
 use state::CpuState;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+
+/// Calls of known blocks that are remembered, 8 bytes each.
+const KNOWN_CALLS_MAX: usize = 1 << 21;
 
 /// The block that runs now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,6 +89,10 @@ pub struct Cpu {
     /// What has been touched.
     pub(crate) footprint: Collector,
     table: BlockTable,
+    /// Where the engine's code knows a block's number of instructions.
+    known_calls: Vec<KnownCall>,
+    /// There were more than are remembered.
+    more_known_calls: bool,
     breakpoints: BTreeSet<u64>,
     /// Addresses of the instructions that the guest's debug registers stop at.
     guest_breakpoints: BTreeSet<u64>,
@@ -125,6 +132,8 @@ impl Cpu {
             now_ns: 0,
             footprint: Collector::new(),
             table: BlockTable::new(),
+            known_calls: Vec::new(),
+            more_known_calls: false,
             breakpoints: BTreeSet::new(),
             guest_breakpoints: BTreeSet::new(),
             aliasing: Rc::default(),
@@ -190,6 +199,24 @@ impl Cpu {
     /// The instruction at RIP counts as executed, although its block may never be entered.
     pub fn note_executed_here(&mut self) {
         self.footprint.executed(self.env.linear_pc(), 1);
+    }
+
+    /// The engine's code knows the number of instructions of a block.
+    pub fn note_known(&mut self, call: KnownCall) {
+        if self.known_calls.len() < KNOWN_CALLS_MAX {
+            self.known_calls.push(call);
+        } else {
+            self.more_known_calls = true;
+        }
+    }
+
+    /// Makes every block be looked up again.
+    pub fn forget_known_blocks<H: Hooks>(&mut self) {
+        self.engine.forget_known::<H>(&self.known_calls);
+        self.known_calls.clear();
+        if std::mem::take(&mut self.more_known_calls) {
+            self.engine.flush_code();
+        }
     }
 
     /// What has been touched since the last call. Blocks and pages are noted when they are first looked up, so what is
@@ -361,7 +388,9 @@ impl Cpu {
     /// Whether there are any breakpoints.
     #[inline]
     pub fn has_breakpoints(&self) -> bool {
-        !self.breakpoints.is_empty() || !self.guest_breakpoints.is_empty()
+        !self.breakpoints.is_empty()
+            || !self.guest_breakpoints.is_empty()
+            || !self.guest_breakpoints.is_empty()
     }
 
     /// Replaces the breakpoints.
