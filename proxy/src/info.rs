@@ -26,6 +26,8 @@ fn as_json(recording: &Recording) -> serde_json::Value {
         "end": recording.end().0,
         "virtual_ns": recording.end_time().0,
         "checkpoints": recording.checkpoints().len(),
+        "start": recording.start().0,
+        "indexed_intervals": recording.intervals(),
         "bytes": recording.bytes(),
         "inputs": recording.inputs().len(),
         "interrupts": recording.interrupts().len(),
@@ -58,9 +60,13 @@ fn as_text(name: &str, recording: &Recording) -> String {
         config.debug_exit_port.map_or_else(String::new, |p| format!(", isa-debug-exit at {p:#x}"));
     let no_reboot = if config.no_reboot { ", ends at a reset" } else { "" };
     let media = media(recording);
+    let part = match recording.start().0 {
+        0 => String::new(),
+        start => format!("; a part, from position {start}"),
+    };
     let ended = recording.ended_by().map_or_else(|| killed(recording), describe);
     format!(
-        "{name}\n  length       {} steps, {} virtual\n  ended by     {ended}\n  machine      {}, {} MiB, {bios}{debug_exit}{no_reboot}\n{media}  \
+        "{name}\n  length       {} steps, {} virtual{part}\n  ended by     {ended}\n  machine      {}, {} MiB, {bios}{debug_exit}{no_reboot}\n{media}  \
          clock        {} at power-on\n  inputs       {}\n  interrupts   {}\n  checkpoints  {}\n  size         {}\n",
         recording.end(),
         recording.end_time(),

@@ -6,9 +6,11 @@
 pub mod cli;
 pub mod console;
 pub mod control;
+pub mod diff;
 pub mod drives;
 pub mod ending;
 pub mod escape;
+pub mod events;
 pub mod gdb;
 pub mod host_serial;
 pub mod info;
@@ -24,6 +26,7 @@ pub mod script;
 pub mod serve;
 pub mod signals;
 pub mod socket;
+pub mod trim;
 pub mod typist;
 pub mod units;
 pub mod until;
@@ -39,6 +42,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Serve(args) => serve::run(args),
         Command::Info(args) => info::run(args),
         Command::Console(args) => console::run(args),
+        Command::Events(args) => events::run(args),
+        Command::Trim(args) => trim::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Screen(args) => screen::run(args),
     }
 }

@@ -4,6 +4,7 @@ use crate::cli::MediaArgs;
 use crate::usage::Usage;
 use anyhow::{Context, Result};
 use snapshots::Recording;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,4 +20,13 @@ pub fn recording(path: &Path, media: &MediaArgs) -> Result<(String, Arc<Recordin
     }
     recording.move_media(media.media.clone());
     Ok((name, Arc::new(recording)))
+}
+
+/// Whether two names mean one file, which need not be there yet.
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
+    match (std::fs::metadata(a), std::fs::metadata(b)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        (Err(_), Err(_)) => std::path::absolute(a).ok() == std::path::absolute(b).ok(),
+        _ => false,
+    }
 }

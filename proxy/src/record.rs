@@ -14,7 +14,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use snapshots::{EndReason, Recorder, RecorderOptions};
 use std::collections::VecDeque;
 use std::io::IsTerminal;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use vm::units::NS_PER_STEP;
@@ -99,7 +98,7 @@ fn check_output(args: &RecordArgs, specs: &[SerialSpec]) -> Result<()> {
         _ => (option, None),
     });
     for (option, path) in read.into_iter().chain(roms).chain(written) {
-        if path.is_some_and(|path| is_same_file(path, &args.output)) {
+        if path.is_some_and(|path| crate::open::is_same_file(path, &args.output)) {
             bail!("-o: {shown} is also what {option} names; give the recording a name of its own");
         }
     }
@@ -108,20 +107,11 @@ fn check_output(args: &RecordArgs, specs: &[SerialSpec]) -> Result<()> {
 
 /// Refuses an output file that is an image in use.
 fn check_media(args: &RecordArgs, drives: &Drives) -> Result<()> {
-    match drives.paths().find(|path| is_same_file(path, &args.output)) {
+    match drives.paths().find(|path| crate::open::is_same_file(path, &args.output)) {
         Some(path) => {
             bail!("-o: {} is also an image of a drive; give the recording a name of its own", path.display())
         }
         None => Ok(()),
-    }
-}
-
-/// Whether two names mean one file, which need not be there yet.
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    match (std::fs::metadata(a), std::fs::metadata(b)) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        (Err(_), Err(_)) => std::path::absolute(a).ok() == std::path::absolute(b).ok(),
-        _ => false,
     }
 }
 

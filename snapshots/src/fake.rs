@@ -164,7 +164,12 @@ impl Toy {
             log.pop_front();
         }
         let time = VmTime(self.time());
-        self.taken.push(InterruptTaken { position: Icount(self.position), time, vector: Vector(0x20) });
+        self.taken.push(InterruptTaken {
+            position: Icount(self.position),
+            time,
+            vector: Vector(0x20),
+            nmi: false,
+        });
         self.cpu.gpr[PENDING] = 0;
         self.cpu.halted = false;
         self.position += 1;

@@ -4,7 +4,9 @@
 //! following a recording; a [`Timeline`] is a session plus checkpoints, breakpoints and seeking. This crate knows no
 //! socket and no debugger.
 
+mod checkpointer;
 pub mod condition;
+pub mod diff;
 #[cfg(test)]
 mod fake;
 pub mod image;
@@ -14,9 +16,11 @@ pub mod recording;
 pub mod replayer;
 pub mod session;
 pub mod timeline;
+pub mod trim;
 pub mod verify;
 
 pub use condition::Condition;
+pub use diff::{Difference, diff};
 pub use image::{Image, ImageError, Shared};
 pub use recorder::{EndReason, Recorder, RecorderOptions};
 pub use recording::{Error, Recording};
@@ -24,4 +28,5 @@ pub use replayer::Replayer;
 pub use session::Session;
 pub use timeline::questions::{Answer, Count, Met};
 pub use timeline::{Direction, Stop, Timeline, Watch};
+pub use trim::trim;
 pub use verify::{VerifyReport, replay, verify};

@@ -67,6 +67,17 @@ impl RamHash {
         self.pages.get(page).copied().unwrap_or(0)
     }
 
+    /// The pages that are not zeros, ascending.
+    pub(crate) fn used(&self) -> Vec<usize> {
+        (0..self.pages.len()).filter(|page| self.pages[*page] != 0).collect()
+    }
+
+    /// The pages that are not the same in `other`, ascending.
+    pub(crate) fn differing(&self, other: &RamHash) -> Vec<usize> {
+        let most = self.pages.len().max(other.pages.len());
+        (0..most).filter(|page| self.page(*page) != other.page(*page)).collect()
+    }
+
     /// The hash of the machine whose RAM this is and whose other state encodes as `state`.
     pub(crate) fn with_state(&self, state: &[u8]) -> u64 {
         let mut both = [0; 16];

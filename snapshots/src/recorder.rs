@@ -1,14 +1,12 @@
 //! Recording: a machine that runs live while its inputs, interrupts and checkpoints are written to a file.
 
 use crate::Replayer;
+use crate::checkpointer::{Checkpointer, progress};
 use crate::image::Shared;
-use crate::pages::{RamHash, ZERO_PAGE, encode_state, page_of};
-use crate::recording::{
-    CheckpointBody, CheckpointHead, End, Error, IntervalBody, PageChange, Progress, Span, StoredPage, Writer,
-};
+use crate::pages::{ZERO_PAGE, page_of};
+use crate::recording::{End, Error, Progress};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use vm::machine::RunLimit;
 use vm::units::NS_PER_STEP;
@@ -21,12 +19,6 @@ const FLUSH_EVERY: Duration = Duration::from_millis(100);
 pub const CHECKPOINT_EVERY: u64 = 50_000_000;
 /// Steps that a page stored in a checkpoint is worth: after a checkpoint with many pages the next one comes later.
 const STEPS_PER_PAGE: u64 = 10_000;
-/// A checkpoint is made to stand alone once those since the last such one have named this many pages, or as many as it
-/// names itself if that is more: so the work to find out what storage held anywhere is bounded, and costs little.
-const WHOLE_AFTER: usize = 4096;
-/// Checkpoints that would name more pages than this do not stand alone.
-const MOST_WHOLE: usize = 1 << 20;
-
 /// How a recorded run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EndReason {
@@ -71,17 +63,9 @@ impl Default for RecorderOptions {
 #[derive(Debug)]
 pub struct Recorder<M = Machine> {
     machine: M,
-    path: PathBuf,
-    writer: Writer,
-    ram: RamHash,
+    file: Checkpointer,
     every: u64,
-    /// Where the last checkpoint's pages are: what storage held there.
-    stored: BTreeMap<u32, StoredPage>,
-    /// Pages named by checkpoints since the last whole one.
-    named: usize,
-    /// Position of the last checkpoint.
-    checkpointed: Icount,
-    /// Steps from it to the next.
+    /// Steps from the last checkpoint to the next.
     distance: u64,
     inputs: Vec<(Icount, VmTime, Input)>,
     interrupts: Vec<InterruptTaken>,
@@ -100,23 +84,16 @@ impl<M: Replayer> Recorder<M> {
         mut machine: M,
         options: RecorderOptions,
     ) -> Result<Recorder<M>, Error> {
-        let mut writer = Writer::create(path, overwrite, machine.config())?;
+        let mut file = Checkpointer::create(path, overwrite, machine.config())?;
         for (number, source) in &options.embed {
             let bytes = machine.config().medium(*number).map_or(0, |medium| medium.bytes);
-            writer.medium(*number, bytes, source)?;
+            file.writer.medium(*number, bytes, source)?;
         }
         machine.follow(None);
-        let ram = RamHash::new(machine.config().storage_bytes());
-        let at = machine.position();
         let mut recorder = Recorder {
             machine,
-            path: path.to_owned(),
-            writer,
-            ram,
+            file,
             every: options.checkpoint_every.max(1),
-            stored: BTreeMap::new(),
-            named: 0,
-            checkpointed: at,
             distance: options.checkpoint_every.max(1),
             inputs: Vec::new(),
             interrupts: Vec::new(),
@@ -127,9 +104,9 @@ impl<M: Replayer> Recorder<M> {
         let loaded = recorder.machine.take_dirty();
         recorder.machine.take_footprint();
         let storage = recorder.machine.storage();
-        let used =
+        let used: Vec<usize> =
             loaded.into_iter().filter(|p| page_of(storage, *p).is_some_and(|b| b != &ZERO_PAGE)).collect();
-        recorder.write_checkpoint(used)?;
+        recorder.write_checkpoint(&used)?;
         Ok(recorder)
     }
 
@@ -192,23 +169,20 @@ impl<M: Replayer> Recorder<M> {
 
     /// Writes the last checkpoint, the hash and the index, and closes the file.
     pub fn finish(mut self, reason: EndReason) -> Result<(), Error> {
-        if self.arrived && self.machine.position() > self.checkpointed {
+        if self.arrived && self.machine.position() > self.file.last() {
             self.checkpoint()?;
         } else {
             self.flush()?;
         }
         let dirty = self.machine.take_dirty();
-        self.rehash(&dirty);
         self.write_interval(&dirty)?;
-        let state = self.machine.save();
-        let encoded = encode_state(&state).map_err(|e| self.unrecordable(e))?;
-        let hash = self.ram.with_state(&encoded);
-        self.writer.finish(&End { reason, at: self.written, hash })
+        let hash = self.file.end_hash(&self.machine, &dirty)?;
+        self.file.writer.finish(&End { reason, at: self.written, hash })
     }
 
     /// Where the next checkpoint is due, seen from `here`.
     fn next_checkpoint(&self, here: Icount) -> Icount {
-        let next = self.checkpointed.0.saturating_add(self.distance);
+        let next = self.file.last().0.saturating_add(self.distance);
         if next > here.0 { Icount(next) } else { Icount(here.0.saturating_add(self.distance)) }
     }
 
@@ -236,10 +210,10 @@ impl<M: Replayer> Recorder<M> {
 
     /// Writes what has happened.
     fn flush(&mut self) -> Result<(), Error> {
-        let at = self.progress();
+        let at = progress(&self.machine);
         if at != self.written {
             self.write_events()?;
-            self.writer.progress(&at)?;
+            self.file.writer.progress(&at)?;
             self.written = at;
         }
         self.written_when = Instant::now();
@@ -248,21 +222,12 @@ impl<M: Replayer> Recorder<M> {
 
     fn write_events(&mut self) -> Result<(), Error> {
         if !self.inputs.is_empty() {
-            self.writer.inputs(&std::mem::take(&mut self.inputs))?;
+            self.file.writer.inputs(&std::mem::take(&mut self.inputs))?;
         }
         if !self.interrupts.is_empty() {
-            self.writer.interrupts(&std::mem::take(&mut self.interrupts))?;
+            self.file.writer.interrupts(&std::mem::take(&mut self.interrupts))?;
         }
         Ok(())
-    }
-
-    /// Where the machine is.
-    fn progress(&self) -> Progress {
-        Progress {
-            position: self.machine.position(),
-            time: self.machine.now(),
-            io_digest: self.machine.save().io_digest,
-        }
     }
 
     /// Makes a checkpoint here, where the machine has just arrived.
@@ -270,63 +235,23 @@ impl<M: Replayer> Recorder<M> {
         self.write_events()?;
         let dirty = self.machine.take_dirty();
         self.write_interval(&dirty)?;
-        self.write_checkpoint(dirty)
+        self.write_checkpoint(&dirty)
     }
 
     /// Writes what was touched since the last checkpoint: `dirty` pages were written.
     fn write_interval(&mut self, dirty: &[usize]) -> Result<(), Error> {
-        let span = Span { from: self.checkpointed, to: self.machine.position() };
-        if span.from == span.to {
-            return Ok(());
-        }
-        let footprint = self.machine.take_footprint();
-        self.writer.interval(span, &IntervalBody::new(dirty, footprint))
+        let touched = self.machine.take_footprint();
+        self.file.interval(self.machine.position(), dirty, touched)
     }
 
     /// Writes a checkpoint that differs from the one before in the pages `dirty`.
-    fn write_checkpoint(&mut self, dirty: Vec<usize>) -> Result<(), Error> {
-        let ram = self.machine.storage();
-        let dirty: Vec<(usize, _)> = dirty.into_iter().filter_map(|p| Some((p, page_of(ram, p)?))).collect();
-        let stored = self.writer.pages(dirty.iter().map(|(_, bytes)| *bytes))?;
-        let mut pages = Vec::with_capacity(dirty.len());
-        for ((page, _), stored) in dirty.iter().zip(stored) {
-            self.ram.set(*page, stored.map_or(0, |s| s.hash));
-            let page = *page as u32;
-            match stored {
-                Some(stored) => self.stored.insert(page, stored),
-                None => self.stored.remove(&page),
-            };
-            pages.push(PageChange { page, stored });
-        }
-        let cost = (pages.len() as u64).saturating_mul(STEPS_PER_PAGE);
+    fn write_checkpoint(&mut self, dirty: &[usize]) -> Result<(), Error> {
+        let (at, pages) = self.file.checkpoint(&self.machine, dirty)?;
         let stretch = if self.every < CHECKPOINT_EVERY { 1 } else { 2 };
+        let cost = (pages as u64).saturating_mul(STEPS_PER_PAGE);
         self.distance = cost.clamp(self.every, self.every.saturating_mul(stretch));
-        self.named += pages.len();
-        let first = self.machine.position() == self.checkpointed;
-        let whole = first || (WHOLE_AFTER.max(self.stored.len())..).contains(&self.named);
-        let whole = first || (whole && self.stored.len() <= MOST_WHOLE);
-        if whole {
-            pages =
-                self.stored.iter().map(|(page, s)| PageChange { page: *page, stored: Some(*s) }).collect();
-            self.named = 0;
-        }
-        let state = self.machine.save();
-        let encoded = encode_state(&state).map_err(|e| self.unrecordable(e))?;
-        let hash = self.ram.with_state(&encoded);
-        let at = self.progress();
-        self.writer.checkpoint(CheckpointHead { at, hash, whole }, &CheckpointBody { state, pages })?;
-        self.checkpointed = at.position;
         self.written = at;
         self.written_when = Instant::now();
         Ok(())
-    }
-
-    /// Brings the hash of RAM up to date.
-    fn rehash(&mut self, dirty: &[usize]) {
-        crate::pages::rehash(&mut self.ram, self.machine.storage(), dirty);
-    }
-
-    fn unrecordable(&self, why: impl std::fmt::Display) -> Error {
-        Error::Unrecordable { path: self.path.clone(), what: why.to_string() }
     }
 }

@@ -177,7 +177,7 @@ impl Recording {
     }
 
     /// Virtual time of the step at `position`. It differs from the time of the steps alone by what was skipped in halts, and
-    /// every halt ends with an interrupt or an input.
+    /// every halt ends with an interrupt or an input. What was skipped before the recording begins is in its first checkpoint.
     pub fn time_at(&self, position: Icount) -> VmTime {
         let steps_ns = |p: Icount| p.0.saturating_mul(NS_PER_STEP);
         let skipped_ns = |p: Icount, t: VmTime| t.0.saturating_sub(steps_ns(p));
@@ -185,7 +185,9 @@ impl Recording {
         let inputs = self.inputs.partition_point(|(p, _, _)| *p <= position);
         let by_interrupt = self.interrupts[..interrupts].last().map_or(0, |i| skipped_ns(i.position, i.time));
         let by_input = self.inputs[..inputs].last().map_or(0, |(p, t, _)| skipped_ns(*p, *t));
-        VmTime(steps_ns(position)).plus_ns(by_interrupt.max(by_input))
+        let first = self.checkpoints[0].0;
+        let at_start = skipped_ns(first.position, first.time);
+        VmTime(steps_ns(position)).plus_ns(by_interrupt.max(by_input).max(at_start))
     }
 
     /// Interrupts taken at `from` or later and before `to`.
@@ -193,6 +195,13 @@ impl Recording {
         let first = self.interrupts.partition_point(|i| i.position < from);
         let count = self.interrupts[first..].partition_point(|i| i.position < to);
         &self.interrupts[first..first + count]
+    }
+
+    /// Inputs at `from` or later and before `to`.
+    pub fn inputs_between(&self, from: Icount, to: Icount) -> &[(Icount, VmTime, Input)] {
+        let first = self.inputs.partition_point(|(p, _, _)| *p < from);
+        let count = self.inputs[first..].partition_point(|(p, _, _)| *p < to);
+        &self.inputs[first..first + count]
     }
 
     /// How the run ended; `None` if the recorder was killed.

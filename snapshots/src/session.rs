@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use vm::machine::{Divergence, RunLimit};
 use vm::watch::{Noted, WatchHit};
-use vm::{Exit, Icount, Input, LinAddr, Machine, MachineState, Output, VmTime, WatchRange};
+use vm::{Exit, Footprint, Icount, Input, LinAddr, Machine, MachineState, Output, VmTime, WatchRange};
 
 /// Breakpoints that are passed, because a condition does not hold, before somebody looks around: some milliseconds.
 const MOST_PASSED: u32 = 2000;
@@ -232,6 +232,24 @@ impl<M: Replayer> Session<M> {
         }
     }
 
+    /// Pages of storage that are not zeros, ascending.
+    pub(crate) fn used(&mut self) -> Vec<usize> {
+        self.changed();
+        self.ram.used()
+    }
+
+    /// Pages of storage that are not the same in `other`, ascending.
+    pub(crate) fn differing_pages(&mut self, other: &mut Session<M>) -> Vec<usize> {
+        self.changed();
+        other.changed();
+        self.ram.differing(&other.ram)
+    }
+
+    /// What the machine touched since the last call.
+    pub(crate) fn take_footprint(&mut self) -> Footprint {
+        self.machine.take_footprint()
+    }
+
     /// Pages that may have changed since [`Session::settle`], each once, ascending. Brings their hashes up to date.
     pub(crate) fn changed(&mut self) -> &[usize] {
         let dirty = self.machine.take_dirty();
@@ -369,7 +387,7 @@ impl CheckpointBody {
 }
 
 /// The first thing in which two states differ: what it is and should be, and what it is instead.
-fn difference(expected: &MachineState, actual: &MachineState) -> Option<(String, String)> {
+pub(crate) fn difference(expected: &MachineState, actual: &MachineState) -> Option<(String, String)> {
     let pair = |name: &str, e: &dyn std::fmt::Debug, a: &dyn std::fmt::Debug| {
         Some((format!("{name} {e:x?}"), format!("{a:x?}")))
     };

@@ -151,6 +151,21 @@ impl<M: Replayer> Timeline<M> {
         self.session.machine()
     }
 
+    /// The hash of the machine here: CPU, chips, storage. It is the recording's own, by which checkpoints are compared.
+    pub fn hash(&mut self) -> Result<u64, Error> {
+        self.session.hash()
+    }
+
+    /// The session, at the position where the timeline stands.
+    pub(crate) fn into_session(self) -> Session<M> {
+        self.session
+    }
+
+    /// The session.
+    pub(crate) fn session(&mut self) -> &mut Session<M> {
+        &mut self.session
+    }
+
     /// Sets how many bytes checkpoints in memory may take ([`DEFAULT_BUDGET`] at first). What lies over it is dropped.
     pub fn set_memory_budget(&mut self, bytes: usize) {
         self.checkpoints.set_budget(bytes);

@@ -21,9 +21,8 @@ start:  push cs
         out 0xe9, al
         cmp al, 10
         jne .say
-.end:   cli
-        hlt
-        jmp .end
+        cli                             ; not halted, which would be a hang
+        jmp $
 
 done:   db "DONE", 10
 

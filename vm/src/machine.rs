@@ -6,10 +6,13 @@ use crate::board::vga::{Adapter, Picture};
 use crate::board::{Board, Bus, Effects, Request};
 use crate::config::{MachineConfig, Vga};
 use crate::cpu::cpuid::{self, Model};
-use crate::cpu::delivery::{Cause, TripleFault, vector};
+use crate::cpu::delivery::{Cause, Fault, TripleFault, has_error_code, vector};
 use crate::cpu::engine::{
-    Access, BlockStart, Engine, FETCH_FROM_DEVICE, Fill, Hooks, Offsets, PortIn, PortOut, StartError, off,
+    Access, BlockStart, Engine, FETCH_FROM_DEVICE, Fill, Hooks, KnownCall, Offsets, PortIn, PortOut,
+    StartError, off,
 };
+use crate::cpu::fpu::Waiting;
+use crate::cpu::own::Flow;
 use crate::cpu::state::CpuState;
 use crate::cpu::tlb::{self, Miss};
 use crate::cpu::{Cpu, Current};
@@ -33,8 +36,10 @@ pub struct InterruptTaken {
     pub position: Icount,
     /// Virtual time of the delivery.
     pub time: VmTime,
-    /// The vector the interrupt controller gave.
+    /// The vector the interrupt controller gave; 2 for an NMI.
     pub vector: Vector,
+    /// It is a non-maskable one.
+    pub nmi: bool,
 }
 
 /// How far [`Machine::run`] may go.
@@ -71,7 +76,7 @@ pub enum Exit {
     TripleFault,
     /// The guest wrote this value to isa-debug-exit.
     DebugExit(u32),
-    /// HLT with interrupts off: nothing but a reset can wake this CPU.
+    /// HLT with interrupts off, or a loop that changes nothing with interrupts off: nothing but a reset can wake this CPU.
     HaltedForever,
     /// HLT with interrupts on and no timer armed: only an input can wake this CPU.
     Idle,
@@ -171,12 +176,17 @@ struct Core {
     event_time: Option<VmTime>,
     /// The board asks for an interrupt, and it is not the log that decides.
     intr: bool,
+    /// The same for an NMI.
+    nmi: bool,
     /// Blocks that end beyond this position take the slow path; 0 while something waits for a block boundary.
     soft_limit: u64,
     /// Blocks of a known count that end at or before this position run without a closer look: `soft_limit`, or 0 while
     /// each block must be looked at.
     free_limit: u64,
 }
+
+/// RFLAGS.TF.
+const TF: u64 = 1 << 8;
 
 /// A whole PC.
 pub struct Machine {
@@ -236,7 +246,10 @@ impl Core {
 
     fn update_soft_limit(&mut self) {
         self.intr = !self.following() && self.board.intr();
+        self.nmi = !self.following() && self.board.nmi();
         let waiting = self.request.is_some() || self.shut_down || self.watch.is_some();
+        let careful = self.cpu.careful || self.cpu.resuming() || self.cpu.pending_db != 0;
+        let waiting = waiting || careful || self.takes_nmi();
         self.soft_limit = if waiting { 0 } else { self.stop_pos.min(self.event_pos) };
         let look = self.cpu.single || self.cpu.has_breakpoints();
         self.free_limit = if look { 0 } else { self.soft_limit };
@@ -269,7 +282,7 @@ impl Core {
     }
 
     fn deliver(&mut self, vector: u8, cause: Cause, step: u64) {
-        self.in_rep = false;
+        self.cpu.rep_interrupted = std::mem::take(&mut self.in_rep);
         let result = self.cpu.deliver(vector, cause);
         self.cpu.current.insns = 0;
         self.after_delivery(result, step);
@@ -279,10 +292,15 @@ impl Core {
     fn after_delivery(&mut self, result: Result<(), TripleFault>, step: u64) {
         if result.is_err() {
             self.shut_down = true;
-            self.leave_soon();
         }
         self.note_watch(step);
         self.cpu.drop_stale();
+        self.update_soft_limit();
+    }
+
+    /// Whether an NMI waits and the CPU would take it.
+    fn takes_nmi(&self) -> bool {
+        self.nmi && self.cpu.env.takes_nmi()
     }
 
     /// Whether the board asks for an interrupt and the CPU would take it.
@@ -296,11 +314,24 @@ impl Core {
         self.soft_limit == 0 || self.takes_interrupt()
     }
 
-    /// A store to a page of RAM whose stores are done here: it is watched, or a page table.
-    fn watched_store(&mut self, at: u64, bytes: &[u8]) {
+    /// A store to a page of RAM whose stores are done here: it is watched, or a page table. False: it is not done, as it
+    /// hits what follows in the running block, which must end before it.
+    fn watched_store(&mut self, at: u64, bytes: &[u8]) -> bool {
+        if self.cpu.hits_running_block(at, bytes.len() as u64) {
+            self.cpu.engine.sync_rip();
+            if let Some(index) = self.cpu.index_of(self.cpu.env.linear_pc()) {
+                self.cpu.pos = self.cpu.current.start + index;
+                self.cpu.current.insns = 0;
+                self.cpu.engine.limit_next_block(1);
+                self.cpu.single = true;
+                self.update_soft_limit();
+                return false;
+            }
+        }
         self.cpu.mem.store(at, bytes);
         self.note_watch_by_engine();
         self.cpu.drop_stale();
+        true
     }
 
     /// A load from a page of RAM whose loads are watched.
@@ -342,17 +373,27 @@ impl Core {
         self.cpu.pos = self.cpu.pos.wrapping_add(insns.into());
     }
 
-    /// A block at whose start something may have to be decided.
+    /// A block at whose start something may have to be decided. False: it is not to run, the engine goes on at RIP.
     #[cold]
     #[inline(never)]
     fn block_slow(&mut self, addr: u64, size: u32) -> BlockStart {
+        self.cpu.end_resumption();
+        if self.soft_limit == 0 {
+            self.update_soft_limit();
+        }
         let block = self.cpu.block(addr, size);
         if self.cpu.is_empty_rep_pass(&block) {
             return BlockStart::Run;
         }
-        let n = u64::from(block.insns);
         if self.cpu.code_was_overwritten() {
             self.cpu.undo_aborted_block(&block);
+        }
+        if self.cpu.pending_db != 0 {
+            let step = self.cpu.pos.saturating_sub(1);
+            self.cpu.current.insns = 0;
+            let result = self.cpu.deliver_pending_db();
+            self.after_delivery(result.map(|_| ()), step);
+            return BlockStart::Stop;
         }
         let pos = self.cpu.pos;
         let bound = self.stop_pos.min(self.event_pos);
@@ -360,6 +401,7 @@ impl Core {
             || self.shut_down
             || self.watch.is_some()
             || self.takes_interrupt()
+            || self.takes_nmi()
             || pos >= bound
         {
             self.in_rep = self.cpu.is_rep_pass(&block);
@@ -380,18 +422,174 @@ impl Core {
                 Some((_, before)) => room = room.min(before),
                 None => {}
             }
+            match self.cpu.guest_breakpoint_in(addr, size) {
+                Some((bp, 0)) if !self.cpu.is_rep_pass(&block) => {
+                    self.cpu.report_debug(self.cpu.debug.hits_instruction(bp));
+                    return self.fault(Fault::new(vector::DB, 0));
+                }
+                Some((_, 0)) | None => {}
+                Some((_, before)) => room = room.min(before),
+            }
+            if block.waits {
+                match self.cpu.waiting_x87() {
+                    Waiting::Nothing => {}
+                    Waiting::Unmasked => room = 1,
+                    waiting => {
+                        room = 1;
+                        if self.cpu.instruction().is_some_and(|insn| crate::cpu::fpu::waits(&insn)) {
+                            if waiting == Waiting::Exception {
+                                return self.fault(Fault::new(vector::MF, 0));
+                            }
+                            if self.frozen_by_ferr() {
+                                return self.stop_engine();
+                            }
+                        }
+                    }
+                }
+            }
+            if block.own && self.own_instruction() {
+                return BlockStart::Stop;
+            }
         }
-        if n > room {
-            self.partial = Some(room as u32);
-            return self.stop_engine();
+        if self.cpu.careful || self.cpu.resuming() {
+            room = 1;
         }
+        if u64::from(block.insns) > room {
+            self.cpu.current.insns = 0;
+            self.cpu.engine.limit_next_block(room.min(u32::MAX.into()) as u32);
+            self.cpu.single = room == 1;
+            self.update_soft_limit();
+            return BlockStart::Stop;
+        }
+        if self.cpu.careful {
+            let operands = self.cpu.look_at_operands();
+            if operands.misaligned {
+                return self.fault(Fault::new(vector::AC, 0));
+            }
+            self.cpu.pending_db |= operands.hits;
+        }
+        self.cpu.begin_resumption();
         self.enter(addr, size, block.insns);
         BlockStart::Run
     }
 
+    /// The instruction that was about to run raises this instead: a step of its own.
+    fn fault(&mut self, fault: Fault) -> BlockStart {
+        let step = self.cpu.pos;
+        self.cpu.pos += 1;
+        self.deliver(fault.vector, fault.cause(), step);
+        BlockStart::Stop
+    }
+
+    /// An x87 exception waits and CR0.NE is clear: the CPU stands still until an interrupt comes, unless the board lets it
+    /// go on (SDM 3A, 13.3).
+    fn frozen_by_ferr(&mut self) -> bool {
+        let ignored = self.board.ferr();
+        self.schedule();
+        self.cpu.halted = !ignored;
+        !ignored
+    }
+
+    /// Executes the instruction at RIP if it is one that is not the engine's. False: in this mode it is.
+    fn own_instruction(&mut self) -> bool {
+        let Some(insn) = self.cpu.own_instruction() else { return false };
+        let step = self.cpu.pos;
+        self.cpu.current.insns = 0;
+        self.cpu.stepping = self.cpu.env.r64(off::EFLAGS) & TF != 0;
+        self.cpu.now_ns = self.time_at(step).0;
+        if self.cpu.careful {
+            self.cpu.pending_db |= self.cpu.look_at_operands().hits;
+        }
+        if insn.mnemonic() == iced_x86::Mnemonic::Int1 && !insn.has_lock_prefix() {
+            self.cpu.pos += 1;
+            self.in_rep = false;
+            let result = self.cpu.int1(&insn);
+            self.after_delivery(result, step);
+            return true;
+        }
+        let result = match self.board_access(&insn, step) {
+            Some(result) => result,
+            None => self.cpu.execute_own(&insn, &self.model),
+        };
+        if result == Ok(Flow::Engine) {
+            self.cpu.pending_db = 0;
+            return false;
+        }
+        self.cpu.pos += 1;
+        self.in_rep = false;
+        let result = self.cpu.complete_own(&insn, result);
+        self.after_delivery(result, step);
+        true
+    }
+
+    /// Registers that are the local APIC's: some MSRs, and CR8.
+    fn board_access(&mut self, insn: &iced_x86::Instruction, pos: u64) -> Option<Result<Flow, Fault>> {
+        use iced_x86::{Mnemonic, Register};
+        if insn.is_invalid() || insn.has_lock_prefix() {
+            return None;
+        }
+        let now = self.time_at(pos);
+        let env = self.cpu.env;
+        match insn.mnemonic() {
+            Mnemonic::Rdmsr | Mnemonic::Wrmsr => {
+                let msr = self.cpu.msr_number(&self.model).ok()?;
+                if !Board::has_msr(msr) {
+                    return None;
+                }
+                let done = if insn.mnemonic() == Mnemonic::Rdmsr {
+                    let value = self.on_board(pos, now, |board, bus| board.read_msr(msr, bus));
+                    value.map(|value| self.cpu.set_msr_result(value))
+                } else {
+                    let value = self.cpu.msr_operand();
+                    self.on_board(pos, now, |board, bus| board.write_msr(msr, value, bus)).then_some(())
+                };
+                Some(done.map(|()| Flow::Next).ok_or(Fault::protection()))
+            }
+            Mnemonic::Mov if insn.op0_register() == Register::CR8 || insn.op1_register() == Register::CR8 => {
+                Some(if env.cpl() != 0 {
+                    Err(Fault::protection())
+                } else if insn.op1_register() == Register::CR8 {
+                    let value = self.on_board(pos, now, |board, _| board.tpr());
+                    env.set_gpr(insn.op0_register().full_register().number(), value.into());
+                    Ok(Flow::Next)
+                } else {
+                    let value = env.gpr(insn.op1_register().full_register().number());
+                    if value > 15 {
+                        Err(Fault::protection())
+                    } else {
+                        self.on_board(pos, now, |board, _| board.set_tpr(value as u8));
+                        Ok(Flow::Next)
+                    }
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// All registers, with the one that the board has.
+    fn cpu_state(&self) -> CpuState {
+        CpuState { cr8: self.board.tpr().into(), ..self.cpu.state() }
+    }
+
+    /// Whether the program goes round in a loop that changes nothing, with interrupts off.
+    fn loops_forever(&self) -> bool {
+        !self.following()
+            && !self.cpu.halted
+            && !self.shut_down
+            && !self.cpu.env.interrupts_enabled()
+            && !self.board.nmi()
+            && !self.board.nmi_can_come()
+            && self.cpu.loops_in_place()
+    }
+
     /// Does what is due between two steps. `None`: go on with the engine.
     fn between_steps(&mut self, limit: RunLimit) -> Option<Exit> {
+        self.cpu.end_resumption();
         loop {
+            if self.cpu.pending_db != 0 {
+                let result = self.cpu.deliver_pending_db();
+                self.after_delivery(result.map(|_| ()), self.cpu.pos.saturating_sub(1));
+            }
             if let Some(exit) = self.exit.take() {
                 return Some(exit);
             }
@@ -437,6 +635,10 @@ impl Core {
 
     /// Takes the interrupt that the board asks for, if the CPU lets it.
     fn interrupt_by_board(&mut self) -> Result<bool, Divergence> {
+        if self.takes_nmi() {
+            self.take_nmi();
+            return Ok(true);
+        }
         if !self.takes_interrupt() {
             return Ok(false);
         }
@@ -455,7 +657,14 @@ impl Core {
         log.pop_front();
         if self.cpu.halted && next.time > self.now() {
             self.skipped_ns += next.time.0 - self.now().0;
-            self.advance();
+        }
+        self.advance();
+        // The x87 instruction at RIP, which is not looked at before the interrupt, asks for it.
+        if !self.cpu.halted
+            && self.cpu.waiting_x87() == Waiting::Ferr
+            && self.cpu.instruction().is_some_and(|insn| crate::cpu::fpu::waits(&insn))
+        {
+            self.board.ferr();
         }
         let diverged =
             |expected: String, actual: String| Err(Divergence { position: Icount(pos), expected, actual });
@@ -465,6 +674,16 @@ impl Core {
         }
         if next.time != self.now() {
             return diverged(expected, format!("virtual time {}", self.now()));
+        }
+        if next.nmi {
+            if !self.cpu.env.takes_nmi() {
+                return diverged(expected, "NMIs are blocked".into());
+            }
+            if !self.board.nmi() {
+                return diverged(expected, "no NMI waits".into());
+            }
+            self.take_nmi();
+            return Ok(true);
         }
         if !self.cpu.env.interruptible() {
             return diverged(expected, "interrupts are off".into());
@@ -479,11 +698,24 @@ impl Core {
     }
 
     fn take_interrupt(&mut self) {
+        // A timer that asks for the vector that is taken now asks before it is taken.
+        self.advance();
         let (position, time) = (self.cpu.pos, self.now());
         let vector = self.board.acknowledge();
         self.cpu.halted = false;
-        self.taken.push(InterruptTaken { position: Icount(position), time, vector });
+        self.taken.push(InterruptTaken { position: Icount(position), time, vector, nmi: false });
         self.deliver(vector.0, Cause::Hardware, position);
+        self.cpu.pos += 1;
+        self.schedule();
+    }
+
+    fn take_nmi(&mut self) {
+        let (position, time) = (self.cpu.pos, self.now());
+        self.board.take_nmi();
+        self.cpu.halted = false;
+        let vector = Vector(vector::NMI);
+        self.taken.push(InterruptTaken { position: Icount(position), time, vector, nmi: true });
+        self.deliver(vector.0, Cause::Nmi, position);
         self.cpu.pos += 1;
         self.schedule();
     }
@@ -525,6 +757,10 @@ impl Core {
                     self.page_fault(addr, error, fetch);
                     Ok(())
                 }
+                Some(Miss::NotCanonical) => {
+                    self.not_canonical();
+                    Ok(())
+                }
                 Some(Miss::TooFarAhead) => {
                     self.cpu.current.insns = 0;
                     self.partial = Some(1);
@@ -549,7 +785,37 @@ impl Core {
         VmError::Engine(format!("{what} (position {}, pc {pc:#x})", self.cpu.pos))
     }
 
+    /// An address that is not canonical. RIP is at the instruction; for a fetch its block never started.
+    fn not_canonical(&mut self) {
+        if self.report_pending_db() {
+            return;
+        }
+        let stack = self.cpu.stack_fault();
+        match self.cpu.index_of(self.cpu.env.linear_pc()) {
+            Some(_) => self.correct_position(1),
+            None => self.cpu.pos += 1,
+        }
+        let step = self.cpu.pos - 1;
+        let vector = if stack { vector::SS } else { vector::GP };
+        self.deliver(vector, Cause::Exception(Some(0)), step);
+    }
+
+    /// Before a fault of the fetch of an instruction comes the trap of the one before. Whether there was one.
+    fn report_pending_db(&mut self) -> bool {
+        if self.cpu.pending_db == 0 || self.cpu.index_of(self.cpu.env.linear_pc()).is_some() {
+            return false;
+        }
+        let step = self.cpu.pos.saturating_sub(1);
+        self.cpu.current.insns = 0;
+        let result = self.cpu.deliver_pending_db();
+        self.after_delivery(result.map(|_| ()), step);
+        true
+    }
+
     fn page_fault(&mut self, addr: u64, error: u32, fetch: bool) {
+        if fetch && self.cpu.pending_db != 0 && self.report_pending_db() {
+            return;
+        }
         if fetch {
             self.cpu.note_executed_here();
             // The faulting instruction was not counted: its block never started.
@@ -627,6 +893,10 @@ impl Hooks for Core {
         BlockStart::RunKnown(insns)
     }
 
+    fn became_known(&mut self, call: KnownCall) {
+        self.cpu.note_known(call);
+    }
+
     fn translated(&mut self, addr: u64, size: u16, insns: u16) {
         self.cpu.translated(addr, size, insns);
     }
@@ -644,9 +914,14 @@ impl Hooks for Core {
     fn exception(&mut self, vector: u8) {
         let env = self.cpu.env;
         let software = env.r32(off::EXCEPTION_IS_INT) != 0;
+        if software {
+            self.cpu.int_len = self.cpu.len_behind();
+        }
         // A single-step trap is raised behind its instruction, wherever that went; its block has one instruction.
         if vector == vector::DB && !software {
             self.cpu.current.insns = 0;
+            let bits = std::mem::take(&mut self.cpu.pending_db);
+            self.cpu.report_debug(bits | crate::cpu::debug::DR6_BS);
         } else {
             self.correct_position(u64::from(!software));
         }
@@ -654,11 +929,19 @@ impl Hooks for Core {
         if vector == vector::UD && self.emulated(step) {
             return;
         }
+        if vector == vector::GP && !software && env.cpl() == 3 {
+            self.cpu.stepping = env.r64(off::EFLAGS) & TF != 0;
+            let result = self.cpu.allowed_by_virtual_interrupts();
+            let done = *result.as_ref().unwrap_or(&true);
+            self.after_delivery(result.map(|_| ()), step);
+            if done {
+                return;
+            }
+        }
         let cause = if software {
-            Cause::Software
+            self.cpu.software_cause(vector)
         } else {
-            let has_error = matches!(vector, 8 | 10..=14 | 17);
-            Cause::Exception(has_error.then(|| env.r32(off::ERROR_CODE)))
+            Cause::Exception(has_error_code(vector).then(|| env.r32(off::ERROR_CODE)))
         };
         self.deliver(vector, cause, step);
     }
@@ -672,6 +955,7 @@ impl Hooks for Core {
         let now = self.time_at(pos);
         let value = self.on_board(pos, now, |board, bus| board.io_read(port, size, bus));
         self.digest(pos, u64::from(port) << 8 | u64::from(size), value.into());
+        self.cpu.note_port_access(port, size);
         if self.must_leave() && self.cpu.finish_port_access(Some((value, size))) {
             return PortIn::Leave;
         }
@@ -687,6 +971,7 @@ impl Hooks for Core {
         let now = self.time_at(pos);
         self.digest(pos, u64::from(port) << 8 | u64::from(size) | 0x80, value.into());
         self.on_board(pos, now, |board, bus| board.io_write(port, size, value, bus));
+        self.cpu.note_port_access(port, size);
         if self.must_leave() && self.cpu.finish_port_access(None) {
             return PortOut::Leave;
         }
@@ -705,7 +990,7 @@ impl Hooks for Core {
         value
     }
 
-    fn mmio_write(&mut self, addr: u64, size: u8, value: u64) {
+    fn mmio_write(&mut self, addr: u64, size: u8, value: u64) -> bool {
         if addr >= tlb::WATCHED {
             return self.watched_store(addr - tlb::WATCHED, &value.to_le_bytes()[..usize::from(size.min(8))]);
         }
@@ -719,25 +1004,27 @@ impl Hooks for Core {
                 self.note_watch(pos);
                 self.cpu.drop_stale();
             }
-            return;
+            return true;
         }
         self.on_board(pos, now, |board, bus| board.mmio_write(PhysAddr(addr), size, value, bus));
+        true
     }
 
     fn rdtsc(&mut self) -> u64 {
         let pos = self.cpu.position_here();
-        self.time_at(pos).0
+        self.cpu.tsc(self.time_at(pos).0)
     }
 
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> [u32; 4] {
-        self.model.cpuid(leaf, subleaf)
+        self.model.cpuid(leaf, subleaf, self.board.has_local_apic())
     }
 
     fn syscall(&mut self, sysenter: bool) {
         // The engine adds the instruction's length to RIP when this returns.
         let len = self.cpu.instruction().map_or(2, |insn| insn.len() as u64);
         let step = self.cpu.position_here();
-        let result = if sysenter { self.cpu.sysenter() } else { self.cpu.syscall(len) };
+        let result =
+            if sysenter { self.cpu.sysenter(&self.model) } else { self.cpu.syscall(len, &self.model) };
         self.after_delivery(result, step);
         self.cpu.env.set_rip(self.cpu.env.rip().wrapping_sub(len));
     }
@@ -769,6 +1056,7 @@ impl Machine {
         })?;
         let model = cpuid::model(config.cpu);
         let mut cpu = Cpu::new(mem)?;
+        cpu.page_features = model.page_features();
         model.apply(&cpu.env);
         let regions = tlb::engine_map(&mut cpu.mem);
         let core = NonNull::from(Box::leak(Box::new(Core {
@@ -794,6 +1082,7 @@ impl Machine {
             event_pos: 0,
             event_time: None,
             intr: false,
+            nmi: false,
             soft_limit: 0,
             free_limit: 0,
         })));
@@ -864,6 +1153,9 @@ impl Machine {
         core.run_start = core.cpu.pos;
         core.exit = None;
         core.schedule();
+        if core.cpu.pos < limit.position.0 && core.loops_forever() {
+            return Ok(Exit::HaltedForever);
+        }
         loop {
             let core = self.core_mut();
             if let Some(exit) = core.between_steps(limit) {
@@ -936,12 +1228,15 @@ impl Machine {
 
     /// The CPU's registers.
     pub fn cpu(&self) -> CpuState {
-        self.core().cpu.state()
+        self.core().cpu_state()
     }
 
     /// Writes the CPU's registers.
     pub fn set_cpu(&mut self, cpu: &CpuState) {
-        self.core_mut().cpu.set_state(cpu);
+        let core = self.core_mut();
+        core.board.set_tpr(cpu.cr8 as u8);
+        core.cpu.set_state(cpu);
+        core.schedule();
     }
 
     /// The chips.
@@ -971,7 +1266,7 @@ impl Machine {
             io_digest: core.io_digest,
             shut_down: core.shut_down,
             in_rep: core.in_rep,
-            cpu: core.cpu.state(),
+            cpu: core.cpu_state(),
             board: core.board.clone(),
         }
     }
@@ -1024,7 +1319,9 @@ impl Machine {
     /// What was touched since the last call (or since power-on). Like a clean slate for [`Machine::take_dirty`], it makes
     /// the machine look up pages and blocks anew.
     pub fn take_footprint(&mut self) -> Footprint {
-        self.core_mut().cpu.take_footprint()
+        let core = self.core_mut();
+        core.cpu.forget_known_blocks::<Core>();
+        core.cpu.take_footprint()
     }
 
     /// Reads physical memory as the CPU would without side effects: device ranges and holes read as 0xff.

@@ -1,14 +1,14 @@
 //! A history without a machine, for tests: at position `n` the program counter is `0x1000 + n % 16`, and at every
-//! position divisible by 100 the step writes to 0x2000.
+//! position divisible by 100 the step writes to 0x2000. Interrupts of vectors 0x21 and 0x20 come every 200 positions.
 
 use super::arch::Width;
 use super::history::{Condition, History};
 use super::regs::Moment;
 use super::scope::View;
 use super::target::Debuggee;
-use snapshots::{Direction, Error, Stop, Watch};
+use snapshots::{Answer, Direction, Error, Met, Stop, Watch};
 use std::collections::BTreeSet;
-use vm::{CpuState, Icount, LinAddr, PhysAddr, Picture, VmTime, WatchKind};
+use vm::{CpuState, Icount, InterruptTaken, LinAddr, PhysAddr, Picture, Vector, VmTime, WatchKind};
 
 /// The fake.
 pub struct FakeHistory {
@@ -20,6 +20,7 @@ pub struct FakeHistory {
     pub watches: BTreeSet<(LinAddr, u64, WatchKind)>,
     position_break: Option<Icount>,
     condition: Option<Condition>,
+    interrupts: Vec<InterruptTaken>,
 }
 
 /// A fake being debugged.
@@ -37,6 +38,14 @@ impl FakeHistory {
             watches: BTreeSet::new(),
             position_break: None,
             condition: None,
+            interrupts: (1..5)
+                .map(|n| InterruptTaken {
+                    position: Icount(n * 200),
+                    time: VmTime(n * 1600),
+                    vector: Vector(if n % 2 == 0 { 0x20 } else { 0x21 }),
+                    nmi: false,
+                })
+                .collect(),
         }
     }
 
@@ -155,6 +164,36 @@ impl History for FakeHistory {
 
     fn set_position_break(&mut self, position: Option<Icount>) {
         self.position_break = position;
+    }
+
+    fn interrupts(&self) -> &[InterruptTaken] {
+        &self.interrupts
+    }
+
+    fn checkpoints(&self) -> Vec<(Icount, VmTime)> {
+        vec![(Icount(0), VmTime(0))]
+    }
+
+    fn last_write(
+        &mut self,
+        _addr: LinAddr,
+        _len: u64,
+        _interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Met>>, Error> {
+        let position = Icount(self.position.saturating_sub(1) / 100 * 100);
+        Ok(Answer::Is(Some(Met { position, before: vec![1], after: vec![2] })))
+    }
+
+    fn first_exec(
+        &mut self,
+        addr: LinAddr,
+        _interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Icount>>, Error> {
+        Ok(Answer::Is(addr.0.checked_sub(0x1000).filter(|n| *n < 16).map(Icount)))
+    }
+
+    fn board(&self) -> serde_json::Value {
+        serde_json::json!({"pic": {"mask": 255}})
     }
 
     fn console(&mut self) -> Result<Vec<u8>, Error> {

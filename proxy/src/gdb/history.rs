@@ -2,9 +2,9 @@
 
 use super::regs::Moment;
 use super::scope::View;
-use snapshots::{Direction, Error, Recording, Stop, Timeline};
+use snapshots::{Answer, Direction, Error, Met, Recording, Stop, Timeline};
 use std::sync::Arc;
-use vm::{CpuState, Icount, LinAddr, Machine, Picture, VmTime, WatchKind};
+use vm::{CpuState, Icount, InterruptTaken, LinAddr, Machine, Picture, VmTime, WatchKind};
 
 /// Whether the breakpoint at an address, which is met, counts.
 pub type Condition = Box<dyn Fn(&dyn View, LinAddr) -> bool>;
@@ -39,6 +39,25 @@ pub trait History: View {
     fn remove_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind);
     /// Sets or clears the position break.
     fn set_position_break(&mut self, position: Option<Icount>);
+    /// Interrupts taken in all of history, in order.
+    fn interrupts(&self) -> &[InterruptTaken];
+    /// Position and virtual time of each checkpoint that is stored.
+    fn checkpoints(&self) -> Vec<(Icount, VmTime)>;
+    /// The last step before here that wrote a variable.
+    fn last_write(
+        &mut self,
+        addr: LinAddr,
+        len: u64,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Met>>, Error>;
+    /// The first position at which an instruction is about to run.
+    fn first_exec(
+        &mut self,
+        addr: LinAddr,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Icount>>, Error>;
+    /// The state of the chips here, by their names.
+    fn board(&self) -> serde_json::Value;
     /// The guest's serial output from the start up to here.
     fn console(&mut self) -> Result<Vec<u8>, Error>;
     /// The screen here; `None` without a display adapter.
@@ -133,6 +152,35 @@ impl History for Recorded {
 
     fn set_position_break(&mut self, position: Option<Icount>) {
         self.timeline.set_position_break(position);
+    }
+
+    fn interrupts(&self) -> &[InterruptTaken] {
+        self.recording.interrupts()
+    }
+
+    fn checkpoints(&self) -> Vec<(Icount, VmTime)> {
+        self.recording.checkpoints().map(|c| (c.position, c.time)).collect()
+    }
+
+    fn last_write(
+        &mut self,
+        addr: LinAddr,
+        len: u64,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Met>>, Error> {
+        self.timeline.last_write(addr, len, self.timeline.position(), interrupted)
+    }
+
+    fn first_exec(
+        &mut self,
+        addr: LinAddr,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Icount>>, Error> {
+        self.timeline.first_exec(addr, interrupted)
+    }
+
+    fn board(&self) -> serde_json::Value {
+        serde_json::to_value(self.timeline.machine().board()).unwrap_or_default()
     }
 
     fn console(&mut self) -> Result<Vec<u8>, Error> {

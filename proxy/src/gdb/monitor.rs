@@ -1,5 +1,8 @@
 //! `monitor` commands: what GDB has no commands of its own for.
 
+mod breaks;
+mod look;
+
 use super::target::Debuggee;
 use crate::place::Place;
 use crate::units::parse_count;
@@ -14,9 +17,22 @@ Where we are:
   monitor info replay         the same as QEMU says it
 Going elsewhere:
   monitor seek WHERE          12345, +10, -10, start, end, 50%, 1.5s, 20ms
+  monitor seek next irq 0x20  or prev irq 0x20; without a vector, of any
+  monitor mark NAME           a name for here: monitor seek @NAME
+  monitor marks
   monitor replay_seek N       to position N, as in QEMU
   monitor replay_break N      stop at position N when running over it
   monitor replay_delete_break
+Asking about history, without going anywhere:
+  monitor last-write ADDR [LEN]   which step wrote it last, seen from here
+  monitor first-exec ADDR         when an instruction ran first
+  monitor irqs                    interrupts taken around here
+  monitor checkpoints             those of the recording
+  monitor info pic                a chip's state; monitor info names them
+Stopping:
+  monitor break ADDR if EXPR  monitor break 0x100010 if $eax == 5 && u32[$esp]
+  monitor breaks              with how often each was hit
+  monitor delete N
 What the guest wrote:
   monitor console             its serial output from the start up to here
   monitor screen              the text on the screen here
@@ -32,16 +48,37 @@ Going back: reverse-stepi, reverse-continue, reverse-next, reverse-finish;
 const FLUSH_HINT: &str =
     "GDB still shows the place before: `maint flush register-cache` makes it look again.\n";
 
+/// Most marks.
+const MARKS_MAX: usize = 10_000;
+
 /// Console output is cut to its last part.
 const CONSOLE_MAX_BYTES: usize = 64 << 10;
 
 /// Runs one command; its answer, which ends in a newline unless it is empty.
 pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
     let words: Vec<&str> = command.split_whitespace().collect();
+    // What stands behind the command, for those that take an expression.
+    let rest = command.trim_start().split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim());
     let result = match words.as_slice() {
         [] | ["help" | "?"] => Ok(HELP.to_owned()),
         ["info", "replay"] => Ok(info_replay(debuggee)),
         ["where"] => Ok(position_line(debuggee)),
+        ["seek", "next", "irq", vector @ ..] => seek_interrupt(debuggee, true, vector),
+        ["seek", "prev", "irq", vector @ ..] => seek_interrupt(debuggee, false, vector),
+        ["seek", name] if name.starts_with('@') => match debuggee.marks.get(&name[1..]) {
+            Some(&position) => seek(debuggee, Place::Position(position.0)),
+            None => Err(format!("there is no mark `{}`; `monitor marks` lists them", &name[1..])),
+        },
+        ["mark", name] => mark(debuggee, name),
+        ["marks"] => Ok(marks(debuggee)),
+        ["break", _, ..] => breaks::add(debuggee, rest),
+        ["breaks"] => Ok(breaks::list(debuggee)),
+        ["delete", number] => breaks::delete(debuggee, number),
+        ["last-write", _, ..] => look::last_write(debuggee, rest),
+        ["first-exec", _, ..] => look::first_exec(debuggee, rest),
+        ["irqs"] => Ok(look::irqs(debuggee)),
+        ["checkpoints"] => Ok(look::checkpoints(debuggee)),
+        ["info", chip] => look::chip(debuggee, chip),
         ["seek", place] => place.parse().and_then(|place| seek(debuggee, place)),
         ["replay_seek", n] => parse_count(n).and_then(|n| seek(debuggee, Place::Position(n))),
         ["replay_break", n] => parse_count(n).and_then(|n| replay_break(debuggee, n)),
@@ -50,10 +87,14 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
             Ok(String::new())
         }
         ["console"] => console(debuggee),
+        ["info", ..] => look::chip(debuggee, ""),
+        ["break"] => Err("write an address: monitor break 0x1000 if $eax == 5".into()),
+        ["last-write" | "first-exec"] => Err(format!("write an address: monitor {} 0x1000", words[0])),
+        ["mark", ..] => Err("write one name: monitor mark before-the-crash".into()),
+        ["delete", ..] => Err("write one number, as `monitor breaks` shows it".into()),
         ["screen"] => screen_text(debuggee),
         ["screen", file] => screen_picture(debuggee, Path::new(file)),
         ["screen", ..] => Err("write one file name without blanks: monitor screen FILE".into()),
-        ["info", ..] => Err("one can ask for: info replay".into()),
         ["seek", ..] => Err("write one place, for example: monitor seek 50%".into()),
         ["replay_seek" | "replay_break", ..] => {
             Err(format!("write one position: monitor {} 12345", words[0]))
@@ -103,6 +144,32 @@ fn seek(debuggee: &mut Debuggee, place: Place) -> Result<String, String> {
         answer.push_str(FLUSH_HINT);
     }
     Ok(answer)
+}
+
+fn seek_interrupt(debuggee: &mut Debuggee, forward: bool, vector: &[&str]) -> Result<String, String> {
+    let vector = match vector {
+        [] => None,
+        [vector] => Some(parse_count(vector)?),
+        _ => return Err("write one vector: monitor seek next irq 0x20".into()),
+    };
+    let position = look::interrupt(debuggee, forward, vector)?;
+    seek(debuggee, Place::Position(position.0))
+}
+
+fn mark(debuggee: &mut Debuggee, name: &str) -> Result<String, String> {
+    if debuggee.marks.len() >= MARKS_MAX && !debuggee.marks.contains_key(name) {
+        return Err(format!("there are {MARKS_MAX} marks already"));
+    }
+    let position = debuggee.history.position();
+    debuggee.marks.insert(name.to_owned(), position);
+    Ok(format!("position {position} is @{name}\n"))
+}
+
+fn marks(debuggee: &Debuggee) -> String {
+    if debuggee.marks.is_empty() {
+        return "there are none; for example: monitor mark here\n".into();
+    }
+    debuggee.marks.iter().map(|(name, position)| format!("{:>14}  @{name}\n", position.0)).collect()
 }
 
 /// Goes to a place.
@@ -260,6 +327,65 @@ mod tests {
             assert!(run(&mut debuggee, bad).starts_with("error: "), "{bad}");
             assert_eq!(debuggee.history.position(), Icount(5));
         }
+    }
+
+    #[test]
+    fn marks_are_places() {
+        let mut debuggee = debuggee(1000);
+        run(&mut debuggee, "seek 123");
+        assert_eq!(run(&mut debuggee, "mark here"), "position 123 is @here\n");
+        run(&mut debuggee, "seek end");
+        assert!(run(&mut debuggee, "seek @here").starts_with("position 123 of 1000"));
+        assert!(run(&mut debuggee, "marks").contains("123  @here"));
+        assert!(run(&mut debuggee, "seek @there").contains("monitor marks"));
+    }
+
+    #[test]
+    fn interrupts_are_places() {
+        let mut debuggee = debuggee(1000);
+        run(&mut debuggee, "seek 500");
+        for (command, position) in [
+            ("seek next irq", 600),
+            ("seek next irq 0x20", 800),
+            ("seek prev irq 0x21", 600),
+            ("seek prev irq", 400),
+        ] {
+            let answer = run(&mut debuggee, command);
+            assert!(answer.starts_with(&format!("position {position} of")), "{command}: {answer}");
+        }
+        assert!(
+            run(&mut debuggee, "irqs").contains("-- here --\n           400  0.000003200 s  vector 0x20")
+        );
+        assert!(run(&mut debuggee, "seek next irq 0x80").contains("no interrupt with vector 0x80"));
+    }
+
+    #[test]
+    fn breakpoints_of_the_monitor_are_listed_and_removed() {
+        let mut debuggee = debuggee(1000);
+        assert_eq!(run(&mut debuggee, "break $pc + 4 if $rax > 300"), "monitor breakpoint 1 at 0x1004\n");
+        assert!(run(&mut debuggee, "break main").contains("symbols are known to the debugger only"));
+        let stop = debuggee.run(crate::gdb::resume::Resume::Continue(snapshots::Direction::Forward), true);
+        assert_eq!(debuggee.history.position(), Icount(308));
+        assert!(stop.message.unwrap().contains("breakpoint 1 at 0x1004 if $rax > 300, hit 1 times"));
+        assert!(run(&mut debuggee, "breaks").contains("1  0x1004 if $rax > 300  (hit 1 times)"));
+        assert_eq!(run(&mut debuggee, "delete 1"), "");
+        assert!(run(&mut debuggee, "delete 1").starts_with("error"));
+        assert!(run(&mut debuggee, "breaks").contains("none"));
+    }
+
+    #[test]
+    fn history_is_asked_without_moving() {
+        let mut debuggee = debuggee(1000);
+        run(&mut debuggee, "seek 150");
+        let answer = run(&mut debuggee, "last-write 0x2000 + 0 8");
+        assert!(answer.contains("position 100 wrote to 0x2000: 01 before, 02 after"), "{answer}");
+        assert!(run(&mut debuggee, "last-write 0x2000 0").contains("1 to 4096 bytes"));
+        assert!(run(&mut debuggee, "first-exec 0x1005").contains("first at position 5\n"));
+        assert!(run(&mut debuggee, "first-exec 0x9000").contains("never runs"));
+        assert_eq!(run(&mut debuggee, "checkpoints"), "             0  0.000000000 s\n");
+        assert!(run(&mut debuggee, "info pic").contains("pic.mask: 0xff"));
+        assert!(run(&mut debuggee, "info").contains("pic"));
+        assert_eq!(debuggee.history.position(), Icount(150));
     }
 
     #[test]

@@ -27,12 +27,13 @@ use gdbstub::target::ext::target_description_xml_override::{
 use gdbstub::target::{Target, TargetError, TargetResult};
 use snapshots::Direction;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use vm::LinAddr;
+use vm::{Icount, LinAddr};
 
 /// EFAULT: the error of an address that is not mapped.
 const E_FAULT: u8 = 14;
@@ -65,6 +66,8 @@ impl Features {
 pub struct Debuggee {
     pub(crate) history: Box<dyn History>,
     pub(super) breaks: BreakTable,
+    /// Positions that the user has named. They outlive debuggers.
+    pub(super) marks: BTreeMap<String, Icount>,
     /// What the debugger has told the machine to do.
     pub(super) pending: Option<Resume>,
     pub(super) layout: Rc<Layout>,
@@ -85,6 +88,7 @@ impl Debuggee {
         Debuggee {
             breaks: BreakTable::new(history.as_mut(), Rc::clone(&layout)),
             history,
+            marks: BTreeMap::new(),
             pending: None,
             xml: target_xml(&layout),
             layout,

@@ -243,6 +243,10 @@ pub(crate) fn encode_interrupts(interrupts: &[InterruptTaken]) -> Vec<u8> {
         out.push(i.vector.0);
         (position, skipped) = (i.position.0, now);
     }
+    // Which of them are NMIs, of which there are next to none.
+    for (index, _) in interrupts.iter().enumerate().filter(|(_, i)| i.nmi) {
+        put_varint(&mut out, index as u64);
+    }
     out
 }
 
@@ -261,9 +265,14 @@ pub(crate) fn decode_interrupts(mut bytes: &[u8]) -> Option<Vec<InterruptTaken>>
         let (vector, rest) = bytes.split_first()?;
         bytes = rest;
         let time = VmTime(position.wrapping_mul(NS_PER_STEP).wrapping_add(skipped));
-        interrupts.push(InterruptTaken { position: Icount(position), time, vector: Vector(*vector) });
+        let vector = Vector(*vector);
+        interrupts.push(InterruptTaken { position: Icount(position), time, vector, nmi: false });
     }
-    bytes.is_empty().then_some(interrupts)
+    while !bytes.is_empty() {
+        let index = usize::try_from(take_varint(&mut bytes)?).ok()?;
+        interrupts.get_mut(index)?.nmi = true;
+    }
+    Some(interrupts)
 }
 
 /// Time beyond what the steps took.
@@ -302,11 +311,13 @@ mod tests {
             position: Icount(position),
             time: VmTime(time),
             vector: Vector(vector),
+            nmi: vector == 2,
         };
         let all = vec![
             taken(0, 0, 8),
             taken(1000, 8000, 0x30),
             taken(1001, 5_000_000, 0x31),
+            taken(1002, 5_000_000, 2),
             taken(u64::MAX - 1, 17, 255),
             taken(u64::MAX, u64::MAX, 0),
         ];
@@ -321,6 +332,7 @@ mod tests {
                 position: Icount(i * 100_000),
                 time: VmTime(i * 100_000 * NS_PER_STEP),
                 vector: Vector(0x20),
+                nmi: false,
             })
             .collect();
         assert!(encode_interrupts(&all).len() < 5100);

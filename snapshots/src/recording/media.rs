@@ -3,7 +3,7 @@
 
 use super::format::{self, StoredPage};
 use super::{Error, PageReader, Recording, Writer};
-use crate::image::{Image, Shared};
+use crate::image::Image;
 use crate::pages::PageBytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -49,7 +49,12 @@ impl Media {
 
 impl Writer {
     /// Stores what medium `number` holds.
-    pub(crate) fn medium(&mut self, number: usize, bytes: u64, source: &Shared) -> Result<(), Error> {
+    pub(crate) fn medium(
+        &mut self,
+        number: usize,
+        bytes: u64,
+        source: &dyn BlockSource,
+    ) -> Result<(), Error> {
         let total = bytes.div_ceil(PAGE_SIZE as u64);
         let mut first = 0;
         while first < total {

@@ -11,6 +11,7 @@
 //! | 8 | real-time clock |
 //! | 9 | ACPI (SCI) |
 //! | 12 | mouse |
+//! | 13 | x87 exceptions (FERR#) |
 //! | 14, 15 | IDE channels |
 //!
 //! The ports are in `ports`. Lines are levels: after each access and each event they are copied to the interrupt
@@ -19,6 +20,7 @@
 
 pub mod clock;
 mod cmos;
+pub mod cpu_lines;
 pub mod debug;
 pub mod dma;
 pub mod fdc;
@@ -26,6 +28,9 @@ mod floppies;
 pub mod fw_cfg;
 pub mod i8042;
 pub mod ide;
+pub mod ioapic;
+pub mod lapic;
+mod lapic_timer;
 pub mod lpt;
 pub mod pci;
 pub mod pic;
@@ -42,6 +47,7 @@ mod test_support;
 pub mod uart;
 pub mod vga;
 
+use self::cpu_lines::CpuLines;
 use self::debug::DebugPorts;
 use self::dma::Dma;
 use self::fdc::Fdc;
@@ -49,6 +55,8 @@ use self::floppies::Wires;
 use self::fw_cfg::FwCfg;
 use self::i8042::I8042;
 use self::ide::Ide;
+use self::ioapic::IoApic;
+use self::lapic::LocalApic;
 use self::lpt::Lpt;
 use self::pci::Pci;
 use self::pic::Pic;
@@ -99,8 +107,10 @@ pub struct Bus<'a> {
     pub fx: &'a mut Effects,
 }
 
-/// IRQs to which nothing but PCI devices is wired.
-const PCI_ONLY_IRQS: [u8; 3] = [5, 10, 11];
+/// The 8259 that has no line of its own: the slave's.
+const CASCADE_IRQ: u8 = 2;
+/// Input of the I/O APIC that the timer is wired to.
+const IOAPIC_TIMER_PIN: u32 = 2;
 
 /// All chips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,6 +118,8 @@ pub struct Board {
     /// All chips have done what they do up to and including this time.
     now: VmTime,
     pic: Pic,
+    lapic: LocalApic,
+    ioapic: IoApic,
     pit: Pit,
     system_control: SystemControl,
     rtc: Rtc,
@@ -118,6 +130,7 @@ pub struct Board {
     fdc: Fdc,
     ide: Ide,
     pci: Pci,
+    cpu_lines: CpuLines,
     pm: AcpiPm,
     sysctl: SysCtl,
     fw_cfg: FwCfg,
@@ -131,6 +144,8 @@ impl Board {
         let mut board = Board {
             now: VmTime(0),
             pic: Pic::new(),
+            lapic: LocalApic::new(),
+            ioapic: IoApic::new(),
             pit: Pit::new(),
             system_control: SystemControl::new(),
             rtc: Rtc::new(config),
@@ -141,6 +156,7 @@ impl Board {
             fdc: floppies::controller(config),
             ide: Ide::new(config),
             pci: Pci::new(config),
+            cpu_lines: CpuLines::default(),
             pm: AcpiPm::new(),
             sysctl: SysCtl::new(),
             fw_cfg: FwCfg::new(config),
@@ -176,6 +192,13 @@ impl Board {
         if let Some(value) = self.video_read(addr, size, bus) {
             return value & size_mask(size);
         }
+        self.advance(bus);
+        if let Some(offset) = self.lapic.offset(addr.0) {
+            return self.lapic.read(offset, size, bus.now);
+        }
+        if let Some(offset) = ioapic_offset(addr) {
+            return u64::from(self.ioapic.read(offset)) & size_mask(size);
+        }
         tracing::debug!(%addr, size, "read of an address where nothing is");
         size_mask(size)
     }
@@ -185,7 +208,18 @@ impl Board {
         if self.video_write(addr, size, value, bus) {
             return;
         }
-        tracing::debug!(%addr, size, value, "write to an address where nothing is");
+        self.advance(bus);
+        if let Some(offset) = self.lapic.offset(addr.0) {
+            self.lapic.write(offset, size, value, bus.now);
+            while let Some(vector) = self.lapic.take_ended() {
+                self.ioapic.end_of_interrupt(vector, &mut self.lapic);
+            }
+        } else if let Some(offset) = ioapic_offset(addr) {
+            self.ioapic.write(offset, value as u32, &mut self.lapic);
+        } else {
+            tracing::debug!(%addr, size, value, "write to an address where nothing is");
+        }
+        self.copy_lines();
     }
 
     /// Where in the window to video memory an address is.
@@ -252,6 +286,7 @@ impl Board {
     /// the loop up: [`Board::next_event`] is always later than `now`.
     fn advance_chips(&mut self, time: VmTime, bus: &mut Bus) {
         self.now = time;
+        self.lapic.advance(time);
         self.pit.advance(time);
         self.rtc.advance(time);
         self.keyboard.advance(time);
@@ -269,6 +304,7 @@ impl Board {
     /// When the board's outputs may next change by themselves: later than the last [`Board::advance`] or access.
     pub fn next_event(&self) -> Option<VmTime> {
         let chips = [
+            self.lapic.next_event(),
             self.pit.next_event(),
             self.rtc.next_event(),
             self.keyboard.next_event(),
@@ -305,31 +341,125 @@ impl Board {
             (8, self.rtc.irq()),
             (9, self.pm.sci()),
             (12, self.keyboard.irq12()),
+            (13, self.cpu_lines.irq13()),
             (ide::IRQS[0], disks),
             (ide::IRQS[1], more_disks),
         ];
-        let pci = self.pci.irqs();
-        for (irq, high) in lines {
-            self.pic.set_irq(irq, high || pci >> irq & 1 != 0);
+        let isa = lines.into_iter().fold(0, |set, (irq, high)| set | u16::from(high) << irq);
+        let irqs = isa | self.pci.irqs();
+        for irq in (0..16).filter(|irq| *irq != CASCADE_IRQ) {
+            self.pic.set_irq(irq, irqs >> irq & 1 != 0);
         }
-        for irq in PCI_ONLY_IRQS {
-            self.pic.set_irq(irq, pci >> irq & 1 != 0);
+        // The timer has input 2 of the I/O APIC; input 0 is not used.
+        let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN;
+        self.ioapic.set_pins(pins, &mut self.lapic);
+        self.lapic.set_lint0(self.pic.intr());
+        if self.lapic.take_nmi() {
+            self.cpu_lines.raise_nmi();
         }
     }
 
     /// The INTR line of the CPU.
     pub fn intr(&self) -> bool {
-        self.pic.intr()
+        self.lapic.pending().is_some() || (self.lapic.passes_pic() && self.pic.intr())
     }
 
     /// Interrupt acknowledge cycle: the vector, which is now in service.
     pub fn acknowledge(&mut self) -> Vector {
-        self.pic.acknowledge()
+        match self.lapic.acknowledge() {
+            Some(vector) => Vector(vector),
+            None => {
+                let vector = self.pic.acknowledge();
+                self.lapic.set_lint0(self.pic.intr());
+                vector
+            }
+        }
     }
 
     /// The vector that [`Board::acknowledge`] would give.
     pub fn peek_vector(&self) -> Option<Vector> {
-        self.pic.peek_vector()
+        let pic = || self.pic.peek_vector().filter(|_| self.lapic.passes_pic());
+        self.lapic.pending().map(Vector).or_else(pic)
+    }
+
+    /// The latch of the CPU's NMI line: an edge waits to be taken.
+    pub fn nmi(&self) -> bool {
+        self.cpu_lines.nmi()
+    }
+
+    /// The CPU takes the NMI.
+    pub fn take_nmi(&mut self) {
+        self.cpu_lines.take_nmi();
+    }
+
+    /// An edge of the NMI line.
+    pub fn raise_nmi(&mut self) {
+        self.cpu_lines.raise_nmi();
+    }
+
+    /// Whether anything could raise an NMI without the CPU's doing.
+    pub fn nmi_can_come(&self) -> bool {
+        self.lapic.nmi_can_come() || self.ioapic.nmi_can_come()
+    }
+
+    /// FERR#: an x87 exception waits, and CR0.NE is clear. Whether the CPU may go on all the same (IGNNE#).
+    pub fn ferr(&mut self) -> bool {
+        let ignored = self.cpu_lines.ferr();
+        self.copy_lines();
+        ignored
+    }
+
+    /// No x87 exception waits any more.
+    pub fn ferr_gone(&mut self) {
+        self.cpu_lines.ferr_gone();
+        self.copy_lines();
+    }
+
+    /// CR8.
+    pub fn tpr(&self) -> u8 {
+        self.lapic.cr8()
+    }
+
+    /// MOV to CR8.
+    pub fn set_tpr(&mut self, value: u8) {
+        self.lapic.set_cr8(value);
+    }
+
+    /// IA32_APIC_BASE.
+    pub fn apic_base(&self) -> u64 {
+        self.lapic.base()
+    }
+
+    /// Writes IA32_APIC_BASE; the reserved bits are clear.
+    pub fn set_apic_base(&mut self, value: u64) {
+        self.lapic.set_base(value);
+        self.copy_lines();
+    }
+
+    /// Whether there is a local APIC, as CPUID says it.
+    pub fn has_local_apic(&self) -> bool {
+        self.lapic.is_enabled()
+    }
+
+    /// Whether an MSR is the board's and not the CPU's: IA32_APIC_BASE, IA32_TSC_DEADLINE, x2APIC.
+    pub fn has_msr(msr: u32) -> bool {
+        matches!(msr, 0x1b | 0x6e0 | 0x800..=0x8ff)
+    }
+
+    /// RDMSR of one of them. `None`: it does not exist.
+    pub fn read_msr(&mut self, msr: u32, _bus: &mut Bus) -> Option<u64> {
+        (msr == 0x1b).then(|| self.apic_base())
+    }
+
+    /// WRMSR of one of them. False: it does not exist, or cannot hold this value.
+    pub fn write_msr(&mut self, msr: u32, value: u64, _bus: &mut Bus) -> bool {
+        // Bootstrap processor (8), enable (11), address up to 40 bits.
+        const WRITABLE: u64 = 0xff_ffff_f900;
+        let good = msr == 0x1b && value & !WRITABLE == 0;
+        if good {
+            self.set_apic_base(value);
+        }
+        good
     }
 
     /// The A20 gate: address bit 20 is passed through.
@@ -385,6 +515,8 @@ impl Board {
     pub fn reset(&mut self) {
         let now = self.now;
         self.pic.reset();
+        self.lapic = LocalApic::new();
+        self.ioapic = IoApic::new();
         self.pit.reset(now);
         self.system_control = SystemControl::new();
         self.rtc.reset();
@@ -397,6 +529,7 @@ impl Board {
         self.fdc.reset();
         self.ide.reset();
         self.pci.reset();
+        self.cpu_lines = CpuLines::default();
         self.pm.reset(now);
         self.sysctl = SysCtl::new();
         self.fw_cfg.reset();
@@ -405,6 +538,11 @@ impl Board {
         }
         self.copy_lines();
     }
+}
+
+/// Where in the I/O APIC's window an address is.
+fn ioapic_offset(addr: PhysAddr) -> Option<u16> {
+    addr.0.checked_sub(ioapic::BASE).filter(|offset| *offset < ioapic::WINDOW).map(|offset| offset as u16)
 }
 
 /// The bits that an access of `size` bytes has.

@@ -141,6 +141,7 @@ impl Board {
             0x60 | 0x64 => self.keyboard.write(port, value, now),
             0x61 => self.system_control.write(value, &mut self.pit, now),
             0x70 | 0x71 => self.rtc.write(port, value, now),
+            0xf0 | 0xf1 => self.cpu_lines.acknowledge_ferr(),
             PORT_A | RESET_CONTROL => {
                 if let Some(request) = self.sysctl.write(port, value, &mut self.keyboard) {
                     bus.fx.request = Some(request);

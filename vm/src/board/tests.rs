@@ -113,7 +113,7 @@ fn ports_where_nothing_is_read_as_ones_of_the_size() {
         assert_eq!(write(&mut board, port, 4, 0, 0).request, None);
     }
     let (values, _) = on(&mut board, 0, |board, bus| {
-        [1, 2, 4, 8].map(|size| board.mmio_read(PhysAddr(0xfec0_0000), size, bus))
+        [1, 2, 4, 8].map(|size| board.mmio_read(PhysAddr(0xfeb0_0000), size, bus))
     });
     assert_eq!(values, [0xff, 0xffff, 0xffff_ffff, u64::MAX]);
 }

@@ -11,9 +11,9 @@
 //!
 //! Time, and where this differs from the chip on purpose:
 //! - A written byte is on the line at once and LSR always says that the transmitter is empty, so that a console that
-//!   polls runs at the speed of the CPU. The transmitter-empty *interrupt* comes after the time that the characters
-//!   take at the programmed rate, so that the line falls in between, as an edge-triggered controller needs it, and
-//!   a driver fed by interrupts is paced as it would be.
+//!   polls runs at the speed of the CPU. The transmitter-empty *interrupt* comes a microsecond for each character later,
+//!   whatever the programmed rate, so that the line falls in between, as an edge-triggered controller needs it. At the
+//!   programmed rate a guest that switches itself off would take the end of its output with it.
 //! - A byte from outside takes its character time to arrive. While the receiver has no room the sender waits (as with
 //!   perfect flow control), so nothing that is pasted is lost; overruns happen in loopback mode only.
 //! - The outside line has no word length and no parity: bytes pass whole whatever LCR says, so parity and framing
@@ -25,6 +25,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 const FIFO_BYTES: usize = 16;
+/// Time to the transmitter-empty interrupt for each character.
+const TRANSMIT_NS: u64 = 1_000;
 const CRYSTAL_HZ: u64 = 1_843_200;
 
 const IER_RECEIVED: u8 = 0x01;
@@ -287,9 +289,8 @@ impl Uart {
         self.thr_empty = false;
         if self.ier & IER_THR_EMPTY != 0 {
             // What a polling writer sends faster than the rate does not pile up beyond what the chip holds.
-            let character_ns = self.character_ns();
-            let full = now.plus_ns(self.depth() as u64 * character_ns);
-            let queued = self.tx_done_at.unwrap_or(now).plus_ns(character_ns);
+            let full = now.plus_ns(self.depth() as u64 * TRANSMIT_NS);
+            let queued = self.tx_done_at.unwrap_or(now).plus_ns(TRANSMIT_NS);
             self.tx_done_at = Some(queued.min(full));
         }
         if self.looped() {

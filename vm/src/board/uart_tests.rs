@@ -70,12 +70,12 @@ fn the_transmitter_interrupt_comes_when_the_fifo_has_drained() {
         uart.write(0, byte, T0);
     }
     assert!(!uart.irq());
-    assert_eq!(uart.next_event(), Some(after(16 * CHARACTER_NS)));
-    uart.advance(after(16 * CHARACTER_NS - 1));
+    assert_eq!(uart.next_event(), Some(after(16 * TRANSMIT_NS)));
+    uart.advance(after(16 * TRANSMIT_NS - 1));
     assert!(!uart.irq());
-    uart.advance(after(16 * CHARACTER_NS));
+    uart.advance(after(16 * TRANSMIT_NS));
     assert!(uart.irq());
-    assert_eq!(uart.read(2, after(16 * CHARACTER_NS)), 0xc2);
+    assert_eq!(uart.read(2, after(16 * TRANSMIT_NS)), 0xc2);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn writing_without_waiting_does_not_push_the_interrupt_away() {
     for _ in 0..10_000 {
         uart.write(0, b'x', T0);
     }
-    assert_eq!(uart.next_event(), Some(after(16 * CHARACTER_NS)));
+    assert_eq!(uart.next_event(), Some(after(16 * TRANSMIT_NS)));
 }
 
 #[test]

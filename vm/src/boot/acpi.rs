@@ -2,8 +2,7 @@
 //!
 //! They describe the power management function of the PIIX4 with its registers where firmware for this chip set puts them:
 //! I/O 0x600. As no firmware programs them there, the machine has to start with the base address (PMBA) at 0x600 and
-//! PMREGMISC enabled when a kernel is loaded directly, and with the SCI on interrupt 9. There is no MADT: the CPU has no
-//! local APIC, and the two 8259 are the interrupt controller.
+//! PMREGMISC enabled when a kernel is loaded directly, and with the SCI on interrupt 9.
 //!
 //! Source: "Advanced Configuration and Power Interface Specification", revision 1.0b (chapter 5 and 15), which this
 //! generation of chips was made for.
@@ -43,12 +42,16 @@ pub(super) fn write_tables(ram: &mut [u8], layout: &Layout) -> Result<(), BootEr
     let dsdt_at = layout.usable_end;
     let fadt = fadt(facs_at as u32, dsdt_at as u32);
     let fadt_at = (dsdt_at + dsdt.len() as u64).next_multiple_of(ALIGN);
-    let rsdt = table(b"RSDT", 1, &(fadt_at as u32).to_le_bytes());
-    let rsdt_at = (fadt_at + fadt.len() as u64).next_multiple_of(ALIGN);
+    let madt = madt();
+    let madt_at = (fadt_at + fadt.len() as u64).next_multiple_of(ALIGN);
+    let tables = [fadt_at, madt_at].map(|at| (at as u32).to_le_bytes()).concat();
+    let rsdt = table(b"RSDT", 1, &tables);
+    let rsdt_at = (madt_at + madt.len() as u64).next_multiple_of(ALIGN);
 
     put(ram, facs_at, &facs())?;
     put(ram, dsdt_at, &dsdt)?;
     put(ram, fadt_at, &fadt)?;
+    put(ram, madt_at, &madt)?;
     put(ram, rsdt_at, &rsdt)?;
     put(ram, RSDP, &rsdp(rsdt_at as u32))
 }
@@ -90,6 +93,31 @@ fn facs() -> [u8; FACS_BYTES as usize] {
     facs[..4].copy_from_slice(b"FACS");
     facs[4..8].copy_from_slice(&FACS_BYTES.to_le_bytes());
     facs
+}
+
+/// Multiple APIC Description Table (5.2.8): one processor, one I/O APIC, two 8259.
+fn madt() -> Vec<u8> {
+    const LOCAL_APIC: u32 = 0xfee0_0000;
+    const IO_APIC: u32 = 0xfec0_0000;
+    const PC_AT: u32 = 1;
+    const EDGE_AS_BUS: u16 = 0;
+    const LEVEL_HIGH: u16 = 0b1101;
+    let mut body = [LOCAL_APIC.to_le_bytes(), PC_AT.to_le_bytes()].concat();
+    body.extend([0, 8, 0, 0, 1, 0, 0, 0]); // processor 0 has local APIC 0 and is usable
+    body.extend([1, 12, 0, 0]); // I/O APIC 0, its interrupts count from 0
+    body.extend([IO_APIC.to_le_bytes(), [0; 4]].concat());
+    let mut input = |irq: u8, pin: u8, flags: u16| {
+        body.extend([2, 10, 0, irq]);
+        body.extend(u32::from(pin).to_le_bytes());
+        body.extend(flags.to_le_bytes());
+    };
+    input(0, 2, EDGE_AS_BUS);
+    // The SCI and PCI interrupts are levels.
+    for irq in [5, SCI_IRQ as u8, 10, 11] {
+        input(irq, irq, LEVEL_HIGH);
+    }
+    body.extend([4, 6, 0xff, 0, 0, 1]); // NMI at LINT1 of all
+    table(b"APIC", 1, &body)
 }
 
 /// Fixed ACPI Description Table (5.2.5), revision 1.

@@ -5,7 +5,8 @@
 //! that was overwritten, have blocks of the same size at one address: that shows when the second one is translated, and
 //! from then on such a block is decoded each time.
 //!
-//! Two things make a block special. A REP string instruction runs one iteration a pass. And what BT, BTS, BTR and BTC do to
+//! Some things make a block special. A REP string instruction runs one iteration a pass. Instructions that are not the
+//! engine's ([`super::own`]) must begin a block. Before an x87 instruction one looks for an exception that waits. And what BT, BTS, BTR and BTC do to
 //! the flags that they leave undefined depends, in the engine, on whether it has translated an instruction that sets flags
 //! before them in the same block, and so on where the block began: such a block is left before them, which makes them begin
 //! one.
@@ -31,7 +32,11 @@ pub struct Block {
     pub split: u16,
     /// It is a single REP string instruction.
     pub rep: Rep,
-    /// It must be split, is a REP instruction, or may have a breakpoint: take the slow path.
+    /// It begins with an instruction that is executed here.
+    pub own: bool,
+    /// It has an instruction that a waiting x87 exception comes before.
+    pub waits: bool,
+    /// Something about it needs care: take the slow path.
     pub special: bool,
 }
 
@@ -46,8 +51,9 @@ impl Block {
     pub fn with_shape(addr: u64, size: u32, shape: Shape, breakpoint: bool) -> Block {
         // No block of the engine is longer than a page and an instruction.
         let size = u16::try_from(size).unwrap_or(u16::MAX);
-        let Shape { insns, split, rep } = shape;
-        Block { addr, size, insns, split, rep, special: breakpoint || split != 0 || rep != Rep::No }
+        let Shape { insns, split, rep, own, waits } = shape;
+        let special = breakpoint || split != 0 || rep != Rep::No || own || waits;
+        Block { addr, size, insns, split, rep, own, waits, special }
     }
 }
 
@@ -60,16 +66,23 @@ pub struct Shape {
     pub split: u16,
     /// See [`Block::rep`].
     pub rep: Rep,
+    /// See [`Block::own`].
+    pub own: bool,
+    /// See [`Block::waits`].
+    pub waits: bool,
 }
 
 impl Shape {
-    /// Takes in the next instruction of a block.
-    pub fn add(&mut self, insn: &Instruction, sets_flags: &mut bool) {
+    /// Takes in the next instruction of a block; `user`: at privilege level 3.
+    pub fn add(&mut self, insn: &Instruction, user: bool, sets_flags: &mut bool) {
         let tests_bit =
             matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
-        if tests_bit && *sets_flags && self.split == 0 {
+        let own = super::own::is_own(insn, user);
+        if ((tests_bit && *sets_flags) || (own && self.insns != 0)) && self.split == 0 {
             self.split = self.insns;
         }
+        self.own |= own && self.insns == 0;
+        self.waits |= super::fpu::waits(insn);
         *sets_flags |= insn.rflags_modified() != RflagsBits::NONE;
         self.rep = if self.insns == 0 { Rep::of(insn) } else { Rep::No };
         self.insns += 1;
@@ -120,22 +133,9 @@ impl Rep {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Count {
-    /// The engine said so.
-    Exact(u16),
-    /// It has been decoded too.
-    Shaped(Shape),
-    Ambiguous,
-}
-
-/// Answer of the table for a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lookup {
-    /// It has this shape.
     Known(Shape),
-    /// It has this many instructions; decode it once for its shape.
-    Counted(u16),
-    /// Decode it from memory, every time.
-    Decode,
+    /// Blocks of different shapes share the key.
+    Ambiguous,
 }
 
 /// The table.
@@ -172,31 +172,21 @@ impl BlockTable {
         self.front[slot(block.addr, block.size.into())] = block;
     }
 
-    /// Keeps the shape of a block that was only counted.
-    pub fn shaped(&mut self, addr: u64, size: u32, shape: Shape) {
-        self.all.insert((addr, size), Count::Shaped(shape));
-    }
-
     /// The engine has translated a block.
-    pub fn translated(&mut self, addr: u64, size: u32, insns: u16) {
-        let entry = self.all.entry((addr, size)).or_insert(Count::Exact(insns));
-        match *entry {
-            Count::Ambiguous => {}
-            Count::Exact(before) if before == insns => {}
-            // The code may be other code of the same count: its shape is found again.
-            Count::Shaped(before) if before.insns == insns => *entry = Count::Exact(insns),
-            _ => *entry = Count::Ambiguous,
+    pub fn translated(&mut self, addr: u64, size: u32, shape: Shape) {
+        let entry = self.all.entry((addr, size)).or_insert(Count::Known(shape));
+        if *entry != Count::Known(shape) {
+            *entry = Count::Ambiguous;
         }
         self.front[slot(addr, size)] = Block::default();
     }
 
-    /// The count of a block that is not in the front table. A block that was never reported (the first of an engine's
-    /// life) is to be decoded.
-    pub fn lookup(&self, addr: u64, size: u32) -> Lookup {
+    /// The shape of a block that is not in the front table. `None`: it is to be decoded from memory every time. That is so,
+    /// too, for a block that was never reported (the first of an engine's life).
+    pub fn lookup(&self, addr: u64, size: u32) -> Option<Shape> {
         match self.all.get(&(addr, size)) {
-            Some(Count::Exact(n)) => Lookup::Counted(*n),
-            Some(Count::Shaped(shape)) => Lookup::Known(*shape),
-            _ => Lookup::Decode,
+            Some(Count::Known(shape)) => Some(*shape),
+            _ => None,
         }
     }
 
@@ -214,8 +204,18 @@ pub fn for_each_insn(bits: u32, addr: u64, code: &[u8], mut each: impl FnMut(u64
     while decoder.can_decode() {
         let at = decoder.ip();
         decoder.decode_out(&mut insn);
+        if insn.is_invalid() {
+            mark_wrong_lock(bits, at, &code[(at - addr) as usize..], &mut insn);
+        }
         if !each(at, &insn) {
             return;
         }
     }
+}
+
+/// An opcode that is invalid only for its LOCK prefix: says so in the instruction, which stays invalid.
+#[cold]
+fn mark_wrong_lock(bits: u32, addr: u64, code: &[u8], insn: &mut Instruction) {
+    let unchecked = Decoder::with_ip(bits, code, addr, DecoderOptions::NO_INVALID_CHECK).decode();
+    insn.set_has_lock_prefix(!unchecked.is_invalid() && unchecked.has_lock_prefix());
 }

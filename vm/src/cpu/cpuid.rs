@@ -4,12 +4,14 @@
 //! kernels that see it use it for every allocation.
 
 use super::engine::{Env, off};
+use super::own::cr4;
 use crate::config::CpuModel;
 
 /// Feature bits of leaf 1 EDX.
 mod d1 {
     pub const FPU: u32 = 1;
     pub const VME: u32 = 1 << 1;
+    pub const APIC: u32 = 1 << 9;
     pub const DE: u32 = 1 << 2;
     pub const PSE: u32 = 1 << 3;
     pub const TSC: u32 = 1 << 4;
@@ -29,26 +31,32 @@ mod d1 {
     pub const MTRR: u32 = 1 << 12;
 }
 
+/// Physical address bits.
+pub const PHYSICAL_BITS: u32 = 40;
+
 const I486: u32 = d1::FPU;
-const PENTIUM: u32 = I486 | d1::VME | d1::DE | d1::PSE | d1::TSC | d1::MSR | d1::CX8 | d1::MMX;
+const PENTIUM: u32 = I486 | d1::APIC | d1::VME | d1::DE | d1::PSE | d1::TSC | d1::MSR | d1::CX8 | d1::MMX;
 const PENTIUM3: u32 =
     PENTIUM | d1::PAE | d1::SEP | d1::PGE | d1::CMOV | d1::PAT | d1::PSE36 | d1::FXSR | d1::SSE | d1::MTRR;
 const QEMU32: u32 = PENTIUM3 | d1::SSE2;
 const QEMU64: u32 = QEMU32 | d1::CLFSH;
 
 const SSE3: u32 = 1;
+const PCLMULQDQ: u32 = 1 << 1;
 const SSSE3: u32 = 1 << 9;
 const CX16: u32 = 1 << 13;
 const SSE4_1: u32 = 1 << 19;
 const SSE4_2: u32 = 1 << 20;
 const MOVBE: u32 = 1 << 22;
 const POPCNT: u32 = 1 << 23;
+const AES: u32 = 1 << 25;
 const HYPERVISOR: u32 = 1 << 31;
 
 /// Leaf 0x8000_0001 EDX: what AMD repeats of leaf 1, and SYSCALL, NX, RDTSCP, LM.
 const AMD_COPY: u32 = 0x0183_f3ff;
 const SYSCALL: u32 = 1 << 11;
 const NX: u32 = 1 << 20;
+const PAGE_1G: u32 = 1 << 26;
 const RDTSCP: u32 = 1 << 27;
 const LM: u32 = 1 << 29;
 /// Leaf 0x8000_0001 ECX.
@@ -56,9 +64,15 @@ const LAHF_LM: u32 = 1;
 const ABM: u32 = 1 << 5;
 
 /// Leaf 7 EBX: the instruction groups of `max`.
+const FSGSBASE: u32 = 1;
+const TSC_ADJUST: u32 = 1 << 1;
 const BMI1: u32 = 1 << 3;
+const SMEP: u32 = 1 << 7;
 const BMI2: u32 = 1 << 8;
+const ERMS: u32 = 1 << 9;
 const ADX: u32 = 1 << 19;
+const SMAP: u32 = 1 << 20;
+const CLFLUSHOPT: u32 = 1 << 23;
 
 /// A processor.
 #[derive(Clone, Copy, Debug)]
@@ -107,9 +121,9 @@ pub fn model(name: CpuModel) -> Model {
         }
         CpuModel::Qemu64 => amd64,
         CpuModel::Max => Model {
-            c1: SSE3 | SSSE3 | CX16 | SSE4_1 | SSE4_2 | MOVBE | POPCNT | HYPERVISOR,
-            b7: BMI1 | BMI2 | ADX,
-            d8: amd64.d8 | RDTSCP,
+            c1: SSE3 | PCLMULQDQ | SSSE3 | CX16 | AES | SSE4_1 | SSE4_2 | MOVBE | POPCNT | HYPERVISOR,
+            b7: FSGSBASE | TSC_ADJUST | BMI1 | SMEP | BMI2 | ERMS | ADX | SMAP | CLFLUSHOPT,
+            d8: amd64.d8 | PAGE_1G | RDTSCP,
             c8: LAHF_LM | ABM,
             name: "QEMU TCG CPU version 2.5+",
             ..amd64
@@ -124,18 +138,20 @@ impl Model {
     }
 
     /// CPUID.
-    pub fn cpuid(&self, leaf: u32, _subleaf: u32) -> [u32; 4] {
+    pub fn cpuid(&self, leaf: u32, subleaf: u32, local_apic: bool) -> [u32; 4] {
+        // Once switched off by IA32_APIC_BASE, it is not there (SDM 3A, 10.4.3).
+        let hidden = if local_apic { 0 } else { d1::APIC };
         let word = |i: usize| u32::from_le_bytes([0, 1, 2, 3].map(|b| self.vendor[4 * i + b]));
         let max_basic = if self.b7 != 0 { 7 } else { 1 };
         let max_extended = if self.long_mode { 0x8000_0008 } else { 0x8000_0004 };
         match leaf {
             0 => [max_basic, word(0), word(2), word(1)],
             // EBX: CLFLUSH line of 8 quadwords, one logical processor, APIC ID 0.
-            1 => [self.signature, 0x0001_0800, self.c1, self.d1],
-            7 if max_basic >= 7 => [0, self.b7, 0, 0],
+            1 => [self.signature, 0x0001_0800, self.c1, self.d1 & !hidden],
+            7 if max_basic >= 7 && subleaf == 0 => [0, self.b7, 0, 0],
             0x4000_0000 => [0x4000_0000, 0, 0, 0],
             0x8000_0000 => [max_extended, word(0), word(2), word(1)],
-            0x8000_0001 => [self.signature, 0, self.c8, self.d8],
+            0x8000_0001 => [self.signature, 0, self.c8, self.d8 & !hidden],
             0x8000_0002..=0x8000_0004 => self.name_part((leaf - 0x8000_0002) as usize),
             // Cache descriptors of AMD: 64 KiB L1, 512 KiB L2.
             0x8000_0005 if self.long_mode => [0x01ff_01ff, 0x01ff_01ff, 0x4002_0140, 0x4002_0140],
@@ -144,6 +160,96 @@ impl Model {
             0x8000_0008 if self.long_mode => [0x0000_3028, 0, 0, 0],
             _ => [0; 4],
         }
+    }
+
+    /// Whether it is one of Intel's, and not of AMD's.
+    pub fn is_intel(&self) -> bool {
+        self.vendor == b"GenuineIntel"
+    }
+
+    /// Whether it has what came with the Pentium Pro.
+    pub fn is_p6(&self) -> bool {
+        self.d1 & d1::CMOV != 0
+    }
+
+    /// Whether there are model-specific registers.
+    pub fn has_msr(&self) -> bool {
+        self.d1 & d1::MSR != 0
+    }
+
+    /// Whether there is a CR4.
+    pub fn has_cr4(&self) -> bool {
+        self.cr4_bits() != 0
+    }
+
+    /// The bits of CR4 that exist.
+    pub fn cr4_bits(&self) -> u64 {
+        let features = [
+            (self.d1 & d1::VME, cr4::VME | cr4::PVI),
+            (self.d1 & d1::TSC, cr4::TSD),
+            (self.d1 & d1::DE, cr4::DE),
+            (self.d1 & d1::PSE, cr4::PSE),
+            (self.d1 & d1::PAE, cr4::PAE),
+            (self.d1 & d1::PGE, cr4::PGE),
+            (self.d1 & d1::CMOV, cr4::PCE),
+            (self.d1 & d1::FXSR, cr4::OSFXSR),
+            (self.d1 & d1::SSE, cr4::OSXMMEXCPT),
+            (self.b7 & FSGSBASE, cr4::FSGSBASE),
+            (self.b7 & SMEP, cr4::SMEP),
+            (self.b7 & SMAP, cr4::SMAP),
+        ];
+        features.into_iter().filter(|f| f.0 != 0).map(|f| f.1).sum()
+    }
+
+    /// The bits of EFER that can be written.
+    pub fn efer_bits(&self) -> u64 {
+        let features = [(SYSCALL, 1), (LM, 1 << 8), (NX, 1 << 11)];
+        features.into_iter().filter(|f| self.d8 & f.0 != 0).map(|f| f.1).sum()
+    }
+
+    /// SYSCALL and SYSRET.
+    pub fn has_syscall(&self) -> bool {
+        self.d8 & SYSCALL != 0
+    }
+
+    /// SYSENTER and SYSEXIT.
+    pub fn has_sysenter(&self) -> bool {
+        self.d1 & d1::SEP != 0
+    }
+
+    /// Long mode.
+    pub fn has_long_mode(&self) -> bool {
+        self.long_mode
+    }
+
+    /// The time-stamp counter.
+    pub fn has_tsc(&self) -> bool {
+        self.d1 & d1::TSC != 0
+    }
+
+    /// IA32_TSC_ADJUST.
+    pub fn has_tsc_adjust(&self) -> bool {
+        self.b7 & TSC_ADJUST != 0
+    }
+
+    /// RDTSCP and TSC_AUX.
+    pub fn has_rdtscp(&self) -> bool {
+        self.d8 & RDTSCP != 0
+    }
+
+    /// The page attribute table.
+    pub fn has_pat(&self) -> bool {
+        self.d1 & d1::PAT != 0
+    }
+
+    /// Memory type range registers.
+    pub fn has_mtrr(&self) -> bool {
+        self.d1 & d1::MTRR != 0
+    }
+
+    /// What page-table entries may have.
+    pub fn page_features(&self) -> super::mmu::Features {
+        super::mmu::Features { pse36: self.d1 & d1::PSE36 != 0, page_1g: self.d8 & PAGE_1G != 0 }
     }
 
     /// Whether it has CMPXCHG8B and CMPXCHG16B, which are not the engine's.

@@ -5,21 +5,15 @@
 //! arrive here as undefined opcodes.
 
 use super::Cpu;
-use super::delivery::{Cause, TripleFault, vector};
+use super::delivery::{Fault, TripleFault};
 use super::engine::{Access, off};
-use super::mmu::Paging;
+use super::own::Flow;
 use super::regs::flag;
 use crate::memory::{PhysMemory, pieces};
 use crate::units::PhysAddr;
 use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic};
 
 const ZF: u64 = 1 << 6;
-
-/// An operand that cannot be accessed.
-enum Refused {
-    GeneralProtection,
-    PageFault { addr: u64, error: u32 },
-}
 
 impl Cpu {
     /// Executes the undefined opcode at RIP if it is one of ours (and the model has it). False: it is undefined.
@@ -30,42 +24,26 @@ impl Cpu {
             Mnemonic::Cmpxchg16b if has_cx16 => 8,
             _ => return Ok(false),
         };
-        match self.compare_exchange(&insn, half) {
-            Ok(()) => {
-                let env = self.env;
-                let next = env.rip().wrapping_add(insn.len() as u64);
-                let mask = if env.code_bits() == 64 { u64::MAX } else { 0xffff_ffff };
-                env.set_rip(next & mask);
-                env.clear_shadow();
-                if env.r64(off::EFLAGS) & flag::TF != 0 {
-                    const SINGLE_STEP: u64 = 1 << 14;
-                    env.w64(off::DR + 48, env.r64(off::DR + 48) | SINGLE_STEP);
-                    self.deliver(vector::DB, Cause::Exception(None))?;
-                }
-            }
-            Err(Refused::GeneralProtection) => self.deliver(vector::GP, Cause::Exception(Some(0)))?,
-            Err(Refused::PageFault { addr, error }) => {
-                self.env.w64(super::CR2, addr);
-                self.deliver(vector::PF, Cause::Exception(Some(error)))?;
-            }
-        }
+        self.stepping = self.env.r64(off::EFLAGS) & flag::TF != 0;
+        let result = self.compare_exchange(&insn, half).map(|()| Flow::Next);
+        self.complete_own(&insn, result)?;
         Ok(true)
     }
 
-    fn compare_exchange(&mut self, insn: &Instruction, half: usize) -> Result<(), Refused> {
+    fn compare_exchange(&mut self, insn: &Instruction, half: usize) -> Result<(), Fault> {
         let env = self.env;
         let mut factory = InstructionInfoFactory::new();
         let operand = factory.info(insn).used_memory().first().copied();
-        let addr =
-            operand.and_then(|m| super::operand_address(&env, &m)).ok_or(Refused::GeneralProtection)?;
+        let addr = operand.and_then(|m| super::operand_address(&env, &m)).ok_or(Fault::protection())?;
         let addr = if env.code_bits() == 64 { addr } else { addr & 0xffff_ffff };
         if half == 8 && addr & 15 != 0 {
-            return Err(Refused::GeneralProtection);
+            return Err(Fault::protection());
         }
+        let user = env.cpl() == 3;
         let mut places = [(0, 0, 0); 2];
         let mut used = 0;
         for (at, from, n) in pieces(addr, 2 * half) {
-            places[used] = (self.operand_page(at)?, from, n);
+            places[used] = (self.access(at, Access::Write, user)?, from, n);
             used += 1;
         }
         let mut old = [0u8; 16];
@@ -97,17 +75,5 @@ impl Cpu {
         let rflags = self.engine.rflags();
         env.set_rflags(if equal { rflags | ZF } else { rflags & !ZF });
         Ok(())
-    }
-
-    /// Translates one piece of an operand that is read and written.
-    fn operand_page(&mut self, addr: u64) -> Result<u64, Refused> {
-        let user = self.env.cpl() == 3;
-        match Paging::of(&self.env).walk(&self.mem, addr, Access::Write, user) {
-            Ok(mut walk) => {
-                walk.commit(&mut self.mem, Access::Write);
-                Ok(walk.phys)
-            }
-            Err(error) => Err(Refused::PageFault { addr, error }),
-        }
     }
 }

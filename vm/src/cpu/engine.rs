@@ -22,6 +22,8 @@ use unicorn_engine_sys::{Arch, ControlType, HookType, MemType, Mode, Prot, TlbEn
 
 mod block_call;
 
+pub use block_call::KnownCall;
+
 /// Offsets of private fields in unicorn-engine 2.1.5 on 64-bit hosts, printed by a C program from its headers.
 mod layout {
     pub const UC_CPU: usize = 440;
@@ -42,8 +44,6 @@ unsafe extern "C" {
     fn cpu_restore_state_x86_64(cpu: *mut c_void, host_pc: usize, will_exit: bool) -> bool;
     /// The engine's own: forgets the cached translation of one page, what INVLPG does.
     fn tlb_flush_page_x86_64(cpu: *mut c_void, addr: u64);
-    /// The engine's own: writes DR7 and arms or disarms the breakpoints that it names.
-    fn cpu_x86_update_dr7_x86_64(env: *mut c_void, dr7: u32);
     /// The engine's own: leaves the running block for the main loop, which goes on at RIP. Does not return.
     fn cpu_loop_exit_noexc_x86_64(cpu: *mut c_void) -> !;
     /// The engine's own: raises an exception at RIP. Does not return.
@@ -86,6 +86,8 @@ pub trait Hooks: Sized {
     fn known_block(&mut self, addr: u64, size: u32, insns: u16) -> bool;
     /// A block of `size` bytes at linear address `addr` is about to run.
     fn block(&mut self, addr: u64, size: u32) -> BlockStart;
+    /// From now on [`Hooks::known_block`] is asked first at this call; until [`Engine::forget_known`].
+    fn became_known(&mut self, call: KnownCall);
     /// A block was translated: linear address, bytes, instructions.
     fn translated(&mut self, addr: u64, size: u16, insns: u16);
     /// TLB miss for a page (linear address); `None` raises [`StartError::PageFault`].
@@ -98,8 +100,9 @@ pub trait Hooks: Sized {
     fn port_out(&mut self, port: u16, size: u8, value: u32) -> PortOut;
     /// A load from the MMIO window, at its offset. RIP is at the block's start: see [`Engine::sync_rip`].
     fn mmio_read(&mut self, addr: u64, size: u8) -> u64;
-    /// A store to the MMIO window.
-    fn mmio_write(&mut self, addr: u64, size: u8, value: u64);
+    /// A store to the MMIO window. False: it is not done, and the engine goes on at RIP, which is the instruction that
+    /// stores.
+    fn mmio_write(&mut self, addr: u64, size: u8, value: u64) -> bool;
     /// RDTSC (also the first half of RDTSCP): the counter.
     fn rdtsc(&mut self) -> u64;
     /// CPUID with its EAX and ECX: EAX, EBX, ECX, EDX.
@@ -361,6 +364,14 @@ impl Engine {
         }
     }
 
+    /// From a callback that leaves the running block: the next one ends after `n` instructions.
+    pub fn limit_next_block(&self, n: u32) {
+        // SAFETY: as in `start`.
+        unsafe {
+            self.cpu.as_ptr().add(layout::CPU_CFLAGS_NEXT_TB).cast::<u32>().write(n.clamp(1, 0x7fff));
+        }
+    }
+
     fn invalid_addr(&self) -> u64 {
         // SAFETY: inside the engine's structure of the pinned version.
         unsafe { self.uc.as_ptr().cast::<u8>().add(layout::UC_INVALID_ADDR).cast::<u64>().read() }
@@ -385,12 +396,6 @@ impl Engine {
         unsafe { tlb_flush_page_x86_64(self.cpu.as_ptr().cast(), addr) };
     }
 
-    /// Writes DR7: breakpoints of the guest are armed at the addresses in DR0 to DR3.
-    pub fn write_dr7(&self, dr7: u64) {
-        // SAFETY: the engine's own function on its own register file, on the engine's thread.
-        unsafe { cpu_x86_update_dr7_x86_64(self.env.p.as_ptr().cast(), dr7 as u32) };
-    }
-
     /// Forgets code translated from `[addr, addr + len)`. The address is one that [`Hooks::fill`] resolves for a fetch;
     /// the range must lie in one page.
     pub fn invalidate_code(&self, addr: u64, len: u64) {
@@ -403,6 +408,20 @@ impl Engine {
                 addr.saturating_add(len),
             )
         };
+    }
+
+    /// Makes [`Hooks::block`] be asked again at these calls.
+    pub fn forget_known<H: Hooks>(&self, calls: &[KnownCall]) {
+        for call in calls {
+            // SAFETY: the engine is open, and runs in this thread only.
+            unsafe { block_call::forget::<H>(*call) };
+        }
+    }
+
+    /// Forgets all translated code.
+    pub fn flush_code(&self) {
+        // SAFETY: the engine is open.
+        unsafe { sys::uc_ctl(self.uc.as_ptr(), ctl_write(ControlType::TB_FLUSH, 0)) };
     }
 
     /// How many blocks were ever invalidated: changes when a store hits translated code.
@@ -461,6 +480,8 @@ pub mod off {
     pub const FPTAGS: usize = 612;
     pub const FPREGS: usize = 624;
     pub const FPOP: usize = 752;
+    pub const FPCS: usize = 754;
+    pub const FPDS: usize = 756;
     pub const FPIP: usize = 760;
     pub const FPDP: usize = 768;
     pub const FP_STATUS: usize = 776;
@@ -484,9 +505,7 @@ pub mod off {
     pub const PAT: usize = 5280;
     pub const ERROR_CODE: usize = 5384;
     pub const EXCEPTION_IS_INT: usize = 5388;
-    pub const DR: usize = 5400;
     pub const OLD_EXCEPTION: usize = 5496;
-    pub const V_TPR: usize = 5556;
     pub const FEATURES: usize = 5632;
     pub const MTRR_FIXED: usize = 6320;
     pub const MTRR_DEFTYPE: usize = 6408;
@@ -565,7 +584,9 @@ extern "C" fn on_other_block<H: Hooks>(
     match unsafe { hooks::<H>(user) }.block(addr, bytes) {
         // SAFETY: the engine has just called from there, and runs in this thread only.
         BlockStart::RunKnown(insns) if known == 0 => unsafe {
-            block_call::rewrite::<H>(returns_to, bytes, insns);
+            if let Some(call) = block_call::rewrite::<H>(returns_to, bytes, insns) {
+                hooks::<H>(user).became_known(call);
+            }
         },
         BlockStart::Run | BlockStart::RunKnown(_) => {}
         // The check for a stop request behind the call may be gone. RIP is at the block.
@@ -660,8 +681,8 @@ unsafe fn cpu_and_env(uc: *mut sys::uc_engine) -> (*mut u8, *mut u8) {
 /// Leaves the running block.
 ///
 /// # Safety
-/// Only from a port callback, where the engine has brought RIP and the flags up to date; the engine jumps out over the
-/// callback's frame, so nothing in it may need to be dropped.
+/// Only from a callback where RIP and the flags are up to date; the engine jumps out over the callback's frame, so nothing
+/// in it may need to be dropped.
 unsafe fn leave_block(uc: *mut sys::uc_engine) -> ! {
     // SAFETY: promised by the caller.
     unsafe { cpu_loop_exit_noexc_x86_64(cpu_and_env(uc).0.cast()) }
@@ -686,13 +707,16 @@ extern "C" fn on_mmio_read<H: Hooks>(
 }
 
 extern "C" fn on_mmio_write<H: Hooks>(
-    _uc: *mut sys::uc_engine,
+    uc: *mut sys::uc_engine,
     offset: u64,
     size: c_uint,
     value: u64,
     user: *mut c_void,
 ) {
-    unsafe { hooks::<H>(user) }.mmio_write(offset, size as u8, value);
+    if !unsafe { hooks::<H>(user) }.mmio_write(offset, size as u8, value) {
+        // SAFETY: the hook has brought RIP and the flags up to date; no destructor is pending here.
+        unsafe { leave_block(uc) }
+    }
 }
 
 fn set_reg(uc: *mut sys::uc_engine, reg: sys::RegisterX86, value: u64) {

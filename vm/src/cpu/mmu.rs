@@ -1,7 +1,9 @@
 //! The page walker. One walker serves the engine's TLB fills, the delivery of exceptions and the debugger
 //! (Intel SDM 3A, chapter 4).
 
+use super::cpuid::PHYSICAL_BITS;
 use super::engine::{Access, Env, off};
+use super::regs::flag;
 use crate::memory::{Memory, PAGE_SIZE};
 
 const PRESENT: u64 = 1;
@@ -13,6 +15,26 @@ const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
 /// Bits 12 to 51 of an 8-byte entry.
 const FRAME: u64 = 0x000f_ffff_ffff_f000;
+/// Bits 40 to 51: address bits that no model has.
+const BEYOND: u64 = FRAME & !((1u64 << PHYSICAL_BITS) - 1);
+/// Bits 52 to 62 of an 8-byte entry, which software may use in long mode only.
+const IGNORED_LONG: u64 = 0x7ff0_0000_0000_0000;
+const CR4_SMEP: u64 = 1 << 20;
+const CR4_SMAP: u64 = 1 << 21;
+
+/// What page-table entries may have, by CPU model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// 4 MiB pages beyond 4 GiB.
+    pub pse36: bool,
+    /// Pages of 1 GiB.
+    pub page_1g: bool,
+}
+
+/// Whether a present PDPTE of legacy PAE has reserved bits set (SDM 3A, 4.4.1).
+pub fn pdpte_reserved(entry: u64) -> bool {
+    entry & (0x1e6 | BEYOND | IGNORED_LONG | NO_EXECUTE) != 0
+}
 
 /// Bits of the page-fault error code (SDM 3A, 4.7).
 pub mod error {
@@ -30,6 +52,9 @@ pub struct Paging {
     cr3: u64,
     cr4: u64,
     efer: u64,
+    /// EFLAGS.AC: a supervisor may access user pages in spite of SMAP.
+    ac: bool,
+    features: Features,
 }
 
 /// One entry met on the way.
@@ -69,13 +94,20 @@ struct Format {
 impl Paging {
     /// From the engine's registers.
     #[inline]
-    pub fn of(env: &Env) -> Paging {
+    pub fn of(env: &Env, features: Features) -> Paging {
         Paging {
             cr0: env.r64(off::CR),
             cr3: env.r64(off::CR + 24),
             cr4: env.r64(off::CR + 32),
             efer: env.r64(off::EFER),
+            ac: env.r64(off::EFLAGS) & flag::AC != 0,
+            features,
         }
+    }
+
+    /// For the debugger, which may see what SMAP hides.
+    pub fn seeing_all(self) -> Paging {
+        Paging { ac: true, ..self }
     }
 
     /// Whether CR0.PG is set.
@@ -94,7 +126,8 @@ impl Paging {
 
     fn format(&self) -> (Format, u64) {
         if self.efer & 1 << 10 != 0 {
-            (Format { levels: 4, index_bits: 9, wide: true, large_level: 2 }, self.cr3 & FRAME)
+            let large_level = if self.features.page_1g { 2 } else { 1 };
+            (Format { levels: 4, index_bits: 9, wide: true, large_level }, self.cr3 & FRAME)
         } else if self.pae() {
             (Format { levels: 3, index_bits: 9, wide: true, large_level: 1 }, self.cr3 & 0xffff_ffe0)
         } else {
@@ -104,6 +137,33 @@ impl Paging {
                 self.cr3 & 0xffff_f000,
             )
         }
+    }
+
+    /// Whether a present entry has reserved bits set (SDM 3A, 4.3 to 4.5).
+    fn reserved(&self, value: u64, level: u32, format: &Format) -> bool {
+        let large = level > 0 && level <= format.large_level && value & LARGE != 0;
+        if !format.wide {
+            // A 4 MiB page: bit 21, and without PSE-36 the address bits above 32.
+            let bits = if self.features.pse36 { 1 << 21 } else { 0x3f_e000 };
+            return large && value & bits != 0;
+        }
+        let mut bits = BEYOND;
+        if !self.no_execute() {
+            bits |= NO_EXECUTE;
+        }
+        if format.levels == 3 {
+            bits |= IGNORED_LONG;
+            if level == 2 {
+                return pdpte_reserved(value);
+            }
+        } else if level == 3 || (level == 2 && !large) {
+            bits |= LARGE;
+        }
+        if large {
+            // Below the page's address and above the PAT bit.
+            bits |= ((1 << (12 + 9 * level)) - 1) & !0x1fff;
+        }
+        value & bits != 0
     }
 
     /// Translates `addr` for `access` at privilege `user`; an error is the page-fault error code.
@@ -126,7 +186,7 @@ impl Paging {
         if user {
             code |= error::USER;
         }
-        if access == Access::Fetch && self.no_execute() {
+        if access == Access::Fetch && (self.no_execute() || self.cr4 & CR4_SMEP != 0) {
             code |= error::FETCH;
         }
         let (format, root) = self.format();
@@ -149,7 +209,7 @@ impl Paging {
             if value & PRESENT == 0 {
                 return Err(code);
             }
-            if format.wide && value & NO_EXECUTE != 0 && !self.no_execute() {
+            if self.reserved(value, level, &format) {
                 return Err(code | error::PROTECTION | error::RESERVED);
             }
             let frame = if format.wide { value & FRAME } else { value & 0xffff_f000 };
@@ -168,7 +228,11 @@ impl Paging {
             if level == 0 || (level <= format.large_level && value & LARGE != 0) {
                 let offset = (1u64 << shift) - 1;
                 // PSE-36: bits 13 to 20 of a 4 MiB entry are address bits 32 to 39 (SDM 3A, table 4-4).
-                let high = if level > 0 && !format.wide { (value >> 13 & 0xff) << 32 } else { 0 };
+                let high = if level > 0 && !format.wide && self.features.pse36 {
+                    (value >> 13 & 0xff) << 32
+                } else {
+                    0
+                };
                 break (frame & !offset) | high | (addr & offset);
             }
             table = frame;
@@ -176,12 +240,15 @@ impl Paging {
         };
         let write_protect = self.cr0 & 1 << 16 != 0;
         let writable = writable || (!user && !write_protect);
+        let executable = executable && (user || !user_page || self.cr4 & CR4_SMEP == 0);
+        let smap = !user && user_page && self.cr4 & CR4_SMAP != 0 && !self.ac;
         let allowed = (user_page || !user)
             && match access {
-                Access::Read => true,
-                Access::Write => writable,
+                Access::Read => !smap,
+                Access::Write => writable && !smap,
                 Access::Fetch => executable,
             };
+        let writable = writable && !smap;
         if !allowed {
             return Err(code | error::PROTECTION);
         }

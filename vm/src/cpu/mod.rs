@@ -3,14 +3,19 @@
 
 pub(crate) mod count;
 pub(crate) mod cpuid;
+pub(crate) mod debug;
 pub(crate) mod delivery;
+mod descriptor;
 mod emulate;
 pub(crate) mod engine;
+pub(crate) mod fpu;
 pub(crate) mod mmu;
+pub(crate) mod own;
 mod ports;
 pub(crate) mod regs;
 pub mod state;
 mod syscall;
+mod task;
 pub(crate) mod tlb;
 
 use crate::footprint::{Collector, Footprint};
@@ -18,12 +23,18 @@ use crate::machine::VmError;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Stale};
 use crate::units::{LinAddr, PhysAddr};
 use crate::watch::WatchRange;
-use count::{BlockTable, Lookup, MAX_INSN, Rep, Shape};
-use engine::{Access, Engine, Env, off};
-use iced_x86::{Instruction, Register, UsedMemory};
+use count::{BlockTable, MAX_INSN, Rep, Shape};
+use debug::Debug;
+use engine::{Access, Engine, Env, Hooks, KnownCall, off};
+use iced_x86::{Instruction, OpKind, Register, UsedMemory};
 use mmu::Paging;
 use state::CpuState;
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// Calls of known blocks that are remembered, 8 bytes each.
+const KNOWN_CALLS_MAX: usize = 1 << 21;
 
 /// The block that runs now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,10 +68,39 @@ pub struct Cpu {
     pub single: bool,
     /// Error code of a page fault that a TLB miss met.
     pub page_fault: Option<tlb::Miss>,
+    /// Debug registers.
+    pub debug: Debug,
+    /// Debug conditions (bits of DR6) that the step before met.
+    pub pending_db: u32,
+    /// Each instruction must be looked at before it runs.
+    pub careful: bool,
+    /// The running block is a single instruction with RF set.
+    resumed: bool,
+    /// EFLAGS.TF was set when the instruction that is executed here began.
+    pub stepping: bool,
+    /// Length of the INT that is delivered: RIP is behind it, and goes back to it if its delivery faults.
+    pub int_len: u64,
+    /// What is delivered comes between two iterations of a REP instruction.
+    pub rep_interrupted: bool,
+    /// What page-table entries may have.
+    pub page_features: mmu::Features,
+    /// Virtual time of the instruction that is executed here, in ns.
+    pub now_ns: u64,
     /// What has been touched.
     pub(crate) footprint: Collector,
     table: BlockTable,
+    /// Where the engine's code knows a block's number of instructions.
+    known_calls: Vec<KnownCall>,
+    /// There were more than are remembered.
+    more_known_calls: bool,
     breakpoints: BTreeSet<u64>,
+    /// Addresses of the instructions that the guest's debug registers stop at.
+    guest_breakpoints: BTreeSet<u64>,
+    /// The engine is told of code to forget: addresses with [`tlb::PHYSICAL_ALIAS`] are RAM.
+    ///
+    /// Shared, because the engine asks back while this structure is borrowed: the compiler must not think that nobody
+    /// reads it meanwhile.
+    aliasing: Rc<Cell<bool>>,
     /// Value of [`Engine::invalidations`] when it was last looked at.
     pub seen_invalidations: u64,
     /// How often the TLB was flushed.
@@ -81,9 +121,22 @@ impl Cpu {
             halted: false,
             single: false,
             page_fault: None,
+            debug: Debug::new(),
+            pending_db: 0,
+            careful: false,
+            resumed: false,
+            stepping: false,
+            int_len: 0,
+            rep_interrupted: false,
+            page_features: mmu::Features::default(),
+            now_ns: 0,
             footprint: Collector::new(),
             table: BlockTable::new(),
+            known_calls: Vec::new(),
+            more_known_calls: false,
             breakpoints: BTreeSet::new(),
+            guest_breakpoints: BTreeSet::new(),
+            aliasing: Rc::default(),
             seen_invalidations: 0,
             flushes: 0,
         })
@@ -91,13 +144,21 @@ impl Cpu {
 
     /// All registers.
     pub fn state(&self) -> CpuState {
-        regs::save(&self.engine, self.halted)
+        CpuState {
+            dr: self.debug.registers(),
+            pending_debug: self.pending_db,
+            halted: self.halted,
+            ..regs::save(&self.engine)
+        }
     }
 
     /// Writes all registers.
     pub fn set_state(&mut self, state: &CpuState) {
         regs::restore(&self.engine, state);
         self.halted = state.halted;
+        self.pending_db = state.pending_debug;
+        self.resumed = false;
+        self.set_debug(state.dr);
         self.current = Current::default();
         self.flush_tlb();
     }
@@ -121,27 +182,41 @@ impl Cpu {
     fn find_block(&mut self, addr: u64, size: u32) -> count::Block {
         let end = addr.saturating_add(size.into());
         self.footprint.executed(addr, size.into());
-        let breakpoint = self.breakpoints.range(addr..end).next().is_some();
-        let known = self.table.lookup(addr, size);
-        let shape = match known {
-            Lookup::Known(shape) => shape,
-            Lookup::Counted(insns) => {
-                let shape = Shape { insns, ..self.shape(addr, end) };
-                self.table.shaped(addr, size, shape);
-                shape
+        let breakpoint = [&self.breakpoints, &self.guest_breakpoints]
+            .into_iter()
+            .any(|set| set.range(addr..end).next().is_some());
+        match self.table.lookup(addr, size) {
+            Some(shape) => {
+                let block = count::Block::with_shape(addr, size, shape, breakpoint);
+                self.table.cache(block);
+                block
             }
-            Lookup::Decode => self.shape(addr, end),
-        };
-        let block = count::Block::with_shape(addr, size, shape, breakpoint);
-        if known != Lookup::Decode {
-            self.table.cache(block);
+            // Decode it from memory, every time.
+            None => count::Block::with_shape(addr, size, self.shape(addr, size), breakpoint),
         }
-        block
     }
 
     /// The instruction at RIP counts as executed, although its block may never be entered.
     pub fn note_executed_here(&mut self) {
         self.footprint.executed(self.env.linear_pc(), 1);
+    }
+
+    /// The engine's code knows the number of instructions of a block.
+    pub fn note_known(&mut self, call: KnownCall) {
+        if self.known_calls.len() < KNOWN_CALLS_MAX {
+            self.known_calls.push(call);
+        } else {
+            self.more_known_calls = true;
+        }
+    }
+
+    /// Makes every block be looked up again.
+    pub fn forget_known_blocks<H: Hooks>(&mut self) {
+        self.engine.forget_known::<H>(&self.known_calls);
+        self.known_calls.clear();
+        if std::mem::take(&mut self.more_known_calls) {
+            self.engine.flush_code();
+        }
     }
 
     /// What has been touched since the last call. Blocks and pages are noted when they are first looked up, so what is
@@ -154,21 +229,25 @@ impl Cpu {
         self.footprint.take(accessed)
     }
 
-    /// Decodes the instructions that start in `[addr, end)`.
-    fn shape(&self, addr: u64, end: u64) -> Shape {
+    /// Decodes the instructions that start in a block.
+    fn shape(&self, addr: u64, size: u32) -> Shape {
+        let end = addr.saturating_add(size.into());
+        let user = self.env.cpl() == 3;
         let (mut shape, mut sets_flags) = (Shape::default(), false);
-        self.decode(addr, end.saturating_sub(addr) as usize + MAX_INSN, |at, insn| {
+        self.decode(addr, size as usize + MAX_INSN, |at, insn| {
             if at < end {
-                shape.add(insn, &mut sets_flags);
+                shape.add(insn, user, &mut sets_flags);
             }
             at < end
         });
         shape
     }
 
-    /// The engine reports a new block.
+    /// The engine reports a new block. It is decoded here and now, while the address space is the one that it was
+    /// translated in.
     pub fn translated(&mut self, addr: u64, size: u16, insns: u16) {
-        self.table.translated(addr, size.into(), insns);
+        let shape = Shape { insns, ..self.shape(addr, size.into()) };
+        self.table.translated(addr, size.into(), shape);
     }
 
     /// Index of the instruction at linear address `pc` in the running block; `None` if no instruction starts there.
@@ -199,6 +278,17 @@ impl Cpu {
         let mut found = None;
         self.decode(self.env.linear_pc(), MAX_INSN, |_, insn| {
             found = (!insn.is_invalid()).then_some(*insn);
+            false
+        });
+        found
+    }
+
+    /// The instruction at CS:RIP if it is one that is executed here.
+    pub fn own_instruction(&self) -> Option<Instruction> {
+        let user = self.env.cpl() == 3;
+        let mut found = None;
+        self.decode(self.env.linear_pc(), MAX_INSN, |_, insn| {
+            found = own::is_own(insn, user).then_some(*insn);
             false
         });
         found
@@ -269,11 +359,24 @@ impl Cpu {
     /// First breakpoint in `[addr, addr + size)`, not before `from`, that lies at the start of an instruction: its address
     /// and the number of instructions before it.
     pub fn breakpoint_in(&self, addr: u64, size: u32, from: u64) -> Option<(u64, u64)> {
+        self.first_of(&self.breakpoints, addr, size, from)
+    }
+
+    /// The same for the guest's own breakpoints. RF makes it ignore one at the block's start.
+    pub fn guest_breakpoint_in(&self, addr: u64, size: u32) -> Option<(u64, u64)> {
+        let resumed = self.env.r64(off::EFLAGS) & regs::flag::RF != 0;
+        self.first_of(&self.guest_breakpoints, addr, size, addr.saturating_add(resumed.into()))
+    }
+
+    fn first_of(&self, set: &BTreeSet<u64>, addr: u64, size: u32, from: u64) -> Option<(u64, u64)> {
         let end = addr.saturating_add(size.into());
-        self.breakpoints.range(from..end).next()?;
+        if from >= end {
+            return None;
+        }
+        set.range(from..end).next()?;
         let (mut n, mut found) = (0, None);
         self.decode(addr, size as usize + MAX_INSN, |at, _| {
-            if at >= from && at < end && self.breakpoints.contains(&at) {
+            if at >= from && at < end && set.contains(&at) {
                 found = Some((at, n));
             }
             n += 1;
@@ -286,6 +389,8 @@ impl Cpu {
     #[inline]
     pub fn has_breakpoints(&self) -> bool {
         !self.breakpoints.is_empty()
+            || !self.guest_breakpoints.is_empty()
+            || !self.guest_breakpoints.is_empty()
     }
 
     /// Replaces the breakpoints.
@@ -320,7 +425,10 @@ impl Cpu {
     /// The physical address behind a linear one, without side effects.
     pub fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
         let addr = if self.env.long_mode() { addr.0 } else { addr.0 & 0xffff_ffff };
-        let walk = Paging::of(&self.env).walk(&self.mem, addr, Access::Read, false).ok()?;
+        let walk = Paging::of(&self.env, self.page_features)
+            .seeing_all()
+            .walk(&self.mem, addr, Access::Read, false)
+            .ok()?;
         Some(PhysAddr(walk.phys))
     }
 
@@ -343,10 +451,129 @@ impl Cpu {
         reported
     }
 
+    /// Whether a store to RAM at this offset hits the running block, which has more than one instruction.
+    pub fn hits_running_block(&self, at: u64, len: u64) -> bool {
+        let block = self.current;
+        if block.insns < 2 || !self.mem.is_code(at as usize / PAGE_SIZE) {
+            return false;
+        }
+        crate::memory::pieces(block.addr, block.size as usize).any(|(addr, _, n)| {
+            let Some(phys) = self.translate(LinAddr(addr)) else { return false };
+            let phys = self.mem.bus_address(phys.0);
+            at < phys + n as u64 && phys < at + len
+        })
+    }
+
+    /// Whether the operand that is not canonical is the stack's.
+    pub fn stack_fault(&self) -> bool {
+        let Some(insn) = self.instruction() else { return false };
+        let mut factory = iced_x86::InstructionInfoFactory::new();
+        let wrong =
+            factory.info(&insn).used_memory().iter().find(|memory| {
+                operand_address(&self.env, memory).is_some_and(|at| !descriptor::canonical(at))
+            });
+        wrong.is_some_and(|memory| {
+            memory.segment() == Register::SS
+                || matches!(memory.base(), Register::RSP | Register::RBP | Register::ESP | Register::EBP)
+        })
+    }
+
+    /// Length of the instruction of the running block that ends at RIP.
+    pub fn len_behind(&self) -> u64 {
+        let (block, pc) = (self.current, self.env.linear_pc());
+        let mut len = 0;
+        self.decode(block.addr, block.size as usize + MAX_INSN, |at, insn| {
+            if at.wrapping_add(insn.len() as u64) == pc {
+                len = insn.len() as u64;
+            }
+            at < pc
+        });
+        len
+    }
+
+    /// What a software interrupt was, now that RIP is behind it: INT n, or INT3 or INTO.
+    pub fn software_cause(&self, vector: u8) -> delivery::Cause {
+        let mut byte = [0];
+        self.read_linear(LinAddr(self.env.linear_pc().wrapping_sub(1)), &mut byte);
+        let opcode = match vector {
+            delivery::vector::BP => 0xcc,
+            delivery::vector::OF => 0xce,
+            _ => return delivery::Cause::Software,
+        };
+        if byte[0] == opcode { delivery::Cause::Trap } else { delivery::Cause::Software }
+    }
+
+    /// Whether the program at RIP comes back to RIP through instructions that change nothing: jumps, and conditional ones
+    /// with the flags as they are.
+    pub fn loops_in_place(&self) -> bool {
+        use iced_x86::Mnemonic;
+        const MOST: usize = 16;
+        let start = self.env.linear_pc();
+        let mut at = start;
+        for _ in 0..MOST {
+            let mut next = None;
+            self.decode(at, MAX_INSN, |_, insn| {
+                let behind = at.wrapping_add(insn.len() as u64);
+                // The decoder keeps 16-bit targets in 16 bits.
+                let target = insn.near_branch_target();
+                let target = match insn.op0_kind() {
+                    OpKind::NearBranch16 => {
+                        behind.wrapping_add(target.wrapping_sub(behind) as u16 as i16 as u64)
+                    }
+                    _ => target,
+                };
+                next = match insn.mnemonic() {
+                    Mnemonic::Nop | Mnemonic::Pause | Mnemonic::Cli | Mnemonic::Cld => Some(behind),
+                    Mnemonic::Jmp if insn.is_jmp_short_or_near() => Some(target),
+                    _ if insn.is_jcc_short_or_near() => {
+                        let taken = self.condition(insn.condition_code());
+                        Some(if taken { target } else { behind })
+                    }
+                    _ => None,
+                };
+                false
+            });
+            match next {
+                Some(next) if next == start => return true,
+                Some(next) => at = next,
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// A condition of Jcc with the present flags.
+    fn condition(&self, code: iced_x86::ConditionCode) -> bool {
+        use iced_x86::ConditionCode as C;
+        let flags = self.engine.rflags();
+        let [cf, pf, zf, sf, of] = [0, 2, 6, 7, 11].map(|bit| flags >> bit & 1 != 0);
+        match code {
+            C::o => of,
+            C::no => !of,
+            C::b => cf,
+            C::ae => !cf,
+            C::e => zf,
+            C::ne => !zf,
+            C::be => cf || zf,
+            C::a => !cf && !zf,
+            C::s => sf,
+            C::ns => !sf,
+            C::p => pf,
+            C::np => !pf,
+            C::l => sf != of,
+            C::ge => sf == of,
+            C::le => zf || sf != of,
+            C::g => !zf && sf == of,
+            C::None => false,
+        }
+    }
+
     /// Makes the engine forget code translated from RAM at this offset, inside one page.
     fn invalidate_code(&mut self, at: u64, len: u64) {
         let overwritten = self.code_was_overwritten();
+        self.aliasing.set(true);
         self.engine.invalidate_code(tlb::PHYSICAL_ALIAS | at, len);
+        self.aliasing.set(false);
         if !overwritten {
             self.seen_invalidations = self.engine.invalidations();
         }

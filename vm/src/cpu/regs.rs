@@ -14,6 +14,11 @@ pub mod flag {
     pub const RF: u64 = 1 << 16;
     pub const VM: u64 = 1 << 17;
     pub const AC: u64 = 1 << 18;
+    pub const VIF: u64 = 1 << 19;
+    pub const VIP: u64 = 1 << 20;
+    pub const ID: u64 = 1 << 21;
+    /// What a task switch loads beside the arithmetic flags and DF.
+    pub const TASK: u64 = TF | IF | IOPL | NT | RF | VM | AC | VIF | VIP | ID;
 }
 
 /// Bits of the engine's hflags: mode bits that it derives from architectural state, and some that are state.
@@ -31,8 +36,9 @@ mod hflag {
     pub const CS64: u32 = 1 << 15;
     pub const VM: u32 = 1 << 17;
     pub const OSFXSR: u32 = 1 << 22;
+    pub const SMAP: u32 = 1 << 23;
     pub const DERIVED: u32 =
-        CPL | CS32 | SS32 | ADDSEG | PE | TF | MP_EM_TS | IOPL | LMA | CS64 | VM | OSFXSR;
+        CPL | CS32 | SS32 | ADDSEG | PE | TF | MP_EM_TS | IOPL | LMA | CS64 | VM | OSFXSR | SMAP;
 }
 
 /// hflags2: global interrupt flag, always set without SVM.
@@ -64,7 +70,8 @@ impl Env {
         self.set_segment_at(off::SEGS + 24 * index, s);
     }
 
-    fn set_segment_at(&self, at: usize, s: &Segment) {
+    /// Writes LDTR or TR by its offset.
+    pub fn set_segment_at(&self, at: usize, s: &Segment) {
         self.w32(at, s.selector.into());
         self.w64(at + 8, s.base);
         self.w32(at + 16, s.limit);
@@ -149,6 +156,22 @@ impl Env {
         self.r64(off::EFLAGS) & flag::IF != 0 && self.r32(off::HFLAGS) & hflag::INHIBIT_IRQ == 0
     }
 
+    /// EFLAGS.IF.
+    pub fn interrupts_enabled(&self) -> bool {
+        self.r64(off::EFLAGS) & flag::IF != 0
+    }
+
+    /// Whether a non-maskable interrupt may be taken: none is being handled, and no interrupt shadow.
+    pub fn takes_nmi(&self) -> bool {
+        self.r32(off::HFLAGS2) & HF2_NMI == 0 && self.r32(off::HFLAGS) & hflag::INHIBIT_IRQ == 0
+    }
+
+    /// Blocks non-maskable interrupts until IRET, or ends that.
+    pub fn set_nmi_blocked(&self, blocked: bool) {
+        let others = self.r32(off::HFLAGS2) & !HF2_NMI;
+        self.w32(off::HFLAGS2, others | if blocked { HF2_NMI } else { 0 });
+    }
+
     /// Ends the interrupt shadow (an interrupt or exception was delivered).
     pub fn clear_shadow(&self) {
         self.w32(off::HFLAGS, self.r32(off::HFLAGS) & !hflag::INHIBIT_IRQ);
@@ -181,9 +204,13 @@ impl Env {
             h |= if v86 { 3 } else { flags(seg::SS) >> 13 & hflag::CPL };
         }
         h |= cr0 << 8 & hflag::MP_EM_TS;
-        h |= eflags & (hflag::TF | hflag::VM | hflag::IOPL);
+        // TF and IOPL the engine takes from EFLAGS whenever it looks: here they would stay when POPF changes them.
+        h |= eflags & hflag::VM;
         if cr4 & 1 << 9 != 0 {
             h |= hflag::OSFXSR;
+        }
+        if cr4 & 1 << 21 != 0 {
+            h |= hflag::SMAP;
         }
         if self.long_mode() {
             h |= hflag::LMA;
@@ -206,6 +233,8 @@ impl Env {
             control: self.r16(off::FPUC),
             status: (self.r16(off::FPUS) & !0x3800) | ((self.r32(off::FPSTT) & 7) << 11) as u16,
             opcode: self.r16(off::FPOP),
+            cs: self.r16(off::FPCS),
+            ds: self.r16(off::FPDS),
             ip: self.r64(off::FPIP),
             dp: self.r64(off::FPDP),
             ..Fpu::default()
@@ -224,6 +253,8 @@ impl Env {
         self.w16(off::FPUS, fpu.status & !0x3800);
         self.w32(off::FPSTT, (fpu.status >> 11 & 7).into());
         self.w16(off::FPOP, fpu.opcode);
+        self.w16(off::FPCS, fpu.cs);
+        self.w16(off::FPDS, fpu.ds);
         self.w64(off::FPIP, fpu.ip);
         self.w64(off::FPDP, fpu.dp);
         for (i, &(mantissa, exponent)) in fpu.regs.iter().enumerate() {
@@ -293,8 +324,8 @@ impl Env {
     }
 }
 
-/// Reads everything. `halted` is the machine's: the engine forgets it between runs.
-pub fn save(engine: &Engine, halted: bool) -> CpuState {
+/// Reads everything that the engine has. What it does not have, `cpu` adds.
+pub fn save(engine: &Engine) -> CpuState {
     let env = engine.env();
     // Two of the engine's bits depend on which segment register was loaded last, without a difference in meaning: the same
     // state has the same form here, however it came about.
@@ -312,11 +343,9 @@ pub fn save(engine: &Engine, halted: bool) -> CpuState {
         cr2: env.r64(off::CR + 16),
         cr3: env.r64(off::CR + 24),
         cr4: env.r64(off::CR + 32),
-        cr8: env.r8(off::V_TPR).into(),
         fpu: env.fpu(),
         mxcsr: env.r32(off::MXCSR),
         msr: env.msrs(),
-        halted,
         interrupt_shadow: hflags & hflag::INHIBIT_IRQ != 0,
         nmi_blocked: hflags2 & HF2_NMI != 0,
         engine: EngineState {
@@ -336,9 +365,6 @@ pub fn save(engine: &Engine, halted: bool) -> CpuState {
     for i in 0..6 {
         s.seg[i] = env.segment(i);
     }
-    for i in 0..8 {
-        s.dr[i] = env.r64(off::DR + 8 * i);
-    }
     s
 }
 
@@ -354,12 +380,6 @@ pub fn restore(engine: &Engine, s: &CpuState) {
     for i in 0..6 {
         env.set_segment(i, &s.seg[i]);
     }
-    const NONE_ENABLED: u64 = 0x400;
-    engine.write_dr7(NONE_ENABLED);
-    for i in 0..7 {
-        env.w64(off::DR + 8 * i, s.dr[i]);
-    }
-    engine.write_dr7(s.dr[7]);
     env.set_rip(s.rip);
     env.set_segment_at(off::LDT, &s.ldtr);
     env.set_segment_at(off::TR, &s.tr);
@@ -371,7 +391,6 @@ pub fn restore(engine: &Engine, s: &CpuState) {
     env.w64(off::CR + 16, s.cr2);
     env.w64(off::CR + 24, s.cr3);
     env.w64(off::CR + 32, s.cr4);
-    env.w8(off::V_TPR, s.cr8 as u8);
     env.set_fpu(&s.fpu);
     env.w32(off::MXCSR, s.mxcsr);
     env.set_msrs(&s.msr);

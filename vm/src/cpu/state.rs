@@ -37,6 +37,10 @@ pub struct Fpu {
     pub tag: u8,
     /// Last opcode, instruction pointer and data pointer.
     pub opcode: u16,
+    /// Code segment of the last instruction.
+    pub cs: u16,
+    /// Data segment of its operand.
+    pub ds: u16,
     /// Last instruction pointer.
     pub ip: u64,
     /// Last data pointer.
@@ -94,7 +98,7 @@ pub struct CpuState {
     pub cr3: u64,
     /// CR4.
     pub cr4: u64,
-    /// CR8 (task priority).
+    /// CR8 (task priority), which is the local APIC's.
     pub cr8: u64,
     /// DR0 to DR7 (4 and 5 unused).
     pub dr: [u64; 8],
@@ -106,6 +110,8 @@ pub struct CpuState {
     pub mxcsr: u32,
     /// Model-specific registers.
     pub msr: Msrs,
+    /// Debug conditions (bits of DR6) that the step before met and that are reported before the next one.
+    pub pending_debug: u32,
     /// HLT was executed and nothing has woken the CPU.
     pub halted: bool,
     /// Interrupts are held off for one instruction (after STI or a load of SS).

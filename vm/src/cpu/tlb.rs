@@ -6,8 +6,9 @@
 //! that code; all other pages take the engine's fast store path.
 
 use super::Cpu;
+use super::descriptor::canonical;
 use super::engine::{Access, Fill, off};
-use super::mmu::{Paging, Walk};
+use super::mmu::{self, Paging, Walk};
 use crate::memory::{Memory, PAGE_SIZE, Place};
 use iced_x86::{Code, Mnemonic};
 
@@ -38,6 +39,8 @@ pub enum Miss {
         /// It was an instruction fetch.
         fetch: bool,
     },
+    /// An address that is not canonical: #SS if it is the stack's, else #GP.
+    NotCanonical,
     /// The engine, translating ahead, reads code that the program has not reached: run single instructions until it is.
     TooFarAhead,
 }
@@ -45,11 +48,15 @@ pub enum Miss {
 impl Cpu {
     /// Answers a TLB miss. RIP is at the instruction that misses (at the block's start while it is being translated).
     pub fn fill(&mut self, page: u64, access: Access) -> Option<Fill> {
-        if page & PHYSICAL_ALIAS != 0 && page >> 63 == 0 {
+        if self.aliasing.get() {
             let page = page & !PHYSICAL_ALIAS;
             return Some(Fill { page: ENGINE_RAM + page, read: true, write: false, exec: true });
         }
-        let paging = Paging::of(&self.env);
+        if self.env.long_mode() && !canonical(page) {
+            self.page_fault = Some(Miss::NotCanonical);
+            return None;
+        }
+        let paging = Paging::of(&self.env, self.page_features);
         let user = self.env.cpl() == 3 && !(paging.enabled() && self.is_system_access(page, access));
         let ahead = access == Access::Fetch && !self.single && page != self.env.linear_pc() & PAGE_MASK;
         match paging.walk(&self.mem, page, access, user) {
@@ -65,7 +72,10 @@ impl Cpu {
                 self.page_fault = Some(Miss::TooFarAhead);
                 None
             }
-            Err(error) => {
+            Err(mut error) => {
+                if access == Access::Read && self.will_write(page) {
+                    error |= mmu::error::WRITE;
+                }
                 self.page_fault = Some(Miss::Fault { error, fetch: access == Access::Fetch });
                 None
             }
@@ -157,6 +167,21 @@ impl Cpu {
             write: store,
             exec,
         }
+    }
+
+    /// Whether the load that the instruction at RIP makes from this page is the first half of a change in place, which
+    /// faults as a store does.
+    fn will_write(&self, page: u64) -> bool {
+        use iced_x86::OpAccess::{ReadCondWrite, ReadWrite};
+        let Some(insn) = self.instruction() else { return false };
+        let mut factory = iced_x86::InstructionInfoFactory::new();
+        factory.info(&insn).used_memory().iter().any(|memory| {
+            matches!(memory.access(), ReadWrite | ReadCondWrite)
+                && super::operand_address(&self.env, memory).is_some_and(|at| {
+                    let last = at.wrapping_add(memory.memory_size().size().max(1) as u64 - 1);
+                    at & PAGE_MASK == page || last & PAGE_MASK == page
+                })
+        })
     }
 
     /// Whether an access made at CPL 3 is the processor's own, to a descriptor table or the TSS, which has supervisor

@@ -92,13 +92,42 @@ pub(super) fn split(size: u32) -> (u32, u16) {
     (size & 0xffff, (size >> 16) as u16)
 }
 
+/// A call that was rewritten: where its operand SIZE is.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownCall(usize);
+
+/// Makes a rewritten call ask again: takes the number of instructions out of it. If the code was translated anew meanwhile, and
+/// there is no such call any more, nothing happens.
+///
+/// # Safety
+/// The engine that the call was made by must be open, and not running in another thread.
+pub(super) unsafe fn forget<H: Hooks>(call: KnownCall) {
+    let hook = entry::<H> as *const () as usize;
+    let operand = call.0 as *mut u32;
+    let start = call.0 - 1;
+    // SAFETY: the engine keeps its mapping of translated code to its end, and these bytes were inside.
+    let code = unsafe { std::slice::from_raw_parts(start as *const u8, BEFORE) };
+    let known = [7, 10].into_iter().any(|load_len| {
+        let load_end = MOV_EDX_LEN + load_len;
+        loads(&code[MOV_EDX_LEN..load_end], 1)
+            && [5, 6].into_iter().any(|call_len| {
+                let end = load_end + call_len;
+                calls(&code[load_end..end], start + end, hook)
+            })
+    });
+    if code[0] == MOV_EDX_IMM32 && known {
+        // SAFETY: the operand of this instruction; no other thread runs it.
+        unsafe { operand.write_unaligned(operand.read_unaligned() & 0xffff) };
+    }
+}
+
 /// Rewrites the call that returns to `returns_to`, made for a block of `size` bytes that has `insns` instructions.
 ///
 /// # Safety
 /// `returns_to` is where the hook, called by translated code in this thread, returns to.
-pub(super) unsafe fn rewrite<H: Hooks>(returns_to: *mut u8, size: u32, insns: u16) {
+pub(super) unsafe fn rewrite<H: Hooks>(returns_to: *mut u8, size: u32, insns: u16) -> Option<KnownCall> {
     if size > 0xffff {
-        return;
+        return None;
     }
     // SAFETY: the engine keeps translated code in one large mapping that is readable, writable and executable on this
     // kind of host. Before the call is at least the setting of RIP, and behind the check is the block, so the bytes
@@ -111,14 +140,19 @@ pub(super) unsafe fn rewrite<H: Hooks>(returns_to: *mut u8, size: u32, insns: u1
     };
     let hook = entry::<H> as *const () as usize;
     let check = helper_check_exit_request_x86_64 as *const () as usize;
-    let Some(count_at) = size_operand(before, returns_to as usize, hook, size) else { return };
-    let Some(skipped) = check_len(behind, returns_to as usize, check) else { return };
+    let count_at = size_operand(before, returns_to as usize, hook, size)?;
+    // A call that was made to ask again has its jump already.
+    let skipped =
+        if behind[0] == JMP_REL8 { None } else { Some(check_len(behind, returns_to as usize, check)?) };
     // SAFETY: as above; these bytes are operands and instructions of this block, and no other thread runs them.
     unsafe {
         let operand = returns_to.sub(BEFORE).add(count_at).cast::<u32>();
         operand.write_unaligned(size | u32::from(insns) << 16);
-        returns_to.write(JMP_REL8);
-        returns_to.add(1).write((skipped - JMP_LEN) as u8);
+        if let Some(skipped) = skipped {
+            returns_to.write(JMP_REL8);
+            returns_to.add(1).write((skipped - JMP_LEN) as u8);
+        }
+        Some(KnownCall(operand as usize))
     }
 }
 
