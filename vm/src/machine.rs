@@ -373,7 +373,7 @@ impl Core {
         self.cpu.pos = self.cpu.pos.wrapping_add(insns.into());
     }
 
-    /// A block at whose start something may have to be decided. False: it is not to run, the engine goes on at RIP.
+    /// A block at whose start something may have to be decided.
     #[cold]
     #[inline(never)]
     fn block_slow(&mut self, addr: u64, size: u32) -> BlockStart {

@@ -40,11 +40,6 @@ impl CpuLines {
         self.ignne
     }
 
-    /// No x87 exception waits any more.
-    pub fn ferr_gone(&mut self) {
-        (self.ferr, self.ignne) = (false, false);
-    }
-
     /// A write to port 0xf0 or 0xf1.
     pub fn acknowledge_ferr(&mut self) {
         self.ignne |= self.ferr;

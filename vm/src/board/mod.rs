@@ -409,12 +409,6 @@ impl Board {
         ignored
     }
 
-    /// No x87 exception waits any more.
-    pub fn ferr_gone(&mut self) {
-        self.cpu_lines.ferr_gone();
-        self.copy_lines();
-    }
-
     /// CR8.
     pub fn tpr(&self) -> u8 {
         self.lapic.cr8()

@@ -139,7 +139,7 @@ pub enum BlockStart {
     Run,
     /// It runs, and every later time [`Hooks::known_block`] may be asked first with this number of instructions.
     RunKnown(u16),
-    /// It does not run: [`Engine::stop`] was called.
+    /// It does not run: the engine goes on at RIP, or comes back if [`Engine::stop`] was called.
     Stop,
 }
 

@@ -107,15 +107,7 @@ pub(super) unsafe fn forget<H: Hooks>(call: KnownCall) {
     let start = call.0 - 1;
     // SAFETY: the engine keeps its mapping of translated code to its end, and these bytes were inside.
     let code = unsafe { std::slice::from_raw_parts(start as *const u8, BEFORE) };
-    let known = [7, 10].into_iter().any(|load_len| {
-        let load_end = MOV_EDX_LEN + load_len;
-        loads(&code[MOV_EDX_LEN..load_end], 1)
-            && [5, 6].into_iter().any(|call_len| {
-                let end = load_end + call_len;
-                calls(&code[load_end..end], start + end, hook)
-            })
-    });
-    if code[0] == MOV_EDX_IMM32 && known {
+    if hook_call_len(code, start, hook).is_some() {
         // SAFETY: the operand of this instruction; no other thread runs it.
         unsafe { operand.write_unaligned(operand.read_unaligned() & 0xffff) };
     }
@@ -156,14 +148,27 @@ pub(super) unsafe fn rewrite<H: Hooks>(returns_to: *mut u8, size: u32, insns: u1
     }
 }
 
+/// Length of the call of the hook at the start of `code`, which is at `start`: its three instructions, if they are there.
+fn hook_call_len(code: &[u8], start: usize, hook: usize) -> Option<usize> {
+    let rest = code.strip_prefix(&[MOV_EDX_IMM32])?.get(MOV_EDX_LEN - 1..)?;
+    let load_len = [7, 10].into_iter().find(|len| rest.get(..*len).is_some_and(|load| loads(load, 1)))?;
+    let before_call = MOV_EDX_LEN + load_len;
+    let is_call = |len: &usize| {
+        let end = before_call + len;
+        code.get(before_call..end).is_some_and(|call| calls(call, start + end, hook))
+    };
+    [5, 6].into_iter().find(is_call).map(|call_len| before_call + call_len)
+}
+
 /// Where in `before`, which ends at `end`, the operand SIZE is, if these are the instructions that are expected.
 fn size_operand(before: &[u8], end: usize, hook: usize, size: u32) -> Option<usize> {
-    let call_len = [5, 6].into_iter().find(|len| calls(&before[before.len() - len..], end, hook))?;
-    let rest = &before[..before.len() - call_len];
-    let load_len = [7, 10].into_iter().find(|len| loads(&rest[rest.len() - len..], 1))?;
-    let at = rest.len() - load_len - MOV_EDX_LEN;
-    let operand = rest[at + 1..at + MOV_EDX_LEN].try_into().ok().map(u32::from_le_bytes);
-    (rest[at] == MOV_EDX_IMM32 && operand == Some(size)).then_some(at + 1)
+    let starts_call = |at: &usize| {
+        let len = before.len() - at;
+        hook_call_len(&before[*at..], end - len, hook) == Some(len)
+    };
+    let at = (0..before.len()).find(starts_call)?;
+    let operand = before[at + 1..at + MOV_EDX_LEN].try_into().ok().map(u32::from_le_bytes);
+    (operand == Some(size)).then_some(at + 1)
 }
 
 /// Length of the check at the start of `behind`, which is at `start`.
