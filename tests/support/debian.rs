@@ -20,6 +20,20 @@ pub fn debian_kernel() -> PathBuf {
     kernel
 }
 
+/// A module of that kernel, by its path below `kernel/`.
+pub fn kernel_module(path_in_package: &str) -> PathBuf {
+    let name = path_in_package.rsplit('/').next().unwrap_or(path_in_package);
+    let cached = cache_dir().join("debian").join(name);
+    make_once(&cached, |path| {
+        let package = dependency_of("linux-image-amd64", "linux-image-");
+        let dir = unpack(&package, &format!("*/kernel/{path_in_package}"), path);
+        let version = fs::read_dir(dir.join("lib/modules")).expect("the package's modules").flatten().next();
+        let module = version.expect("a version").path().join("kernel").join(path_in_package);
+        fs::rename(module, path).expect("the module can be moved within the cache");
+    });
+    cached
+}
+
 /// SeaBIOS as a 256 KiB image.
 pub fn seabios() -> PathBuf {
     package_file("seabios", &["usr/share/seabios/bios-256k.bin"])

@@ -8,7 +8,7 @@ use super::scope::View;
 use super::target::Debuggee;
 use snapshots::{Answer, Direction, Error, Met, Stop, Watch};
 use std::collections::BTreeSet;
-use vm::{CpuState, Icount, InterruptTaken, LinAddr, PhysAddr, Picture, Vector, VmTime, WatchKind};
+use vm::{CpuState, Icount, Input, InterruptTaken, LinAddr, PhysAddr, Picture, Vector, VmTime, WatchKind};
 
 /// The fake.
 pub struct FakeHistory {
@@ -21,6 +21,7 @@ pub struct FakeHistory {
     position_break: Option<Icount>,
     condition: Option<Condition>,
     interrupts: Vec<InterruptTaken>,
+    inputs: Vec<(Icount, VmTime, Input)>,
 }
 
 /// A fake being debugged.
@@ -38,6 +39,7 @@ impl FakeHistory {
             watches: BTreeSet::new(),
             position_break: None,
             condition: None,
+            inputs: vec![(Icount(300), VmTime(2400), Input::Reset)],
             interrupts: (1..5)
                 .map(|n| InterruptTaken {
                     position: Icount(n * 200),
@@ -168,6 +170,10 @@ impl History for FakeHistory {
 
     fn interrupts(&self) -> &[InterruptTaken] {
         &self.interrupts
+    }
+
+    fn inputs(&self) -> &[(Icount, VmTime, Input)] {
+        &self.inputs
     }
 
     fn checkpoints(&self) -> Vec<(Icount, VmTime)> {

@@ -4,7 +4,7 @@ use super::regs::Moment;
 use super::scope::View;
 use snapshots::{Answer, Direction, Error, Met, Recording, Stop, Timeline};
 use std::sync::Arc;
-use vm::{CpuState, Icount, InterruptTaken, LinAddr, Machine, Picture, VmTime, WatchKind};
+use vm::{CpuState, Icount, Input, InterruptTaken, LinAddr, Machine, Picture, VmTime, WatchKind};
 
 /// Whether the breakpoint at an address, which is met, counts.
 pub type Condition = Box<dyn Fn(&dyn View, LinAddr) -> bool>;
@@ -41,6 +41,8 @@ pub trait History: View {
     fn set_position_break(&mut self, position: Option<Icount>);
     /// Interrupts taken in all of history, in order.
     fn interrupts(&self) -> &[InterruptTaken];
+    /// What came from outside in all of history, in order.
+    fn inputs(&self) -> &[(Icount, VmTime, Input)];
     /// Position and virtual time of each checkpoint that is stored.
     fn checkpoints(&self) -> Vec<(Icount, VmTime)>;
     /// The last step before here that wrote a variable.
@@ -156,6 +158,10 @@ impl History for Recorded {
 
     fn interrupts(&self) -> &[InterruptTaken] {
         self.recording.interrupts()
+    }
+
+    fn inputs(&self) -> &[(Icount, VmTime, Input)] {
+        self.recording.inputs()
     }
 
     fn checkpoints(&self) -> Vec<(Icount, VmTime)> {

@@ -2,6 +2,7 @@
 
 mod breaks;
 mod look;
+mod overview;
 
 use super::target::Debuggee;
 use crate::place::Place;
@@ -26,6 +27,8 @@ Going elsewhere:
 Asking about history, without going anywhere:
   monitor last-write ADDR [LEN]   which step wrote it last, seen from here
   monitor first-exec ADDR         when an instruction ran first
+  monitor timeline                all of it in one picture
+  monitor events                  inputs and interrupts around here
   monitor irqs                    interrupts taken around here
   monitor checkpoints             those of the recording
   monitor info pic                a chip's state; monitor info names them
@@ -38,15 +41,29 @@ What the guest wrote:
   monitor screen              the text on the screen here
   monitor screen FILE         the screen here as a picture: a PNG file on the
                               machine that serves
+";
 
+const HELP_GDB: &str = "\
 A position counts the steps of the processor since power-on. GDB does not know
 that a seek moves the machine: `maint flush register-cache` makes it look again.
 Going back: reverse-stepi, reverse-continue, reverse-next, reverse-finish;
 `watch X` and reverse-continue finds who wrote X last.
 ";
 
-const FLUSH_HINT: &str =
+const HELP_LLDB: &str = "\
+A position counts the steps of the processor since power-on. In LLDB a command
+is `process plugin packet monitor COMMAND`, or `monitor COMMAND` with
+scripts/debugger/retrograde_lldb.py, whose `rg seek` shows where it has gone.
+Going back: `process continue --reverse`, and `--forward` before you step;
+`watchpoint set variable X` and going back finds who wrote X last.
+";
+
+const SEEN_LATER_GDB: &str =
     "GDB still shows the place before: `maint flush register-cache` makes it look again.\n";
+const SEEN_LATER_LLDB: &str = "\
+LLDB still shows the place before, until it stops anew: `thread step-inst`, or use
+`rg seek` of scripts/debugger/retrograde_lldb.py.
+";
 
 /// Most marks.
 const MARKS_MAX: usize = 10_000;
@@ -60,7 +77,7 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
     // What stands behind the command, for those that take an expression.
     let rest = command.trim_start().split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim());
     let result = match words.as_slice() {
-        [] | ["help" | "?"] => Ok(HELP.to_owned()),
+        [] | ["help" | "?"] => Ok(help(debuggee)),
         ["info", "replay"] => Ok(info_replay(debuggee)),
         ["where"] => Ok(position_line(debuggee)),
         ["seek", "next", "irq", vector @ ..] => seek_interrupt(debuggee, true, vector),
@@ -77,6 +94,8 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         ["last-write", _, ..] => look::last_write(debuggee, rest),
         ["first-exec", _, ..] => look::first_exec(debuggee, rest),
         ["irqs"] => Ok(look::irqs(debuggee)),
+        ["events"] => Ok(overview::events(debuggee)),
+        ["timeline"] => Ok(overview::timeline(debuggee)),
         ["checkpoints"] => Ok(look::checkpoints(debuggee)),
         ["info", chip] => look::chip(debuggee, chip),
         ["seek", place] => place.parse().and_then(|place| seek(debuggee, place)),
@@ -104,6 +123,10 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         }
     };
     result.unwrap_or_else(|error| format!("error: {error}\n"))
+}
+
+fn help(debuggee: &Debuggee) -> String {
+    format!("{HELP}\n{}", if debuggee.features.lldb { HELP_LLDB } else { HELP_GDB })
 }
 
 fn info_replay(debuggee: &Debuggee) -> String {
@@ -141,7 +164,7 @@ fn seek(debuggee: &mut Debuggee, place: Place) -> Result<String, String> {
     };
     answer.push_str(&position_line(debuggee));
     if debuggee.history.position() != before {
-        answer.push_str(FLUSH_HINT);
+        answer.push_str(if debuggee.features.lldb { SEEN_LATER_LLDB } else { SEEN_LATER_GDB });
     }
     Ok(answer)
 }
