@@ -18,7 +18,7 @@ impl Maker {
         maker.put64(40, CLUSTER as u64);
         maker.put64(72, features);
         maker.put32(100, 112);
-        maker.put64(CLUSTER, 2 * CLUSTER as u64 | 1 << 63);
+        maker.put64(CLUSTER, (2 * CLUSTER as u64) | (1 << 63));
         maker
     }
 
@@ -82,7 +82,7 @@ fn compressed(offset: u64, len: usize) -> u64 {
 fn clusters_are_where_the_tables_say() {
     let mut maker = Maker::new(5 * CLUSTER as u64 + 512, 0);
     let at = maker.append(&vec![7; CLUSTER]);
-    maker.l2(1, at | 1 << 63);
+    maker.l2(1, at | (1 << 63));
     maker.l2(2, ALL_ZEROS);
     maker.l2(3, at | ALL_ZEROS);
     let mut image = maker.open().unwrap();
@@ -125,7 +125,7 @@ fn parts_of_clusters_are_told_apart() {
     let at = maker.append(&vec![7; CLUSTER]);
     maker.l2(0, at);
     // Part 0 is in the file, part 1 zeros, part 2 below.
-    maker.l2(1, 1 | 1 << 33);
+    maker.l2(1, 1 | (1 << 33));
     let mut image = maker.open().unwrap();
     image.set_below(Arc::new(vec![9; CLUSTER]));
     let bytes = read(&image, 0, 3 * 2048);
