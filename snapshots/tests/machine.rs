@@ -19,7 +19,7 @@ const RECEIVED: u64 = 0x20_0030;
 
 fn machine(dir: &Path) -> Machine {
     let kernel = dir.join("busy.bin");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/busy.asm");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests/busy32.bin.asm");
     let nasm = Command::new("nasm").args(["-f", "bin", "-o"]).arg(&kernel).arg(source).status();
     assert!(nasm.expect("nasm is installed").success());
     let config = MachineConfig {

@@ -375,7 +375,7 @@ impl Recording {
     }
 
     /// What the steps of interval `index` touched.
-    pub(crate) fn read_interval(&self, index: usize) -> Result<Interval, Error> {
+    pub fn interval(&self, index: usize) -> Result<Interval, Error> {
         let (span, place) = self.intervals[index];
         let bad = |what: String| self.source.damaged(place.offset, what);
         let payload = self.source.chunk(Kind::Interval, place)?;
