@@ -89,7 +89,7 @@ fn the_index_names_all_that_happened(guest: &str) {
     walk(&recording, WatchKind::Read, &mut |_, interval, met| {
         met.into_iter().for_each(|addr| pages(interval, addr, WatchKind::Read));
     });
-    for taken in recording.interrupts() {
+    for taken in recording.interrupts().unwrap() {
         let index = (0..recording.intervals()).map(|i| recording.interval(i).unwrap());
         let interval = index.into_iter().find(|i| (i.from..i.to).contains(&taken.position)).unwrap();
         assert!(vector(&interval, taken.vector.0), "{taken:?}");

@@ -92,7 +92,7 @@ fn straight_run(recording: &Arc<Recording>) -> Table {
 fn a_recording_of_the_real_machine_replays_equal() {
     let dir = tempfile::tempdir().unwrap();
     let recording = recorded(dir.path(), 10_000);
-    assert!(recording.interrupts().len() > 10, "{}", recording.interrupts().len());
+    assert!(recording.interrupts().unwrap().len() > 10);
     let report = snapshots::verify(&recording, &mut |_, _| ()).unwrap();
     assert!(report.checkpoints >= 11 && report.end_hash, "{report:?}");
 }
