@@ -2,6 +2,7 @@
 //!
 //! Nothing here skips a test: where a tool or a package is missing, the functions panic and say what to install.
 
+pub mod busy;
 pub mod chunks;
 mod cpio;
 pub mod cpu_guests;
