@@ -6,6 +6,7 @@ use super::history::{Condition, History};
 use super::regs::Moment;
 use super::scope::View;
 use super::target::Debuggee;
+use snapshots::recording::TimedInput;
 use snapshots::{Answer, Direction, Error, Met, Stop, Watch};
 use std::collections::BTreeSet;
 use vm::{CpuState, Icount, Input, InterruptTaken, LinAddr, PhysAddr, Picture, Vector, VmTime, WatchKind};
@@ -21,7 +22,7 @@ pub struct FakeHistory {
     position_break: Option<Icount>,
     condition: Option<Condition>,
     interrupts: Vec<InterruptTaken>,
-    inputs: Vec<(Icount, VmTime, Input)>,
+    inputs: Vec<TimedInput>,
 }
 
 /// A fake being debugged.
@@ -168,12 +169,12 @@ impl History for FakeHistory {
         self.position_break = position;
     }
 
-    fn interrupts(&self) -> &[InterruptTaken] {
-        &self.interrupts
+    fn interrupts(&self) -> Result<Vec<InterruptTaken>, Error> {
+        Ok(self.interrupts.clone())
     }
 
-    fn inputs(&self) -> &[(Icount, VmTime, Input)] {
-        &self.inputs
+    fn inputs(&self) -> Result<Vec<TimedInput>, Error> {
+        Ok(self.inputs.clone())
     }
 
     fn checkpoints(&self) -> Vec<(Icount, VmTime)> {

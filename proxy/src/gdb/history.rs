@@ -2,9 +2,10 @@
 
 use super::regs::Moment;
 use super::scope::View;
+use snapshots::recording::TimedInput;
 use snapshots::{Answer, Direction, Error, Met, Recording, Stop, Timeline};
 use std::sync::Arc;
-use vm::{CpuState, Icount, Input, InterruptTaken, LinAddr, Machine, Picture, VmTime, WatchKind};
+use vm::{CpuState, Icount, InterruptTaken, LinAddr, Machine, Picture, VmTime, WatchKind};
 
 /// Whether the breakpoint at an address, which is met, counts.
 pub type Condition = Box<dyn Fn(&dyn View, LinAddr) -> bool>;
@@ -40,9 +41,9 @@ pub trait History: View {
     /// Sets or clears the position break.
     fn set_position_break(&mut self, position: Option<Icount>);
     /// Interrupts taken in all of history, in order.
-    fn interrupts(&self) -> &[InterruptTaken];
+    fn interrupts(&self) -> Result<Vec<InterruptTaken>, Error>;
     /// What came from outside in all of history, in order.
-    fn inputs(&self) -> &[(Icount, VmTime, Input)];
+    fn inputs(&self) -> Result<Vec<TimedInput>, Error>;
     /// Position and virtual time of each checkpoint that is stored.
     fn checkpoints(&self) -> Vec<(Icount, VmTime)>;
     /// The last step before here that wrote a variable.
@@ -156,11 +157,11 @@ impl History for Recorded {
         self.timeline.set_position_break(position);
     }
 
-    fn interrupts(&self) -> &[InterruptTaken] {
+    fn interrupts(&self) -> Result<Vec<InterruptTaken>, Error> {
         self.recording.interrupts()
     }
 
-    fn inputs(&self) -> &[(Icount, VmTime, Input)] {
+    fn inputs(&self) -> Result<Vec<TimedInput>, Error> {
         self.recording.inputs()
     }
 

@@ -1,6 +1,7 @@
 //! `monitor` commands that show where in history things happen.
 
 use crate::gdb::target::Debuggee;
+use snapshots::Error;
 use std::fmt::Write;
 use vm::{Icount, VmTime};
 
@@ -16,9 +17,9 @@ const DENSITY: [char; 5] = [' ', '.', ':', '+', '#'];
 const MARK_LETTERS: &str = "abcdefghijklmnopqrstuvwxyz";
 
 /// Inputs and interrupts around here.
-pub fn events(debuggee: &Debuggee) -> String {
+pub fn events(debuggee: &Debuggee) -> Result<String, Error> {
     let here = debuggee.history.position();
-    let (interrupts, inputs) = (debuggee.history.interrupts(), debuggee.history.inputs());
+    let (interrupts, inputs) = (debuggee.history.interrupts()?, debuggee.history.inputs()?);
     let around = |next: usize, count: usize| {
         next.saturating_sub(EVENTS_SHOWN)..count.min(next.saturating_add(EVENTS_SHOWN))
     };
@@ -43,11 +44,11 @@ pub fn events(debuggee: &Debuggee) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{:>14}  {time}  {what}", position.0);
     }
-    text
+    Ok(text)
 }
 
 /// All of history in one picture, from left to right by position.
-pub fn timeline(debuggee: &Debuggee) -> String {
+pub fn timeline(debuggee: &Debuggee) -> Result<String, Error> {
     let history = &debuggee.history;
     let end = history.end().0;
     // No position is behind the end.
@@ -71,8 +72,8 @@ pub fn timeline(debuggee: &Debuggee) -> String {
     here[column(history.position())] = '^';
     let rows = [
         ("checkpoints", counts(&mut history.checkpoints().into_iter().map(|(position, _)| position))),
-        ("interrupts", counts(&mut history.interrupts().iter().map(|i| i.position))),
-        ("inputs", counts(&mut history.inputs().iter().map(|(position, ..)| *position))),
+        ("interrupts", counts(&mut history.interrupts()?.iter().map(|i| i.position))),
+        ("inputs", counts(&mut history.inputs()?.iter().map(|(position, ..)| *position))),
         ("marks", letters.into_iter().collect()),
         ("here", here.into_iter().collect()),
     ];
@@ -80,7 +81,7 @@ pub fn timeline(debuggee: &Debuggee) -> String {
     for (name, row) in rows {
         let _ = writeln!(text, "{name:12}|{row}|");
     }
-    text + &legend
+    Ok(text + &legend)
 }
 
 /// A character for each column: more ink for more events.
