@@ -32,9 +32,9 @@ pub struct Debugger {
 }
 
 impl Debugger {
-    /// GDB, connected; what it showed when it connected.
+    /// GDB, connected; what it showed when it connected. The environment may name another one than the system's.
     pub fn gdb(server: &Server, symbols: Option<&Path>) -> (Debugger, String) {
-        let mut command = Command::new("gdb");
+        let mut command = Command::new(std::env::var_os("RETROGRADE_GDB").unwrap_or_else(|| "gdb".into()));
         command.args(["-nx", "-q"]);
         for setting in ["confirm off", "pagination off", "width 0", "style enabled off"] {
             command.args(["-ex", &format!("set {setting}")]);
