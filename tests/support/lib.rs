@@ -6,6 +6,7 @@ pub mod chunks;
 mod cpio;
 pub mod cpu_guests;
 mod debian;
+pub mod debugged;
 pub mod debuggers;
 pub mod gdb_remote;
 mod guests;

@@ -18,6 +18,7 @@ pub mod regs;
 pub mod resume;
 pub mod scope;
 pub mod target;
+pub mod writing;
 pub mod xml;
 
 use filter::{Verdict, judge};
@@ -117,6 +118,11 @@ impl Session {
             }
             Verdict::Reply(text) => self.reply(text),
             Verdict::Read { addr, len } => self.read(addr, len, debuggee),
+            Verdict::Write { addr, bytes } => self.written(debuggee.write_memory(addr, &bytes)),
+            Verdict::WriteRegister { number, bytes } => {
+                self.written(debuggee.write_register(number, &bytes));
+            }
+            Verdict::WriteRegisters(bytes) => self.written(debuggee.write_registers(&bytes)),
             Verdict::Refuse(reason) => self.refuse(reason),
             Verdict::LldbErrors => {
                 self.lldb_errors = true;
@@ -138,6 +144,13 @@ impl Session {
             self.reply("E0e");
         } else {
             self.reply(&hex(&bytes));
+        }
+    }
+
+    fn written(&self, result: Result<(), &'static str>) {
+        match result {
+            Ok(()) => self.reply("OK"),
+            Err(reason) => self.refuse(reason),
         }
     }
 

@@ -160,7 +160,7 @@ impl Debuggee {
         bytes
     }
 
-    fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> Moment {
         Moment { position: self.history.position(), now: self.history.now() }
     }
 }
@@ -240,6 +240,7 @@ impl SingleThreadBase for Debuggee {
         Ok(())
     }
 
+    // Writes do not come this way.
     fn write_registers(&mut self, _regs: &GRegisters) -> TargetResult<(), Self> {
         Err(TargetError::Errno(E_INVAL))
     }
