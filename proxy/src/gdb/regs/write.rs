@@ -204,7 +204,7 @@ mod tests {
             ("eflags", 0x2_0002),
             ("dr7", 1),
             ("icount", 8),
-            ("vmtime_ns", 8),
+            ("vmtime_ns", 80),
             ("mxcsr", 0x7f80),
             ("fctrl", 0x77f),
         ] {
