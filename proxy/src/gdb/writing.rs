@@ -29,7 +29,7 @@ impl Debuggee {
     pub(super) fn write_register(&mut self, number: usize, bytes: &[u8]) -> Result<(), &'static str> {
         self.must_be_diverted()?;
         let mut cpu = self.history.cpu();
-        self.layout.write(number, &mut cpu, self.moment(), bytes)?;
+        self.layout.write(number, &mut cpu, self.history.moment(), bytes)?;
         self.history.write_cpu(&cpu);
         Ok(())
     }
@@ -38,7 +38,7 @@ impl Debuggee {
     pub(super) fn write_registers(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         self.must_be_diverted()?;
         let mut cpu = self.history.cpu();
-        self.layout.write_g(&mut cpu, self.moment(), bytes)?;
+        self.layout.write_g(&mut cpu, self.history.moment(), bytes)?;
         self.history.write_cpu(&cpu);
         Ok(())
     }
