@@ -199,8 +199,8 @@ impl History for FakeHistory {
         self.position_break = position;
     }
 
-    fn interrupts(&self) -> &[InterruptTaken] {
-        &self.interrupts
+    fn interrupts(&self) -> Result<Vec<InterruptTaken>, Error> {
+        Ok(self.interrupts.clone())
     }
 
     fn checkpoints(&self) -> Vec<(Icount, VmTime)> {

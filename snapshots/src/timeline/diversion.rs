@@ -8,7 +8,7 @@
 use super::{SLICE, Stop, Timeline};
 use crate::Replayer;
 use crate::pages::PageMap;
-use crate::recording::Error;
+use crate::recording::{Error, TimedInput};
 use crate::session::met_by;
 use std::sync::Arc;
 use vm::machine::RunLimit;
@@ -28,12 +28,14 @@ pub enum Chips {
 }
 
 /// A diversion.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Diversion {
     /// The recorded position where it began.
     from: Icount,
     chips: Chips,
-    /// The next input of the recording to inject.
+    /// The inputs of the recording from there on.
+    inputs: Arc<Vec<TimedInput>>,
+    /// The next one to inject.
     next_input: usize,
 }
 
@@ -51,9 +53,14 @@ impl<M: Replayer> Timeline<M> {
             self.go(self.position(), &mut || false)?;
         }
         let from = self.position();
-        let next_input = self.recording().inputs().partition_point(|(p, _, _)| *p < from);
-        let before = self.diversion.unwrap_or(Diversion { from, chips, next_input });
-        self.diversion = Some(Diversion { chips, ..before });
+        let diversion = match self.diversion.take() {
+            Some(diversion) => Diversion { chips, ..diversion },
+            None => {
+                let inputs = Arc::new(self.recording().inputs_between(from, Icount(u64::MAX))?);
+                Diversion { from, chips, inputs, next_input: 0 }
+            }
+        };
+        self.diversion = Some(diversion);
         self.session.divert().follow(match chips {
             Chips::Live => None,
             Chips::Quiet => Some(Vec::new()),
@@ -63,7 +70,7 @@ impl<M: Replayer> Timeline<M> {
 
     /// The position where the present diversion began; `None` on the recorded path.
     pub fn diverted_from(&self) -> Option<Icount> {
-        self.diversion.map(|d| d.from)
+        self.diversion.as_ref().map(|d| d.from)
     }
 
     /// Changes the CPU in a diversion; false outside of one.
@@ -153,8 +160,8 @@ impl<M: Replayer> Timeline<M> {
 
     /// The input that comes next.
     fn input_in_diversion(&self) -> Option<(VmTime, &Input)> {
-        let diversion = self.diversion.filter(|d| d.chips == Chips::Live)?;
-        self.recording().inputs().get(diversion.next_input).map(|(_, time, input)| (*time, input))
+        let diversion = self.diversion.as_ref().filter(|d| d.chips == Chips::Live)?;
+        diversion.inputs.get(diversion.next_input).map(|(_, time, input)| (*time, input))
     }
 
     /// Injects what is due, or at once one if the machine is `idle`, and says how far it may run then.
@@ -174,7 +181,7 @@ impl<M: Replayer> Timeline<M> {
                 diversion.next_input += 1;
             }
         }
-        let quiet = self.diversion.is_some_and(|d| d.chips == Chips::Quiet);
+        let quiet = self.diversion.as_ref().is_some_and(|d| d.chips == Chips::Quiet);
         let position = Icount(self.position().0.saturating_add(SLICE)).min(goal);
         RunLimit { position, time: if quiet { now } else { VmTime(u64::MAX) } }
     }
@@ -185,7 +192,7 @@ impl<M: Replayer> Timeline<M> {
         Mark {
             state: Arc::new(self.session.machine().save()),
             pages: self.base.clone(),
-            next_input: self.diversion.map_or(0, |d| d.next_input),
+            next_input: self.diversion.as_ref().map_or(0, |d| d.next_input),
         }
     }
 
