@@ -79,15 +79,11 @@ const QEMU_IS_WRONG: &[(&str, &str)] = &[
 /// Where our machine is wrong against the manuals. Each must still fail: what works is taken off the list.
 const KNOWN: &[(&str, &str)] = &[
     ("fpu_error", "only FWAIT raises what is pending"),
-    ("gate_privilege", FAULT_OF_INT),
-    ("canonical", "an address that is not canonical does not raise #GP"),
     ("fpu_state", "MMX instructions do not set the exponent"),
     ("real_limits", NO_LIMITS),
     ("segment_limits", NO_LIMITS),
-    ("v86_vme", "CR4.VME is taken and redirects nothing"),
     ("sse_error", "SSE instructions do not note exceptions"),
 ];
-const FAULT_OF_INT: &str = "INT n that faults leaves the address behind it";
 const NO_LIMITS: &str = "data segments have no limit and no type";
 
 fn about(list: &[(&'static str, &'static str)], name: &str) -> Option<&'static str> {

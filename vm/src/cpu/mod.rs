@@ -464,15 +464,22 @@ impl Cpu {
         })
     }
 
+    /// The operand of the instruction at RIP that has a byte at an address that is not canonical.
+    fn operand_not_canonical(&self) -> Option<UsedMemory> {
+        let insn = self.instruction()?;
+        let mut factory = iced_x86::InstructionInfoFactory::new();
+        let canonical = |memory: &UsedMemory| {
+            operand_address(&self.env, memory).is_none_or(|at| {
+                let last = at.wrapping_add(memory.memory_size().size().max(1) as u64 - 1);
+                descriptor::canonical(at) && descriptor::canonical(last)
+            })
+        };
+        factory.info(&insn).used_memory().iter().find(|memory| !canonical(memory)).copied()
+    }
+
     /// Whether the operand that is not canonical is the stack's.
     pub fn stack_fault(&self) -> bool {
-        let Some(insn) = self.instruction() else { return false };
-        let mut factory = iced_x86::InstructionInfoFactory::new();
-        let wrong =
-            factory.info(&insn).used_memory().iter().find(|memory| {
-                operand_address(&self.env, memory).is_some_and(|at| !descriptor::canonical(at))
-            });
-        wrong.is_some_and(|memory| {
+        self.operand_not_canonical().is_some_and(|memory| {
             memory.segment() == Register::SS
                 || matches!(memory.base(), Register::RSP | Register::RBP | Register::ESP | Register::EBP)
         })
