@@ -661,5 +661,6 @@ fn the_script_moves_gdb_with_the_machine() {
     assert!(session.gdb.position() < end);
     session.expect("rg seek nowhere", &["`nowhere` is no place"]);
     session.expect("monitor info pic", &["pic."]);
+    session.expect("monitor info pic.master.mask", &["pic.master.mask: 0x"]);
     session.end();
 }

@@ -34,7 +34,8 @@ Asking about history, without going anywhere:
   monitor first-exec ADDR         when an instruction ran first
   monitor irqs                    interrupts taken around here
   monitor checkpoints             those of the recording
-  monitor info pic                a chip's state; monitor info names them
+  monitor info pic                a chip's state; monitor info names them;
+  monitor info vga.crtc           a part of one
 Stopping:
   monitor break ADDR if EXPR  monitor break 0x100010 if $eax == 5 && u32[$esp]
   monitor breaks              with how often each was hit
