@@ -14,7 +14,7 @@ import sys
 import gdb
 
 # GDB 13 does not say where a script is.
-HERE = os.path.dirname(os.path.abspath(inspect.currentframe().f_code.co_filename))
+HERE = os.path.dirname(os.path.realpath(inspect.currentframe().f_code.co_filename))
 sys.path.insert(0, HERE)
 import retrograde_linux  # noqa: E402
 

@@ -18,7 +18,7 @@ import sys
 
 import lldb
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import retrograde_linux  # noqa: E402
 
 # A line that takes more steps than this back is not left by single steps.
