@@ -10,6 +10,7 @@
 use super::bytes::put;
 use super::layout::{Layout, ROM};
 use super::{BootError, dsdt};
+use crate::board::hpet;
 
 /// Base of the power management registers.
 pub const PM_BASE: u16 = 0x600;
@@ -44,14 +45,17 @@ pub(super) fn write_tables(ram: &mut [u8], layout: &Layout) -> Result<(), BootEr
     let fadt_at = (dsdt_at + dsdt.len() as u64).next_multiple_of(ALIGN);
     let madt = madt();
     let madt_at = (fadt_at + fadt.len() as u64).next_multiple_of(ALIGN);
-    let tables = [fadt_at, madt_at].map(|at| (at as u32).to_le_bytes()).concat();
+    let hpet = hpet_table();
+    let hpet_at = (madt_at + madt.len() as u64).next_multiple_of(ALIGN);
+    let tables = [fadt_at, madt_at, hpet_at].map(|at| (at as u32).to_le_bytes()).concat();
     let rsdt = table(b"RSDT", 1, &tables);
-    let rsdt_at = (madt_at + madt.len() as u64).next_multiple_of(ALIGN);
+    let rsdt_at = (hpet_at + hpet.len() as u64).next_multiple_of(ALIGN);
 
     put(ram, facs_at, &facs())?;
     put(ram, dsdt_at, &dsdt)?;
     put(ram, fadt_at, &fadt)?;
     put(ram, madt_at, &madt)?;
+    put(ram, hpet_at, &hpet)?;
     put(ram, rsdt_at, &rsdt)?;
     put(ram, RSDP, &rsdp(rsdt_at as u32))
 }
@@ -118,6 +122,19 @@ fn madt() -> Vec<u8> {
     }
     body.extend([4, 6, 0xff, 0, 0, 1]); // NMI at LINT1 of all
     table(b"APIC", 1, &body)
+}
+
+/// HPET Description Table (IA-PC HPET 1.0a, 3.2.4).
+fn hpet_table() -> Vec<u8> {
+    const REGISTER_BITS: u8 = 64;
+    const MIN_TICK: u16 = 100;
+    let mut body = hpet::ID.to_le_bytes().to_vec();
+    body.extend([0, REGISTER_BITS, 0, 0]); // in memory
+    body.extend(hpet::BASE.to_le_bytes());
+    body.push(0); // the first one
+    body.extend(MIN_TICK.to_le_bytes());
+    body.push(0);
+    table(b"HPET", 1, &body)
 }
 
 /// Fixed ACPI Description Table (5.2.5), revision 1.
