@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use snapshots::{Image, Shared};
 use std::path::{Path, PathBuf};
 use vm::config::STORAGE_MAX;
-use vm::{BootDevice, Drive, DriveKind, Medium, Slot};
+use vm::{BootDevice, BootOptions, Drive, DriveKind, Medium, Slot};
 
 /// Sector sizes.
 const DISK_SECTOR: u64 = 512;
@@ -47,9 +47,11 @@ pub struct DriveArgs {
     /// Floppy disk in the second drive
     #[arg(long, value_name = "IMAGE")]
     pub fdb: Option<PathBuf>,
-    /// What the firmware boots from, in order: letters of a (floppy), c (hard disk), d (CD-ROM), n (network)
-    #[arg(long, value_name = "order=LETTERS", default_value = "order=cad", value_parser = parse_boot)]
-    pub boot: BootOrder,
+    /// How the firmware boots: order=LETTERS, what it tries, in order: a (floppy), c (hard disk), d (CD-ROM), n (network);
+    /// once=LETTERS, what it tries until the first reset; menu=on, it offers a menu, for splash-time=MS; strict=on, it tries
+    /// nothing else; reboot-timeout=MS, after which it tries again
+    #[arg(long, value_name = "order=LETTERS,…", default_value = "order=cad", value_parser = parse_boot)]
+    pub boot: Boot,
     /// `on`: images are never written to, and what the guest writes is in the recording only; `off`: it is written to the images
     /// of disks when the recording has ended in order
     #[arg(long, value_enum, default_value_t = Snapshot::On)]
@@ -69,15 +71,47 @@ pub enum Snapshot {
     Off,
 }
 
-/// What the firmware boots from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BootOrder(pub [Option<BootDevice>; 3]);
+/// How the firmware boots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Boot {
+    /// What it tries.
+    pub order: [Option<BootDevice>; 3],
+    /// The rest.
+    pub options: BootOptions,
+}
 
-fn parse_boot(text: &str) -> Result<BootOrder, String> {
-    let letters = text.strip_prefix("order=").unwrap_or(text);
+fn parse_boot(text: &str) -> Result<Boot, String> {
+    let mut boot = Boot { order: parse_order("cad")?, ..Boot::default() };
+    for (i, part) in text.split(',').enumerate() {
+        let (name, value) = match part.split_once('=') {
+            Some(option) => option,
+            None if i == 0 => ("order", part),
+            None => return Err(format!("`{part}`: write NAME=VALUE")),
+        };
+        let options = &mut boot.options;
+        match name {
+            "order" => boot.order = parse_order(value)?,
+            "once" => options.once = Some(parse_order(value)?),
+            "menu" => options.menu = parse_switch(part, value)?,
+            "strict" => options.strict = parse_switch(part, value)?,
+            "splash-time" => options.menu_wait_ms = Some(parse_milliseconds(part, value)?),
+            // As for QEMU: never.
+            "reboot-timeout" if value == "-1" => options.retry_ms = None,
+            "reboot-timeout" => options.retry_ms = Some(parse_milliseconds(part, value)?),
+            _ => {
+                return Err(format!(
+                    "there is no `{name}`; there are order, once, menu, strict, splash-time and reboot-timeout"
+                ));
+            }
+        }
+    }
+    Ok(boot)
+}
+
+fn parse_order(letters: &str) -> Result<[Option<BootDevice>; 3], String> {
     let usage =
-        || format!("`{text}`: write up to three different letters of a, c, d and n, for example order=dc");
-    let mut order = BootOrder::default();
+        || format!("`{letters}`: write up to three different letters of a, c, d and n, for example order=dc");
+    let mut order = [None; 3];
     for (i, letter) in letters.chars().enumerate() {
         let device = match letter {
             'a' => BootDevice::Floppy,
@@ -86,12 +120,24 @@ fn parse_boot(text: &str) -> Result<BootOrder, String> {
             'n' => BootDevice::Network,
             _ => return Err(usage()),
         };
-        if order.0.contains(&Some(device)) {
+        if order.contains(&Some(device)) {
             return Err(usage());
         }
-        *order.0.get_mut(i).ok_or_else(usage)? = Some(device);
+        *order.get_mut(i).ok_or_else(usage)? = Some(device);
     }
     if letters.is_empty() { Err(usage()) } else { Ok(order) }
+}
+
+fn parse_switch(option: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("`{option}`: write on or off")),
+    }
+}
+
+fn parse_milliseconds(option: &str, value: &str) -> Result<u16, String> {
+    value.parse().map_err(|_| format!("`{option}`: write milliseconds, 0 to 65535"))
 }
 
 /// The machine's drives and media, with the opened images.
@@ -328,11 +374,28 @@ mod tests {
 
     #[test]
     fn the_boot_order_is_read_as_it_is_for_qemu() {
-        let order = |text| parse_boot(text).map(|order| order.0);
+        let order = |text| parse_boot(text).map(|boot| boot.order);
         assert_eq!(order("order=dc"), Ok([Some(BootDevice::Cd), Some(BootDevice::Disk), None]));
         assert_eq!(order("n"), Ok([Some(BootDevice::Network), None, None]));
-        for bad in ["", "order=", "order=x", "cc", "acdn", "menu=on"] {
+        for bad in
+            ["", "order=", "order=x", "cc", "acdn", "menu=1", "menu=on,dc", "splash-time=-1", "color=on"]
+        {
             assert!(order(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn booting_has_options() {
+        let boot = parse_boot("once=d,menu=on,splash-time=1500,strict=on,reboot-timeout=20").unwrap();
+        assert_eq!(boot.order, [Some(BootDevice::Disk), Some(BootDevice::Floppy), Some(BootDevice::Cd)]);
+        let expected = BootOptions {
+            once: Some([Some(BootDevice::Cd), None, None]),
+            menu: true,
+            menu_wait_ms: Some(1500),
+            retry_ms: Some(20),
+            strict: true,
+        };
+        assert_eq!(boot.options, expected);
+        assert_eq!(parse_boot("reboot-timeout=-1").unwrap().options, BootOptions::default());
     }
 }

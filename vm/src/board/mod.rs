@@ -163,7 +163,7 @@ impl Board {
             cpu_lines: CpuLines::default(),
             pm: AcpiPm::new(),
             sysctl: SysCtl::new(),
-            fw_cfg: FwCfg::new(config),
+            fw_cfg: FwCfg::new(),
             debug: DebugPorts::new(config),
             vga: (config.vga == Vga::Std).then(|| Adapter::new(config.bios.is_empty())),
         };
@@ -539,7 +539,7 @@ impl Board {
         self.cpu_lines = CpuLines::default();
         self.pm.reset(now);
         self.sysctl = SysCtl::new();
-        self.fw_cfg.reset();
+        self.fw_cfg = FwCfg::new();
         if let Some(vga) = &mut self.vga {
             vga.reset();
         }

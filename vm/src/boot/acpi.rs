@@ -229,15 +229,17 @@ fn madt() -> Vec<u8> {
     body
 }
 
+/// Ticks of the shortest period of an HPET that is worth asking for.
+pub const HPET_MIN_TICK: u16 = 100;
+
 /// Body of the HPET Description Table (IA-PC HPET 1.0a, 3.2.4).
 fn hpet_table() -> Vec<u8> {
     const REGISTER_BITS: u8 = 64;
-    const MIN_TICK: u16 = 100;
     let mut body = hpet::ID.to_le_bytes().to_vec();
     body.extend([0, REGISTER_BITS, 0, 0]); // in memory
     body.extend(hpet::BASE.to_le_bytes());
     body.push(0); // the first one
-    body.extend(MIN_TICK.to_le_bytes());
+    body.extend(HPET_MIN_TICK.to_le_bytes());
     body.push(0);
     body
 }

@@ -32,6 +32,11 @@ pub fn integer(value: u32) -> Vec<u8> {
     }
 }
 
+/// A string constant of ASCII characters.
+pub fn string(text: &str) -> Vec<u8> {
+    [&[0x0d], text.as_bytes(), &[0]].concat()
+}
+
 /// A plug-and-play identifier in its compressed form (EISAID).
 pub fn eisa_id(id: &str) -> Vec<u8> {
     let (letters, product) = id.split_at(3);

@@ -7,7 +7,7 @@
 
 use super::acpi::{SCI_IRQ, SLP_TYP_S5};
 use super::aml::*;
-use crate::board::hpet;
+use crate::board::{fw_cfg, hpet};
 
 /// Where the I/O APIC would be; PCI memory ends below.
 const PCI_MEMORY_LAST: u32 = 0xfebf_ffff;
@@ -27,7 +27,7 @@ const PIIX_SLOT: u32 = 1;
 pub fn aml(pci_memory: u32) -> Vec<u8> {
     let sleep_type = integer(SLP_TYP_S5.into());
     let soft_off = package(&[sleep_type.clone(), sleep_type, integer(0), integer(0)]);
-    let mut system_bus = vec![host_bridge(pci_memory), event_timer()];
+    let mut system_bus = vec![host_bridge(pci_memory), event_timer(), firmware_configuration()];
     system_bus.extend((0..LINKS.len()).map(link));
     [scope("\\_PR", &[processor("CPU0")]), scope("\\_SB", &system_bus), name("\\_S5", &soft_off)].concat()
 }
@@ -35,12 +35,17 @@ pub fn aml(pci_memory: u32) -> Vec<u8> {
 /// The HPET.
 fn event_timer() -> Vec<u8> {
     let memory = fixed_memory(hpet::BASE as u32, hpet::WINDOW as u32);
-    listed("HPET", "PNP0103", 0, &[memory])
+    listed("HPET", &eisa_id("PNP0103"), 0, &[memory])
+}
+
+/// fw_cfg, by the name that QEMU gave it.
+fn firmware_configuration() -> Vec<u8> {
+    listed("FWCF", &string("QEMU0002"), 0, &[ports(fw_cfg::SELECTOR, 12)])
 }
 
 /// A device with an identifier and what it uses.
-fn listed(device_name: &str, id: &str, number: u32, uses: &[Vec<u8>]) -> Vec<u8> {
-    let mut terms = vec![name("_HID", &eisa_id(id))];
+fn listed(device_name: &str, id: &[u8], number: u32, uses: &[Vec<u8>]) -> Vec<u8> {
+    let mut terms = vec![name("_HID", id)];
     if number != 0 {
         terms.push(name("_UID", &integer(number)));
     }
@@ -51,19 +56,19 @@ fn listed(device_name: &str, id: &str, number: u32, uses: &[Vec<u8>]) -> Vec<u8>
 /// What is behind the ISA bridge.
 fn isa_devices() -> Vec<Vec<u8>> {
     let serial = |device_name, number, first, irq| {
-        listed(device_name, "PNP0501", number, &[ports(first, 8), isa_irq(irq)])
+        listed(device_name, &eisa_id("PNP0501"), number, &[ports(first, 8), isa_irq(irq)])
     };
     vec![
-        listed("PIC", "PNP0000", 0, &[ports(0x20, 2), ports(0xa0, 2), ports(0x4d0, 2), isa_irq(2)]),
-        listed("DMAC", "PNP0200", 0, &[ports(0, 16), ports(0x81, 15), ports(0xc0, 32), isa_dma(4)]),
-        listed("TIMR", "PNP0100", 0, &[ports(0x40, 4), isa_irq(0)]),
-        listed("RTC", "PNP0B00", 0, &[ports(0x70, 2), isa_irq(8)]),
-        listed("SPKR", "PNP0800", 0, &[ports(0x61, 1)]),
-        listed("COPR", "PNP0C04", 0, &[ports(0xf0, 16), isa_irq(13)]),
-        listed("KBD", "PNP0303", 0, &[ports(0x60, 1), ports(0x64, 1), isa_irq(1)]),
-        listed("MOU", "PNP0F13", 0, &[isa_irq(12)]),
-        listed("FDC0", "PNP0700", 0, &[ports(0x3f2, 4), ports(0x3f7, 1), isa_irq(6), isa_dma(2)]),
-        listed("LPT1", "PNP0400", 1, &[ports(0x378, 8), isa_irq(7)]),
+        listed("PIC", &eisa_id("PNP0000"), 0, &[ports(0x20, 2), ports(0xa0, 2), ports(0x4d0, 2), isa_irq(2)]),
+        listed("DMAC", &eisa_id("PNP0200"), 0, &[ports(0, 16), ports(0x81, 15), ports(0xc0, 32), isa_dma(4)]),
+        listed("TIMR", &eisa_id("PNP0100"), 0, &[ports(0x40, 4), isa_irq(0)]),
+        listed("RTC", &eisa_id("PNP0B00"), 0, &[ports(0x70, 2), isa_irq(8)]),
+        listed("SPKR", &eisa_id("PNP0800"), 0, &[ports(0x61, 1)]),
+        listed("COPR", &eisa_id("PNP0C04"), 0, &[ports(0xf0, 16), isa_irq(13)]),
+        listed("KBD", &eisa_id("PNP0303"), 0, &[ports(0x60, 1), ports(0x64, 1), isa_irq(1)]),
+        listed("MOU", &eisa_id("PNP0F13"), 0, &[isa_irq(12)]),
+        listed("FDC0", &eisa_id("PNP0700"), 0, &[ports(0x3f2, 4), ports(0x3f7, 1), isa_irq(6), isa_dma(2)]),
+        listed("LPT1", &eisa_id("PNP0400"), 1, &[ports(0x378, 8), isa_irq(7)]),
         serial("COM1", 1, 0x3f8, 4),
         serial("COM2", 2, 0x2f8, 3),
         serial("COM3", 3, 0x3e8, 4),

@@ -30,7 +30,11 @@ pub fn add_pointer(file: &str, target: &str, offset: u32) -> Vec<u8> {
 
 /// Makes `length` bytes from `start` on add up to zero by the byte at `offset`.
 pub fn add_checksum(file: &str, offset: u32, start: u32, length: u32) -> Vec<u8> {
-    command(ADD_CHECKSUM, &[file], &[offset, start, length].each_ref().map(|word| word.to_le_bytes()).each_ref().map(|bytes| &bytes[..]))
+    command(
+        ADD_CHECKSUM,
+        &[file],
+        &[offset, start, length].each_ref().map(|word| word.to_le_bytes()).each_ref().map(|bytes| &bytes[..]),
+    )
 }
 
 fn command(number: u32, names: &[&str], values: &[&[u8]]) -> Vec<u8> {
