@@ -504,7 +504,7 @@ impl Board {
             }
             Input::Key { scancode } => self.keyboard.key(scancode, bus.now),
             Input::Mouse { dx, dy, dz, buttons } => self.keyboard.mouse([*dx, *dy, *dz], *buttons, bus.now),
-            Input::Reset => bus.fx.request = Some(Request::Reset),
+            Input::Reset => self.reset(),
             Input::PowerButton => self.pm.power_button(bus.now),
             Input::Media { slot, medium } => {
                 let shape = medium.and_then(|number| bus.mem.medium(number));
