@@ -1,12 +1,14 @@
 //! Drives and what is in them, from the command line.
 
+use crate::boot_option::{Boot, parse_boot};
+use crate::drive_spec::{self, DriveSpec, Format};
 use crate::usage::Usage;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use snapshots::{Image, Shared};
 use std::path::{Path, PathBuf};
 use vm::config::STORAGE_MAX;
-use vm::{BootDevice, BootOptions, Drive, DriveKind, Medium, Slot};
+use vm::{Drive, DriveKind, Medium, Slot};
 
 /// Sector sizes.
 const DISK_SECTOR: u64 = 512;
@@ -47,6 +49,10 @@ pub struct DriveArgs {
     /// Floppy disk in the second drive
     #[arg(long, value_name = "IMAGE")]
     pub fdb: Option<PathBuf>,
+    /// A drive of QEMU's kind: file=IMAGE[,if=ide|floppy][,media=disk|cdrom][,index=N][,format=raw|qcow2]; without an index it
+    /// is in the first free place; may be repeated
+    #[arg(long, value_name = "SPEC", value_parser = drive_spec::parse)]
+    pub drive: Vec<DriveSpec>,
     /// How the firmware boots: order=LETTERS, what it tries, in order: a (floppy), c (hard disk), d (CD-ROM), n (network);
     /// once=LETTERS, what it tries until the first reset; menu=on, it offers a menu, for splash-time=MS; strict=on, it tries
     /// nothing else; reboot-timeout=MS, after which it tries again
@@ -71,73 +77,61 @@ pub enum Snapshot {
     Off,
 }
 
-/// How the firmware boots.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Boot {
-    /// What it tries.
-    pub order: [Option<BootDevice>; 3],
-    /// The rest.
-    pub options: BootOptions,
+/// A drive that is wanted somewhere.
+struct Place {
+    slot: Slot,
+    kind: DriveKind,
+    /// As it was said.
+    option: String,
+    path: PathBuf,
+    /// What it must be.
+    format: Option<Format>,
 }
 
-fn parse_boot(text: &str) -> Result<Boot, String> {
-    let mut boot = Boot { order: parse_order("cad")?, ..Boot::default() };
-    for (i, part) in text.split(',').enumerate() {
-        let (name, value) = match part.split_once('=') {
-            Some(option) => option,
-            None if i == 0 => ("order", part),
-            None => return Err(format!("`{part}`: write NAME=VALUE")),
-        };
-        let options = &mut boot.options;
-        match name {
-            "order" => boot.order = parse_order(value)?,
-            "once" => options.once = Some(parse_order(value)?),
-            "menu" => options.menu = parse_switch(part, value)?,
-            "strict" => options.strict = parse_switch(part, value)?,
-            "splash-time" => options.menu_wait_ms = Some(parse_milliseconds(part, value)?),
-            // As for QEMU: never.
-            "reboot-timeout" if value == "-1" => options.retry_ms = None,
-            "reboot-timeout" => options.retry_ms = Some(parse_milliseconds(part, value)?),
-            _ => {
-                return Err(format!(
-                    "there is no `{name}`; there are order, once, menu, strict, splash-time and reboot-timeout"
-                ));
-            }
+/// Where each drive of the command line is.
+fn places(args: &DriveArgs) -> Result<Vec<Place>> {
+    use DriveKind::{Cd, Disk, Floppy};
+    let named = [
+        (Slot::Hda, Disk, "--hda", &args.hda),
+        (Slot::Hdb, Disk, "--hdb", &args.hdb),
+        (Slot::Hdc, Disk, "--hdc", &args.hdc),
+        (Slot::Hdc, Cd, "--cdrom", &args.cdrom),
+        (Slot::Hdd, Disk, "--hdd", &args.hdd),
+        (Slot::Fda, Floppy, "--fda", &args.fda),
+        (Slot::Fdb, Floppy, "--fdb", &args.fdb),
+    ];
+    let mut places: Vec<Place> = Vec::new();
+    let mut take = |place: Place| match places.iter().find(|other| other.slot == place.slot) {
+        Some(other) => Err(Usage(format!(
+            "{} and {} are two drives in one place, {}: put one of them elsewhere, for example by --drive and index=N",
+            place.option, other.option, place.slot
+        ))),
+        None => {
+            places.push(place);
+            Ok(())
+        }
+    };
+    for (slot, kind, option, path) in named {
+        if let Some(path) = path {
+            take(Place { slot, kind, option: option.to_owned(), path: path.clone(), format: None })?;
         }
     }
-    Ok(boot)
-}
-
-fn parse_order(letters: &str) -> Result<[Option<BootDevice>; 3], String> {
-    let usage =
-        || format!("`{letters}`: write up to three different letters of a, c, d and n, for example order=dc");
-    let mut order = [None; 3];
-    for (i, letter) in letters.chars().enumerate() {
-        let device = match letter {
-            'a' => BootDevice::Floppy,
-            'c' => BootDevice::Disk,
-            'd' => BootDevice::Cd,
-            'n' => BootDevice::Network,
-            _ => return Err(usage()),
-        };
-        if order.contains(&Some(device)) {
-            return Err(usage());
-        }
-        *order.get_mut(i).ok_or_else(usage)? = Some(device);
+    // Those that say where they are come before those that go where there is room.
+    let (indexed, others): (Vec<_>, Vec<_>) = args.drive.iter().partition(|spec| spec.index.is_some());
+    for spec in indexed {
+        let slot = spec.index.and_then(|index| spec.slots().get(index));
+        take(place(spec, *slot.unwrap_or(&Slot::Hda)))?;
     }
-    if letters.is_empty() { Err(usage()) } else { Ok(order) }
-}
-
-fn parse_switch(option: &str, value: &str) -> Result<bool, String> {
-    match value {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err(format!("`{option}`: write on or off")),
+    for spec in others {
+        let free = spec.slots().iter().find(|slot| places.iter().all(|place| place.slot != **slot));
+        let slot = *free.ok_or_else(|| Usage(format!("{}: there is no free place for it", spec.option())))?;
+        places.push(place(spec, slot));
     }
+    Ok(places)
 }
 
-fn parse_milliseconds(option: &str, value: &str) -> Result<u16, String> {
-    value.parse().map_err(|_| format!("`{option}`: write milliseconds, 0 to 65535"))
+fn place(spec: &DriveSpec, slot: Slot) -> Place {
+    Place { slot, kind: spec.kind, option: spec.option(), path: spec.file.clone(), format: spec.format }
 }
 
 /// The machine's drives and media, with the opened images.
@@ -155,27 +149,11 @@ pub struct Drives {
 impl Drives {
     /// Opens all that `args` name, and the images that will be put into a drive later.
     pub fn open(args: &DriveArgs, later: &[(Slot, PathBuf)]) -> Result<Drives> {
-        if args.cdrom.is_some() && args.hdc.is_some() {
-            return Err(Usage(
-                "--cdrom and --hdc are two drives in one place; give --hdd instead of --hdc".into(),
-            )
-            .into());
-        }
         let mut drives = Drives { write_back: args.snapshot == Snapshot::Off, ..Drives::default() };
-        let named = [
-            (Slot::Hda, DriveKind::Disk, "--hda", &args.hda),
-            (Slot::Hdb, DriveKind::Disk, "--hdb", &args.hdb),
-            (Slot::Hdc, DriveKind::Disk, "--hdc", &args.hdc),
-            (Slot::Hdc, DriveKind::Cd, "--cdrom", &args.cdrom),
-            (Slot::Hdd, DriveKind::Disk, "--hdd", &args.hdd),
-            (Slot::Fda, DriveKind::Floppy, "--fda", &args.fda),
-            (Slot::Fdb, DriveKind::Floppy, "--fdb", &args.fdb),
-        ];
-        for (slot, kind, option, path) in named {
-            if let Some(path) = path {
-                let number = drives.add(kind, option, path, args.embed_media)?;
-                drives.drives.push(Drive { slot, kind, medium: Some(number) });
-            }
+        for Place { slot, kind, option, path, format } in places(args)? {
+            let number = drives.add(kind, &option, &path, args.embed_media)?;
+            drives.check_format(number, format).map_err(|what| Usage(format!("{option}: {what}")))?;
+            drives.drives.push(Drive { slot, kind, medium: Some(number) });
         }
         for (slot, path) in later {
             drives.add_for_later(*slot, path, args.embed_media)?;
@@ -204,6 +182,7 @@ impl Drives {
         self.images.iter().position(|image| image.path() == path)
     }
 
+    /// Opens an image for a drive of this kind; its number.
     fn add(&mut self, kind: DriveKind, option: &str, path: &Path, embed: bool) -> Result<usize> {
         let usage = |what: String| Usage(format!("{option}: {what}"));
         let writable = self.write_back && kind != DriveKind::Cd;
@@ -226,6 +205,15 @@ impl Drives {
         }
         self.images.push(image);
         Ok(number)
+    }
+
+    fn check_format(&self, number: usize, wanted: Option<Format>) -> Result<(), String> {
+        let is_qcow2 = self.images[number].is_qcow2();
+        match wanted {
+            Some(Format::Raw) if is_qcow2 => Err("it is a qcow2 image, and no raw one".into()),
+            Some(Format::Qcow2) if !is_qcow2 => Err("it is no qcow2 image".into()),
+            _ => Ok(()),
+        }
     }
 
     /// The contents of all media, for the machine.
@@ -352,6 +340,14 @@ mod tests {
                 DriveArgs { hdc: file("f", &[0; 512]), cdrom: file("g", &iso(20)), ..Default::default() },
                 ["--hdc", "--cdrom"],
             ),
+            (
+                DriveArgs {
+                    hda: file("h", &[0; 512]),
+                    drive: vec![drive_spec::parse("file=i,index=0").unwrap()],
+                    ..Default::default()
+                },
+                ["--hda", "--drive file=i"],
+            ),
         ] {
             let error = opened(&args);
             assert!(words.iter().all(|word| error.contains(word)), "{error}");
@@ -373,29 +369,26 @@ mod tests {
     }
 
     #[test]
-    fn the_boot_order_is_read_as_it_is_for_qemu() {
-        let order = |text| parse_boot(text).map(|boot| boot.order);
-        assert_eq!(order("order=dc"), Ok([Some(BootDevice::Cd), Some(BootDevice::Disk), None]));
-        assert_eq!(order("n"), Ok([Some(BootDevice::Network), None, None]));
-        for bad in
-            ["", "order=", "order=x", "cc", "acdn", "menu=1", "menu=on,dc", "splash-time=-1", "color=on"]
-        {
-            assert!(order(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn booting_has_options() {
-        let boot = parse_boot("once=d,menu=on,splash-time=1500,strict=on,reboot-timeout=20").unwrap();
-        assert_eq!(boot.order, [Some(BootDevice::Disk), Some(BootDevice::Floppy), Some(BootDevice::Cd)]);
-        let expected = BootOptions {
-            once: Some([Some(BootDevice::Cd), None, None]),
-            menu: true,
-            menu_wait_ms: Some(1500),
-            retry_ms: Some(20),
-            strict: true,
+    fn drives_without_an_index_are_where_there_is_room() {
+        let spec = |text| drive_spec::parse(text).unwrap();
+        let args = DriveArgs {
+            hda: Some("a".into()),
+            drive: vec![
+                spec("file=b"),
+                spec("file=c,index=1"),
+                spec("file=d,if=floppy"),
+                spec("file=e,media=cdrom"),
+            ],
+            ..Default::default()
         };
-        assert_eq!(boot.options, expected);
-        assert_eq!(parse_boot("reboot-timeout=-1").unwrap().options, BootOptions::default());
+        let places = places(&args).unwrap();
+        let found = |name: &str| {
+            let place = places.iter().find(|place| place.path == Path::new(name)).unwrap();
+            (place.slot, place.kind)
+        };
+        assert_eq!(found("b"), (Slot::Hdc, DriveKind::Disk));
+        assert_eq!(found("c"), (Slot::Hdb, DriveKind::Disk));
+        assert_eq!(found("d"), (Slot::Fda, DriveKind::Floppy));
+        assert_eq!(found("e"), (Slot::Hdd, DriveKind::Cd));
     }
 }

@@ -3,11 +3,13 @@
 //! One module for each subcommand ([`record`], [`replay`], [`serve`], [`info`], [`console`], [`screen`]), the GDB server in [`gdb`],
 //! and what they share.
 
+mod boot_option;
 pub mod cli;
 pub mod console;
 pub mod control;
 pub mod diff;
-pub mod drives;
+pub mod drive_spec;
+mod drives;
 pub mod ending;
 pub mod escape;
 pub mod events;
