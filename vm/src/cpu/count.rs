@@ -6,7 +6,8 @@
 //! from then on such a block is decoded each time.
 //!
 //! Some things make a block special. A REP string instruction runs one iteration a pass. Instructions that are not the
-//! engine's ([`super::own`]) must begin a block. Before an x87 instruction one looks for an exception that waits. And what BT, BTS, BTR and BTC do to
+//! engine's ([`super::own`]) must begin a block. Before an x87 instruction one looks for an exception that waits: at the start of a
+//! block, and so none may follow in it what could bring one about. And what BT, BTS, BTR and BTC do to
 //! the flags that they leave undefined depends, in the engine, on whether it has translated an instruction that sets flags
 //! before them in the same block, and so on where the block began: such a block is left before them, which makes them begin
 //! one.
@@ -72,18 +73,28 @@ pub struct Shape {
     pub waits: bool,
 }
 
+/// What the instructions before one do, in the same block.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Before {
+    sets_flags: bool,
+    unmasks: bool,
+}
+
 impl Shape {
     /// Takes in the next instruction of a block; `user`: at privilege level 3.
-    pub fn add(&mut self, insn: &Instruction, user: bool, sets_flags: &mut bool) {
+    pub fn add(&mut self, insn: &Instruction, user: bool, before: &mut Before) {
         let tests_bit =
             matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
         let own = super::own::is_own(insn, user);
-        if ((tests_bit && *sets_flags) || (own && self.insns != 0)) && self.split == 0 {
+        let waits = super::fpu::waits(insn);
+        let begins = (tests_bit && before.sets_flags) || own || (waits && before.unmasks);
+        if begins && self.insns != 0 && self.split == 0 {
             self.split = self.insns;
         }
         self.own |= own && self.insns == 0;
-        self.waits |= super::fpu::waits(insn);
-        *sets_flags |= insn.rflags_modified() != RflagsBits::NONE;
+        self.waits |= waits;
+        before.sets_flags |= insn.rflags_modified() != RflagsBits::NONE;
+        before.unmasks |= super::fpu::may_unmask(insn);
         self.rep = if self.insns == 0 { Rep::of(insn) } else { Rep::No };
         self.insns += 1;
     }

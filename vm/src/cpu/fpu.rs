@@ -26,6 +26,12 @@ pub fn waits(insn: &Instruction) -> bool {
             .any(has)
 }
 
+/// Whether an instruction loads the control word, and so may let an exception wait that was masked when it came.
+pub fn may_unmask(insn: &Instruction) -> bool {
+    use Mnemonic::*;
+    matches!(insn.mnemonic(), Fldcw | Fldenv | Frstor | Fxrstor | Fxrstor64 | Xrstor | Xrstor64)
+}
+
 /// What comes before a waiting instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
