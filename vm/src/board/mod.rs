@@ -409,6 +409,16 @@ impl Board {
         ignored
     }
 
+    /// Whether it matters when no x87 exception waits any more.
+    pub fn watches_ferr(&self) -> bool {
+        self.cpu_lines.watches_ferr()
+    }
+
+    /// No x87 exception waits any more.
+    pub fn ferr_falls(&mut self) {
+        self.cpu_lines.ferr_falls();
+    }
+
     /// CR8.
     pub fn tpr(&self) -> u8 {
         self.lapic.cr8()
@@ -492,7 +502,7 @@ impl Board {
             }
             Input::Key { scancode } => self.keyboard.key(scancode, bus.now),
             Input::Mouse { dx, dy, dz, buttons } => self.keyboard.mouse([*dx, *dy, *dz], *buttons, bus.now),
-            Input::Reset => bus.fx.request = Some(Request::Reset),
+            Input::Reset => self.reset(),
             Input::PowerButton => self.pm.power_button(bus.now),
             Input::Media { slot, medium } => {
                 let shape = medium.and_then(|number| bus.mem.medium(number));

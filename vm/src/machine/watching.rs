@@ -27,6 +27,7 @@ impl Core {
             self.cpu.engine.sync_rip();
             if let Some(index) = self.cpu.index_of(self.cpu.env.linear_pc()) {
                 self.cpu.mend_flags();
+                self.cpu.cut_mmx(index);
                 self.cpu.pos = self.cpu.current.start + index;
                 self.cpu.current.insns = 0;
                 self.cpu.engine.limit_next_block(1);
