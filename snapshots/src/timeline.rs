@@ -425,14 +425,19 @@ impl<M: Replayer> Timeline<M> {
 
     /// Puts the machine where the nearest checkpoint at or before `target` is.
     fn restore_before(&mut self, target: Icount) -> Result<(), Error> {
-        let to = self.checkpoints.nearest(target)?;
+        let (to, stored) = self.checkpoints.nearest(target)?;
         let mut pages = self.session.changed().to_vec();
         pages.extend(self.base.changed(&to.pages));
         pages.sort_unstable();
         pages.dedup();
         self.session.place(&to.state, pages.iter().map(|p| (*p, to.pages.get(*p))))?;
         self.base = to.pages;
-        Ok(())
+        // Checksums do not show that a chunk is missing or out of place; the hash of what came of it does.
+        match stored.map(|index| (index, self.session.check(index))) {
+            Some((index, Err(Error::Mismatch(_)))) => Err(self.recording().misplaced(index)),
+            Some((_, checked)) => checked,
+            None => Ok(()),
+        }
     }
 
     /// Plants a checkpoint here unless there is one so near that it would gain little on the way to `target`.
