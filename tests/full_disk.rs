@@ -39,7 +39,7 @@ fn a_recorder_that_runs_out_of_room_says_so_and_leaves_a_recording() {
         let mut timeline = Timeline::new(recording.clone()).unwrap();
         timeline.seek(recording.end(), &mut || false).unwrap();
         for _ in 0..20.min(recording.end().0) {
-            assert_eq!(timeline.step(Direction::Reverse).unwrap(), Stop::Step);
+            assert_eq!(timeline.step(Direction::Reverse, &mut || false).unwrap(), Stop::Step);
         }
         lengths.push(recording.end().0);
     }

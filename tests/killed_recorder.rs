@@ -58,7 +58,7 @@ fn a_recorder_killed_at_any_moment_leaves_a_recording_that_replays() {
         let mut timeline = Timeline::new(opened).unwrap();
         timeline.seek(end, &mut || false).unwrap();
         for back in 1..=STEPS_BACK.min(end.0) {
-            assert_eq!(timeline.step(Direction::Reverse).unwrap(), Stop::Step);
+            assert_eq!(timeline.step(Direction::Reverse, &mut || false).unwrap(), Stop::Step);
             assert_eq!(timeline.position().0, end.0 - back);
         }
         lengths.push(end.0);

@@ -71,7 +71,7 @@ pub fn through(name: &str, recording: &Path, samples: usize) -> Result<()> {
 fn restore(timeline: &mut Timeline, place: Icount) -> Result<()> {
     timeline.seek(place, &mut || false)?;
     // Now there is a checkpoint a thousand steps before this.
-    timeline.step(Direction::Reverse)?;
+    timeline.step(Direction::Reverse, &mut || false)?;
     let home = timeline.position();
     let before = timeline.machine().storage().to_vec();
     let (mut distance, mut pages) = (1 << 16, 0);

@@ -89,7 +89,7 @@ fn mutated(bytes: &[u8], random: &mut Random) -> (&'static str, Vec<u8>) {
 fn hash_at(timeline: &mut Timeline<Toy>, position: Icount) -> Result<(u64, Icount), Error> {
     timeline.seek(position, &mut || false)?;
     let hash = timeline.hash()?;
-    timeline.step(Direction::Reverse)?;
+    timeline.step(Direction::Reverse, &mut || false)?;
     Ok((hash, timeline.position()))
 }
 
