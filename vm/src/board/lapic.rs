@@ -5,8 +5,8 @@
 //! vectors, and from the processor to itself.
 //!
 //! Reference: Intel SDM volume 3A, chapter 10 "Advanced Programmable Interrupt Controller (APIC)". Left out: x2APIC mode; deadline mode; INIT,
-//! SIPI and SMI messages (there is one processor, always running, without system management mode). After reset LINT0
-//! is ExtINT and not masked, as firmware leaves it (virtual wire mode), so that systems which do not know of APICs, and the
+//! SIPI and SMI messages (there is one processor, always running, without system management mode). After reset LINT1 is NMI and LINT0
+//! ExtINT, and neither is masked, as firmware leaves them (virtual wire mode), so that systems which do not know of APICs, and the
 //! firmware itself, get the interrupts of the 8259.
 
 use super::lapic_timer::Timer;
