@@ -73,7 +73,7 @@ use self::vga::window::{WINDOW, WINDOW_BYTES};
 use crate::config::{MachineConfig, Vga};
 use crate::input::{Input, Output};
 use crate::media::Slot;
-use crate::memory::{PhysMemory, Windows};
+use crate::memory::{Memory, PhysMemory, Place, Windows};
 use crate::units::{PhysAddr, Vector, VmTime};
 use serde::{Deserialize, Serialize};
 
@@ -225,6 +225,8 @@ impl Board {
             self.ioapic.write(offset, value as u32, &mut self.lapic);
         } else if let Some(offset) = hpet_offset(addr) {
             self.hpet.write(offset, size, value, bus.now);
+        } else if lapic::MESSAGES.contains(&addr.0) {
+            self.lapic.signalled(addr.0, value as u32);
         } else {
             tracing::debug!(%addr, size, value, "write to an address where nothing is");
         }
@@ -255,6 +257,20 @@ impl Board {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Fills in what the CPU would read in the window to video memory, and changes nothing.
+    pub fn look(&self, addr: PhysAddr, buf: &mut [u8], mem: &Memory) {
+        let Some(vga) = &self.vga else { return };
+        // What lies before the window, and behind it, stays as it is.
+        let first = WINDOW.saturating_sub(addr.0);
+        let end = (WINDOW + WINDOW_BYTES).saturating_sub(addr.0).min(buf.len() as u64);
+        for at in first..end {
+            let addr = mem.bus_address(addr.0 + at);
+            if let (Some(offset), Place::Device) = (Board::window(PhysAddr(addr)), mem.place(addr, false)) {
+                buf[at as usize] = vga.look(offset, mem);
+            }
         }
     }
 
@@ -362,10 +378,11 @@ impl Board {
         for irq in (0..16).filter(|irq| *irq != CASCADE_IRQ) {
             self.pic.set_irq(irq, irqs >> irq & 1 != 0);
         }
-        // The timer has input 2 of the I/O APIC; input 0 is not used.
-        let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN;
-        self.ioapic.set_pins(pins | self.hpet.pins(), &mut self.lapic);
+        // The timer has input 2 of the I/O APIC.
+        let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN | self.hpet.pins();
+        self.ioapic.set_pins(pins | u32::from(self.pic.intr()) << ioapic::PIC_PIN, &mut self.lapic);
         self.lapic.set_lint0(self.pic.intr());
+        self.lapic.set_lint1(self.system_control.nmi() && !self.rtc.nmi_masked());
         if self.lapic.take_nmi() {
             self.cpu_lines.raise_nmi();
         }
@@ -373,7 +390,12 @@ impl Board {
 
     /// The INTR line of the CPU.
     pub fn intr(&self) -> bool {
-        self.lapic.pending().is_some() || (self.lapic.passes_pic() && self.pic.intr())
+        self.lapic.pending().is_some() || (self.pic.intr() && self.passes_pic())
+    }
+
+    /// Whether the CPU takes interrupts of the 8259 pair itself.
+    fn passes_pic(&self) -> bool {
+        self.lapic.passes_pic() || self.ioapic.passes_pic(&self.lapic)
     }
 
     /// Interrupt acknowledge cycle: the vector, which is now in service.
@@ -382,7 +404,7 @@ impl Board {
             Some(vector) => Vector(vector),
             None => {
                 let vector = self.pic.acknowledge();
-                self.lapic.set_lint0(self.pic.intr());
+                self.copy_lines();
                 vector
             }
         }
@@ -390,7 +412,7 @@ impl Board {
 
     /// The vector that [`Board::acknowledge`] would give.
     pub fn peek_vector(&self) -> Option<Vector> {
-        let pic = || self.pic.peek_vector().filter(|_| self.lapic.passes_pic());
+        let pic = || self.pic.peek_vector().filter(|_| self.passes_pic());
         self.lapic.pending().map(Vector).or_else(pic)
     }
 
@@ -404,9 +426,10 @@ impl Board {
         self.cpu_lines.take_nmi();
     }
 
-    /// An edge of the NMI line.
-    pub fn raise_nmi(&mut self) {
-        self.cpu_lines.raise_nmi();
+    /// A device reports an error, which is an NMI if the guest lets it be one (ports 0x61 and 0x70).
+    pub fn report_error(&mut self, error: port61::Error) {
+        self.system_control.report(error);
+        self.copy_lines();
     }
 
     /// Whether anything could raise an NMI without the CPU's doing.
