@@ -432,6 +432,7 @@ impl Run {
                 }
                 Output::Debugcon { byte, .. } => debugcon.push(byte),
                 Output::Parallel { byte, .. } => parallel.push(byte),
+                Output::Net { .. } => {}
             }
         }
         for (index, bytes) in serial.iter().enumerate().filter(|(_, bytes)| !bytes.is_empty()) {

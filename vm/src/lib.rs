@@ -17,10 +17,10 @@ pub mod units;
 pub mod watch;
 
 pub use board::vga::Picture;
-pub use config::{BootDevice, CpuModel, MachineConfig, Vga};
+pub use config::{BootDevice, CardConfig, CpuModel, MachineConfig, Vga};
 pub use cpu::state::CpuState;
 pub use footprint::Footprint;
-pub use input::{Input, Output};
+pub use input::{Frame, Input, Output};
 pub use machine::{Exit, InterruptTaken, Machine, MachineState, RunLimit, VmError};
 pub use media::{BlockSource, Drive, DriveKind, Medium, MediumShape, Slot};
 pub use memory::{PAGE_SIZE, PhysMemory, Region};
