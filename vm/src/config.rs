@@ -174,13 +174,18 @@ pub enum CardConfig {
         /// Its station address.
         mac: Mac,
     },
+    /// A network card: QEMU's `e1000` (Intel 82540EM).
+    E1000 {
+        /// Its station address.
+        mac: Mac,
+    },
 }
 
 impl CardConfig {
     /// The station address, if it is a network card.
     pub fn mac(&self) -> Option<Mac> {
         match self {
-            CardConfig::Ne2kPci { mac } => Some(*mac),
+            CardConfig::Ne2kPci { mac } | CardConfig::E1000 { mac } => Some(*mac),
         }
     }
 }

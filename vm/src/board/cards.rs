@@ -4,6 +4,7 @@
 //! register lets it. What it does by itself it does at events.
 
 use super::Effects;
+use super::net::e1000::E1000;
 use super::net::ne2k::Ne2k;
 use super::pci::{Endpoint, Pci};
 use crate::config::{CardConfig, MachineConfig};
@@ -75,12 +76,15 @@ pub trait CardChip {
 pub enum Card {
     /// RTL8029AS.
     Ne2k(Ne2k),
+    /// 82540EM.
+    E1000(E1000),
 }
 
 /// Its configuration space at power-on.
 pub fn endpoint(card: &CardConfig) -> Endpoint {
     match card {
         CardConfig::Ne2kPci { .. } => Ne2k::endpoint(),
+        CardConfig::E1000 { .. } => E1000::endpoint(),
     }
 }
 
@@ -88,24 +92,28 @@ impl Card {
     fn new(card: &CardConfig) -> Card {
         match card {
             CardConfig::Ne2kPci { mac } => Card::Ne2k(Ne2k::new(*mac)),
+            CardConfig::E1000 { mac } => Card::E1000(E1000::new(*mac)),
         }
     }
 
     fn chip(&self) -> &dyn CardChip {
         match self {
             Card::Ne2k(chip) => chip,
+            Card::E1000(chip) => chip,
         }
     }
 
     fn chip_mut(&mut self) -> &mut dyn CardChip {
         match self {
             Card::Ne2k(chip) => chip,
+            Card::E1000(chip) => chip,
         }
     }
 
     fn endpoint(&self) -> Endpoint {
         match self {
             Card::Ne2k(_) => Ne2k::endpoint(),
+            Card::E1000(_) => E1000::endpoint(),
         }
     }
 }

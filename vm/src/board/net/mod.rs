@@ -3,6 +3,7 @@
 //! A frame is what is between preamble and check sequence. What goes out is an output and nobody's business any more; what
 //! comes in is an input of the machine.
 
+pub mod e1000;
 pub mod ne2k;
 
 /// A frame is at least this long without its check sequence; shorter ones are padded on the wire.

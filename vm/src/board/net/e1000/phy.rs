@@ -116,10 +116,10 @@ impl Phy {
             STATUS => STATUS_ABILITIES,
             2 => 0x0141,
             3 => 0x0c20,
-            5 if up => 0xcde1,          // the partner's abilities: everything, acknowledged
-            6 if up => 0x000f,          // it negotiates, and has sent pages
-            10 if up => 0x7c00,         // it can do 1000 Mbit/s; we are master, both receivers are fine
-            15 => 0x3000,               // 1000BASE-T
+            5 if up => 0xcde1,  // the partner's abilities: everything, acknowledged
+            6 if up => 0x000f,  // it negotiates, and has sent pages
+            10 if up => 0x7c00, // it can do 1000 Mbit/s; we are master, both receivers are fine
+            15 => 0x3000,       // 1000BASE-T
             SPECIFIC_STATUS if up => 0xac08, // 1000 Mbit/s, full duplex, resolved, link
             SPECIFIC_STATUS => 0,
             INTERRUPT_STATUS => std::mem::take(&mut self.registers[INTERRUPT_STATUS]),
@@ -140,8 +140,16 @@ impl Phy {
                     self.negotiate(now);
                 }
             }
-            AUTO_ADVERTISEMENT | 7 | GIGABIT_CONTROL | SPECIFIC_CONTROL | INTERRUPT_ENABLE | EXTENDED_CONTROL
-            | 21..=28 | PAGE | PAGE_DATA | 31 => self.registers[register] = value,
+            AUTO_ADVERTISEMENT
+            | 7
+            | GIGABIT_CONTROL
+            | SPECIFIC_CONTROL
+            | INTERRUPT_ENABLE
+            | EXTENDED_CONTROL
+            | 21..=28
+            | PAGE
+            | PAGE_DATA
+            | 31 => self.registers[register] = value,
             _ => tracing::debug!(register, value, "write to a PHY register that cannot be written"),
         }
     }

@@ -14,18 +14,13 @@ pub const IMC: u32 = 0x00d8;
 pub const RCTL: u32 = 0x0100;
 pub const TCTL: u32 = 0x0400;
 pub const PBA: u32 = 0x1000;
+/// The rings: base low and high, length, head and tail, as `registers::ring` has them.
 pub const RDBAL: u32 = 0x2800;
-pub const RDBAH: u32 = 0x2804;
-pub const RDLEN: u32 = 0x2808;
-pub const RDH: u32 = 0x2810;
 pub const RDT: u32 = 0x2818;
 pub const RDTR: u32 = 0x2820;
 pub const RADV: u32 = 0x282c;
 pub const RSRPD: u32 = 0x2c00;
 pub const TDBAL: u32 = 0x3800;
-pub const TDBAH: u32 = 0x3804;
-pub const TDLEN: u32 = 0x3808;
-pub const TDH: u32 = 0x3810;
 pub const TDT: u32 = 0x3818;
 pub const TIDV: u32 = 0x3820;
 pub const TXDCTL: u32 = 0x3828;
@@ -33,6 +28,7 @@ pub const TADV: u32 = 0x382c;
 /// Statistics: 64 registers that reading clears.
 pub const STATISTICS: u32 = 0x4000;
 pub const STATISTICS_LAST: u32 = 0x40fc;
+pub const STATISTICS_COUNT: usize = 64;
 pub const RXCSUM: u32 = 0x5000;
 /// Multicast table array.
 pub const MTA: u32 = 0x5200;
@@ -47,9 +43,9 @@ pub const VFTA_LAST: u32 = 0x57fc;
 /// Registers that keep what is written and do nothing here: flow control, LEDs, inter-packet gap, wake-up, management,
 /// prefetch thresholds, the diagnostic pointers of the packet buffer.
 pub const KEPT: [u32; 39] = [
-    0x0018, 0x001c, 0x0028, 0x002c, 0x0030, 0x0170, 0x0178, 0x0180, 0x0410, 0x0458, 0x0e00, 0x2160, 0x2168, 0x2410,
-    0x2418, 0x2420, 0x2428, 0x2430, 0x2828, 0x3000, 0x3410, 0x3418, 0x3420, 0x3428, 0x3430, 0x3830, 0x5800, 0x5808,
-    0x5810, 0x5820, 0x5828, 0x5838, 0x5840, 0x5848, 0x5850, 0x5858, 0x5900, 0x5908, 0x5b58,
+    0x0018, 0x001c, 0x0028, 0x002c, 0x0030, 0x0170, 0x0178, 0x0180, 0x0410, 0x0458, 0x0e00, 0x2160, 0x2168,
+    0x2410, 0x2418, 0x2420, 0x2428, 0x2430, 0x2828, 0x3000, 0x3410, 0x3418, 0x3420, 0x3428, 0x3430, 0x3830,
+    0x5800, 0x5808, 0x5810, 0x5820, 0x5828, 0x5838, 0x5840, 0x5848, 0x5850, 0x5858, 0x5900, 0x5908, 0x5b58,
 ];
 
 pub mod ctrl {
@@ -65,6 +61,9 @@ pub mod status {
     pub const LINK_UP: u32 = 1 << 1;
     pub const SPEED_1000: u32 = 2 << 6;
 }
+
+/// The causes that there are.
+pub const CAUSES: u32 = 0x0001_f6df;
 
 pub mod icr {
     pub const TX_WRITTEN_BACK: u32 = 1 << 0;
