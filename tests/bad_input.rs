@@ -2,6 +2,7 @@
 //! as it was.
 
 use retrograde_tests::chunks::{self, chunks};
+use retrograde_tests::packets::packet;
 use retrograde_tests::process::{Outcome, Process};
 use retrograde_tests::random::Random;
 use retrograde_tests::recordings::record_kernel;
@@ -236,12 +237,6 @@ fn answers(address: SocketAddr) {
         assert!(std::time::Instant::now() < deadline, "no answer but {reply:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// A packet with its checksum.
-fn packet(body: &[u8]) -> Vec<u8> {
-    let sum = body.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
-    [b"$".as_slice(), body, format!("#{sum:02x}").as_bytes()].concat()
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! QEMU's GDB stub, as far as single steps need it: the remote serial protocol over a Unix socket.
 
+use crate::packets::{self, from_hex, to_hex};
 use crate::process::Process;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -149,41 +150,10 @@ impl SteppedQemu {
 
     /// Sends a packet and waits for the answer to it.
     fn ask(&mut self, packet: &str) -> Result<String, Ended> {
-        let sum = packet.bytes().fold(0u8, u8::wrapping_add);
-        self.stream.write_all(format!("${packet}#{sum:02x}").as_bytes()).map_err(|_| Ended)?;
-        let mut answer = Vec::new();
-        let mut byte = [0; 1];
-        let mut started = false;
-        loop {
-            match self.stream.read(&mut byte) {
-                Ok(0) => return Err(Ended),
-                Ok(_) => {}
-                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock) => {
-                    panic!("QEMU does not answer {packet:?}")
-                }
-                Err(_) => return Err(Ended),
-            }
-            match byte[0] {
-                b'$' => started = true,
-                b'#' if started => break,
-                other if started => answer.push(other),
-                _ => {} // acknowledgement
-            }
-        }
-        let mut checksum = [0; 2];
-        self.stream.read_exact(&mut checksum).map_err(|_| Ended)?;
+        self.stream.write_all(&packets::packet(packet.as_bytes())).map_err(|_| Ended)?;
+        let answer = packets::read_packet(&mut self.stream).ok_or(Ended)?;
         self.stream.write_all(b"+").map_err(|_| Ended)?;
-        let answer = String::from_utf8(answer).expect("packets of QEMU are text");
         // The machine has ended by itself.
         if answer.starts_with('W') { Err(Ended) } else { Ok(answer) }
     }
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn from_hex(text: &str) -> Vec<u8> {
-    let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2).unwrap_or("00"), 16).unwrap_or(0);
-    (0..text.len()).step_by(2).map(pair).collect()
 }

@@ -10,6 +10,7 @@ pub mod debuggers;
 pub mod gdb_remote;
 mod guests;
 mod initrd;
+pub mod packets;
 pub mod process;
 pub mod qemu;
 pub mod random;

@@ -17,9 +17,13 @@ pub struct Server {
 impl Server {
     /// Starts it on a free port.
     pub fn start(recording: &Path) -> Server {
-        let mut process = Process::start(
-            retrograde(["serve", "--gdb", "127.0.0.1:0"]).arg(recording).env("RUST_BACKTRACE", "1"),
-        );
+        Server::start_with(recording, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(recording: &Path, args: &[&str]) -> Server {
+        let mut command = retrograde(["serve", "--gdb", "127.0.0.1:0"]);
+        let mut process = Process::start(command.args(args).arg(recording).env("RUST_BACKTRACE", "1"));
         process.wait_for(", connect with", START_LIMIT);
         let console = process.console();
         let address = console.split("listening on ").nth(1).and_then(|rest| rest.split(',').next());
@@ -30,6 +34,17 @@ impl Server {
     /// Where it listens: HOST:PORT.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// How many of `what` its process has: `task` or `fd`.
+    pub fn count(&self, what: &str) -> usize {
+        let dir = format!("/proc/{}/{what}", self.process.id());
+        std::fs::read_dir(dir).expect("the server runs").count()
+    }
+
+    /// What it has said to standard error.
+    pub fn said(&self) -> String {
+        self.process.stderr()
     }
 }
 

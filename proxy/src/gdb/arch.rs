@@ -6,8 +6,7 @@
 
 use super::regs::Layout;
 use clap::ValueEnum;
-use gdbstub::arch::{Arch, RegId, Registers};
-use std::num::NonZeroUsize;
+use gdbstub::arch::{Arch, Registers};
 use vm::CpuState;
 
 /// What `--arch` says.
@@ -60,22 +59,8 @@ impl Arch for X86 {
     type Usize = u64;
     type Registers = GRegisters;
     type BreakpointKind = usize;
-    type RegId = RegNumber;
-}
-
-/// A register by its number in the target description.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RegNumber(pub usize);
-
-impl RegId for RegNumber {
-    fn from_raw_id(id: usize) -> Option<(RegNumber, Option<NonZeroUsize>)> {
-        // The size depends on the width, which only the target knows.
-        Some((RegNumber(id), None))
-    }
-
-    fn to_raw_id(&self) -> Option<usize> {
-        Some(self.0)
-    }
+    // Single registers are read past gdbstub: their size depends on the width, which only the target knows.
+    type RegId = ();
 }
 
 /// The contents of a `g` packet, which are all registers that the debugger reads at every stop.

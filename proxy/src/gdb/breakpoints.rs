@@ -165,17 +165,31 @@ impl BreakTable {
         .collect()
     }
 
-    /// Sets a watchpoint; false if its address is not mapped, or it is too long, or there are too many.
-    pub fn watch(&mut self, history: &mut dyn History, addr: LinAddr, len: u64, kind: WatchKind) -> bool {
+    /// Sets a watchpoint, or says why it cannot be.
+    pub fn watch(
+        &mut self,
+        history: &mut dyn History,
+        addr: LinAddr,
+        len: u64,
+        kind: WatchKind,
+    ) -> Result<(), String> {
         if self.watches.contains(&(addr, len, kind)) {
-            return true;
+            return Ok(());
         }
-        let fits = (1..=WATCH_MAX_BYTES).contains(&len) && addr.0.checked_add(len - 1).is_some();
-        let added = fits && self.watches.len() < MOST && history.add_watchpoint(addr, len, kind);
-        if added {
-            self.watches.insert((addr, len, kind));
+        if !(1..=WATCH_MAX_BYTES).contains(&len) {
+            return Err(format!("{len} bytes cannot be watched, but 1 to {WATCH_MAX_BYTES}"));
         }
-        added
+        if addr.0.checked_add(len - 1).is_none() {
+            return Err(format!("{len} bytes from {addr} go past the last address"));
+        }
+        if self.watches.len() >= MOST {
+            return Err(format!("there are {MOST} watchpoints already"));
+        }
+        if !history.add_watchpoint(addr, len, kind) {
+            return Err(format!("{addr} cannot be watched: it is not mapped here"));
+        }
+        self.watches.insert((addr, len, kind));
+        Ok(())
     }
 
     /// Removes a watchpoint.
@@ -228,7 +242,7 @@ mod tests {
         let mut history = FakeHistory::new(10);
         let mut table = BreakTable::default();
         table.add(&mut history, Kind::Software, LinAddr(1));
-        assert!(table.watch(&mut history, LinAddr(0x2000), 4, WatchKind::Write));
+        assert_eq!(table.watch(&mut history, LinAddr(0x2000), 4, WatchKind::Write), Ok(()));
         table.clear(&mut history);
         assert!(history.breakpoints.is_empty() && history.watches.is_empty());
     }
@@ -237,8 +251,11 @@ mod tests {
     fn impossible_watchpoints_are_refused() {
         let mut history = FakeHistory::new(10);
         let mut table = BreakTable::default();
-        assert!(!table.watch(&mut history, LinAddr(0x2000), 0, WatchKind::Write));
-        assert!(!table.watch(&mut history, LinAddr(u64::MAX), 2, WatchKind::Write));
-        assert!(!table.watch(&mut history, LinAddr(0x2000), u64::MAX, WatchKind::Write));
+        for (addr, len, reason) in
+            [(0x2000, 0, "1 to 1048576"), (0x2000, u64::MAX, "1 to 1048576"), (u64::MAX, 2, "last address")]
+        {
+            let refused = table.watch(&mut history, LinAddr(addr), len, WatchKind::Write).unwrap_err();
+            assert!(refused.contains(reason), "{refused}");
+        }
     }
 }

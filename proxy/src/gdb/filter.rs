@@ -5,6 +5,8 @@
 //! go on to it, in a form that it takes; memory is read here; the rest is refused in words.
 
 use super::agent::MOST_BYTES;
+use std::borrow::Cow;
+use vm::WatchKind;
 
 /// What to do with a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,19 @@ pub enum Verdict {
         /// Bytecode; one that holds is enough.
         conditions: Vec<Vec<u8>>,
     },
+    /// A watchpoint is set or removed.
+    Watch {
+        /// Set, not removed.
+        set: bool,
+        /// For which accesses.
+        kind: WatchKind,
+        /// Linear address.
+        addr: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// Read this register.
+    Register(usize),
     /// This is the reply.
     Reply(&'static str),
     /// Read memory.
@@ -28,7 +43,7 @@ pub enum Verdict {
         len: u64,
     },
     /// An error with this text.
-    Refuse(&'static str),
+    Refuse(Cow<'static, str>),
     /// The reply is OK, and from now on errors are told in LLDB's form.
     LldbErrors,
     /// The debugger leaves; the reply, if there is to be one.
@@ -37,6 +52,8 @@ pub enum Verdict {
 
 const NO_WRITES: &str = "the recording is read-only: registers and memory cannot be changed in a replay";
 const MALFORMED: &str = "malformed packet";
+const NO_SUCH_ANNEX: &str = "the only description is target.xml";
+const NO_SUCH_THREAD: &str = "there is one processor, which is thread 1";
 
 /// Decides. An empty reply tells a debugger that a packet is not supported.
 pub fn judge(body: &[u8]) -> Verdict {
@@ -59,37 +76,66 @@ pub fn judge(body: &[u8]) -> Verdict {
         _ if text.starts_with("vCont;") => judge_vcont(&text["vCont;".len()..]),
         _ if text.starts_with("qRcmd,") => guard(is_hex_bytes(&text["qRcmd,".len()..]), forward),
         _ if text.starts_with("qXfer:features:read:") => {
-            guard(is_xfer_range(&text["qXfer:features:read:".len()..]), forward)
+            judge_description(&text["qXfer:features:read:".len()..], forward)
         }
-        _ => judge_short(text, forward),
+        _ => judge_short(text),
     }
 }
 
 fn guard(ok: bool, forward: impl Fn() -> Verdict) -> Verdict {
-    if ok { forward() } else { Verdict::Refuse(MALFORMED) }
+    if ok { forward() } else { refuse(MALFORMED) }
+}
+
+fn refuse(reason: &'static str) -> Verdict {
+    Verdict::Refuse(reason.into())
+}
+
+/// `ANNEX:OFFSET,LENGTH`
+fn judge_description(text: &str, forward: impl Fn() -> Verdict) -> Verdict {
+    match text.rsplit_once(':') {
+        Some((annex, range)) if is_range(range) => {
+            if annex == "target.xml" {
+                forward()
+            } else {
+                refuse(NO_SUCH_ANNEX)
+            }
+        }
+        _ => refuse(MALFORMED),
+    }
 }
 
 /// A debugger may have no features to name, or leave a place empty: gdbstub would end the session.
 fn judge_features(features: &str) -> Verdict {
+    // It names the architectures whose descriptions it can read, if it names any.
+    if let Some(known) = features.split(';').find_map(|f| f.strip_prefix("xmlRegisters="))
+        && known.split(',').all(|name| name != "i386")
+    {
+        let text = format!("this is an x86 PC (i386, i386:x86-64), and the debugger knows {known} only");
+        return Verdict::Refuse(text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect());
+    }
     // Every other one is of no interest to gdbstub.
     let multiprocess = if features.split(';').any(|f| f == "multiprocess+") { '+' } else { '-' };
     Verdict::Forward(format!("qSupported:multiprocess{multiprocess}").into_bytes())
 }
 
 /// Packets named by one letter.
-fn judge_short(text: &str, forward: impl Fn() -> Verdict) -> Verdict {
+fn judge_short(text: &str) -> Verdict {
     let Some(rest) = text.get(1..) else { return Verdict::Reply("") };
     match text.as_bytes()[0] {
         b'm' => match rest.split_once(',').map(|(a, l)| (hex(a), hex(l))) {
             Some((Some(addr), Some(len))) => Verdict::Read { addr, len },
-            _ => Verdict::Refuse(MALFORMED),
+            _ => refuse(MALFORMED),
         },
-        b'p' => guard(rest.len() <= 4 && hex(rest).is_some(), forward),
-        b'P' | b'G' | b'M' => Verdict::Refuse(NO_WRITES),
+        b'p' => match hex(rest).map(usize::try_from) {
+            Some(Ok(number)) => Verdict::Register(number),
+            _ => refuse(MALFORMED),
+        },
+        b'P' | b'G' | b'M' => refuse(NO_WRITES),
         b'X' => judge_binary(text.as_bytes()),
         // There is one processor: any thread that is named is that one.
         b'H' => Verdict::Reply("OK"),
-        b'T' => Verdict::Reply(if matches!(rest, "1" | "01" | "p1.1" | "p01.01") { "OK" } else { "E01" }),
+        b'T' if matches!(rest, "1" | "01" | "p1.1" | "p01.01") => Verdict::Reply("OK"),
+        b'T' => refuse(NO_SUCH_THREAD),
         b'Z' | b'z' => judge_breakpoint(text),
         // Continue or step with a signal, which a machine does not have.
         b'C' | b'S' if signal(rest) => {
@@ -103,7 +149,7 @@ fn judge_short(text: &str, forward: impl Fn() -> Verdict) -> Verdict {
 fn judge_binary(body: &[u8]) -> Verdict {
     match body.first() {
         Some(b'X') if body.ends_with(b",0:") => Verdict::Reply("OK"),
-        Some(b'X') => Verdict::Refuse(NO_WRITES),
+        Some(b'X') => refuse(NO_WRITES),
         _ => Verdict::Reply(""),
     }
 }
@@ -117,9 +163,9 @@ fn judge_vcont(actions: &str) -> Verdict {
         [b'S', ..] if signal(&action[1..]) => "s".to_owned(),
         [b'r', ..] => match action[1..].split_once(',').map(|(a, b)| (hex(a), hex(b))) {
             Some((Some(start), Some(end))) => format!("r{start:x},{end:x}"),
-            _ => return Verdict::Refuse(MALFORMED),
+            _ => return refuse(MALFORMED),
         },
-        _ => return Verdict::Refuse(MALFORMED),
+        _ => return refuse(MALFORMED),
     };
     Verdict::Forward(format!("vCont;{canonical}").into_bytes())
 }
@@ -130,14 +176,21 @@ fn judge_breakpoint(text: &str) -> Verdict {
     let mut parts = place[1..].split(',');
     let kind = parts.next().unwrap_or("");
     let numbers = parts.next().and_then(hex).zip(parts.next().and_then(hex));
-    if !matches!(kind, "0" | "1" | "2" | "3" | "4") {
-        return Verdict::Reply("");
-    }
-    let has_more = parts.next().is_some();
-    let Some(conditions) = conditions(more).filter(|_| numbers.is_some() && !has_more) else {
-        return Verdict::Refuse(MALFORMED);
+    let watched_for = match kind {
+        "0" | "1" => None,
+        "2" => Some(WatchKind::Write),
+        "3" => Some(WatchKind::Read),
+        "4" => Some(WatchKind::Access),
+        _ => return Verdict::Reply(""),
     };
-    Verdict::Break { form: place.as_bytes().to_vec(), conditions }
+    let has_more = parts.next().is_some();
+    let (Some((addr, len)), Some(conditions), false) = (numbers, conditions(more), has_more) else {
+        return refuse(MALFORMED);
+    };
+    match watched_for {
+        Some(kind) => Verdict::Watch { set: place.starts_with('Z'), kind, addr, len },
+        None => Verdict::Break { form: place.as_bytes().to_vec(), conditions },
+    }
 }
 
 /// `X` LENGTH `,` BYTECODE, one behind the other. Commands, which only tracing has, are not carried out.
@@ -166,10 +219,9 @@ fn is_hex_bytes(text: &str) -> bool {
     text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// `ANNEX:OFFSET,LENGTH`
-fn is_xfer_range(text: &str) -> bool {
-    let range = text.split_once(':').and_then(|(_, range)| range.split_once(','));
-    range.is_some_and(|(offset, length)| hex(offset).is_some() && hex(length).is_some())
+/// `OFFSET,LENGTH`
+fn is_range(text: &str) -> bool {
+    text.split_once(',').is_some_and(|(offset, length)| hex(offset).is_some() && hex(length).is_some())
 }
 
 /// A number of at most 64 bits in hexadecimal.
@@ -188,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_debuggers_send_goes_on() {
-        for body in ["?", "g", "p10", "bs", "bc", "qRcmd,68656c70", "qXfer:features:read:target.xml:0,ffb"] {
+        for body in ["?", "g", "bs", "bc", "qRcmd,68656c70", "qXfer:features:read:target.xml:0,ffb"] {
             forwarded(body, body);
         }
     }
@@ -215,7 +267,7 @@ mod tests {
     fn memory_is_read_here() {
         assert_eq!(judge(b"mffffffffffffffff,ffffffff"), Verdict::Read { addr: u64::MAX, len: 0xffff_ffff });
         for bad in ["m", "m,", "m0", "m0,", "m0,x", "m11112222333344445,1", "m-1,1", "m+1,1"] {
-            assert_eq!(judge(bad.as_bytes()), Verdict::Refuse(MALFORMED), "{bad}");
+            assert_eq!(judge(bad.as_bytes()), refuse(MALFORMED), "{bad}");
         }
     }
 
@@ -223,7 +275,7 @@ mod tests {
     fn conditions_are_taken_from_breakpoints() {
         for (body, form, conditions) in [
             ("Z0,ffffffff81000000,1", "Z0,ffffffff81000000,1", vec![]),
-            ("z4,1000,4", "z4,1000,4", vec![]),
+            ("z1,1000,1", "z1,1000,1", vec![]),
             ("Z1,10,1;X3,220127", "Z1,10,1", vec![vec![0x22, 1, 0x27]]),
             ("Z0,10,1;X1,27X2,2227", "Z0,10,1", vec![vec![0x27], vec![0x22, 0x27]]),
             ("Z0,10,1;X1,27;cmds:1,X1,27", "Z0,10,1", vec![vec![0x27]]),
@@ -234,9 +286,34 @@ mod tests {
     }
 
     #[test]
+    fn watchpoints_and_registers_are_numbers() {
+        let watch = |set, kind| Verdict::Watch { set, kind, addr: 0x1000, len: 4 };
+        assert_eq!(judge(b"Z2,1000,4"), watch(true, WatchKind::Write));
+        assert_eq!(judge(b"z3,1000,4"), watch(false, WatchKind::Read));
+        assert_eq!(judge(b"Z4,1000,4;X1,27"), watch(true, WatchKind::Access));
+        assert_eq!(judge(b"p1f"), Verdict::Register(0x1f));
+    }
+
+    #[test]
+    fn only_what_there_is_is_described() {
+        assert_eq!(judge(b"qXfer:features:read:other.xml:0,1"), refuse(NO_SUCH_ANNEX));
+        assert_eq!(judge(b"qXfer:features:read:a:b:0,1"), refuse(NO_SUCH_ANNEX));
+        assert_eq!(judge(b"T7"), refuse(NO_SUCH_THREAD));
+    }
+
+    #[test]
+    fn a_debugger_that_does_not_know_x86_is_told() {
+        for features in ["xmlRegisters=arm", "a+;xmlRegisters=;b+", "xmlRegisters=mips,\u{1}é"] {
+            let verdict = judge(format!("qSupported:{features}").as_bytes());
+            assert!(matches!(&verdict, Verdict::Refuse(text) if text.contains("x86")), "{verdict:?}");
+        }
+        forwarded("qSupported:xmlRegisters=arm,i386", "qSupported:multiprocess-");
+    }
+
+    #[test]
     fn writes_are_refused_in_words() {
         for body in [&b"P10=00"[..], b"G00", b"M0,1:00", b"X0,1:\xff", b"X0,1:a"] {
-            assert_eq!(judge(body), Verdict::Refuse(NO_WRITES));
+            assert_eq!(judge(body), refuse(NO_WRITES));
         }
         assert_eq!(judge(b"X0,0:"), Verdict::Reply("OK"));
     }
@@ -259,12 +336,13 @@ mod tests {
             "Z0,1,1;X1,zz",
             "Z0,1,1;X1,é",
             "p",
-            "pfffff",
+            "pz",
+            "p11112222333344445",
             "qRcmd,6",
             "qRcmd,zz",
             "qXfer:features:read:target.xml",
         ] {
-            assert_eq!(judge(bad.as_bytes()), Verdict::Refuse(MALFORMED), "{bad}");
+            assert_eq!(judge(bad.as_bytes()), refuse(MALFORMED), "{bad}");
         }
         for unknown in
             ["", "vMustReplyEmpty", "qHostInfo", "x0,0", "Z9,0,0", "jThreadsInfo", "R00", "é", "\u{0}"]

@@ -7,8 +7,10 @@ pub mod agent;
 pub mod arch;
 pub mod breakpoints;
 pub mod expr;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub mod fake;
+#[cfg(any(test, fuzzing))]
+pub mod feed;
 pub mod filter;
 pub mod framing;
 pub mod history;
@@ -117,7 +119,15 @@ impl Session {
             }
             Verdict::Reply(text) => self.reply(text),
             Verdict::Read { addr, len } => self.read(addr, len, debuggee),
-            Verdict::Refuse(reason) => self.refuse(reason),
+            Verdict::Watch { set, kind, addr, len } => match debuggee.watch(set, kind, addr, len) {
+                Ok(()) => self.reply("OK"),
+                Err(reason) => self.refuse(&reason),
+            },
+            Verdict::Register(number) => match debuggee.read_register(number) {
+                Some(bytes) => self.reply(&hex(&bytes)),
+                None => self.refuse(&format!("there is no register {number}")),
+            },
+            Verdict::Refuse(reason) => self.refuse(&reason),
             Verdict::LldbErrors => {
                 self.lldb_errors = true;
                 debuggee.describe_to_lldb();
@@ -135,7 +145,10 @@ impl Session {
         let len = usize::try_from(len).unwrap_or(usize::MAX).min(PACKET_MAX_BYTES / 2);
         let bytes = debuggee.read_memory(addr, len);
         if bytes.is_empty() && len > 0 {
-            self.reply("E0e");
+            match debuggee.features.error_message || self.lldb_errors {
+                true => self.refuse(&format!("address {addr:#x} is not mapped here")),
+                false => self.reply("E0e"),
+            }
         } else {
             self.reply(&hex(&bytes));
         }

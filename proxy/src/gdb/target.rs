@@ -1,24 +1,23 @@
 //! The recording as gdbstub's target: registers, memory and breakpoints.
 
-use super::arch::{GRegisters, RegNumber, Width, X86};
+use super::arch::{GRegisters, Width, X86};
 use super::breakpoints::{BreakTable, Kind};
 use super::history::History;
 use super::link::Link;
-use super::regs::{Layout, Moment};
+use super::regs::Layout;
 use super::resume::Resume;
 use super::xml::target_xml;
 use crate::control::Control;
 use gdbstub::common::Signal;
 use gdbstub::target::ext::base::BaseOps;
 use gdbstub::target::ext::base::reverse_exec::{ReverseCont, ReverseContOps, ReverseStep, ReverseStepOps};
-use gdbstub::target::ext::base::single_register_access::{SingleRegisterAccess, SingleRegisterAccessOps};
 use gdbstub::target::ext::base::singlethread::{
     SingleThreadBase, SingleThreadRangeStepping, SingleThreadRangeSteppingOps, SingleThreadResume,
     SingleThreadResumeOps, SingleThreadSingleStep, SingleThreadSingleStepOps,
 };
 use gdbstub::target::ext::breakpoints::{
     Breakpoints, BreakpointsOps, HwBreakpoint, HwBreakpointOps, HwWatchpoint, HwWatchpointOps, SwBreakpoint,
-    SwBreakpointOps, WatchKind,
+    SwBreakpointOps, WatchKind as StubWatchKind,
 };
 use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd, MonitorCmdOps};
 use gdbstub::target::ext::target_description_xml_override::{
@@ -33,7 +32,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use vm::{Icount, LinAddr};
+use vm::{Icount, LinAddr, WatchKind};
 
 /// EFAULT: the error of an address that is not mapped.
 const E_FAULT: u8 = 14;
@@ -52,13 +51,19 @@ pub(super) struct Features {
     pub swbreak: bool,
     /// `hwbreak+`
     pub hwbreak: bool,
+    /// `error-message+`: the reply to each packet may be an error in words.
+    pub error_message: bool,
 }
 
 impl Features {
     /// From the text of the packet.
     pub(super) fn new(packet: &str) -> Features {
         let says = |name: &str| packet.split([':', ';']).any(|feature| feature == name);
-        Features { swbreak: says("swbreak+"), hwbreak: says("hwbreak+") }
+        Features {
+            swbreak: says("swbreak+"),
+            hwbreak: says("hwbreak+"),
+            error_message: says("error-message+"),
+        }
     }
 }
 
@@ -160,8 +165,19 @@ impl Debuggee {
         bytes
     }
 
-    fn moment(&self) -> Moment {
-        Moment { position: self.history.position(), now: self.history.now() }
+    /// The value of a register by its number, little-endian.
+    pub fn read_register(&self, number: usize) -> Option<Vec<u8>> {
+        self.layout.read(number, &self.history.cpu(), self.history.moment())
+    }
+
+    /// Sets or removes a watchpoint.
+    pub fn watch(&mut self, set: bool, kind: WatchKind, addr: u64, len: u64) -> Result<(), String> {
+        if set {
+            self.breaks.watch(self.history.as_mut(), LinAddr(addr), len, kind)
+        } else {
+            self.breaks.unwatch(self.history.as_mut(), LinAddr(addr), len, kind);
+            Ok(())
+        }
     }
 }
 
@@ -244,10 +260,6 @@ impl SingleThreadBase for Debuggee {
         Err(TargetError::Errno(E_INVAL))
     }
 
-    fn support_single_register_access(&mut self) -> Option<SingleRegisterAccessOps<'_, (), Self>> {
-        Some(self)
-    }
-
     fn read_addrs(&mut self, start: u64, data: &mut [u8]) -> TargetResult<usize, Self> {
         match self.history.read_linear(LinAddr(start), data) {
             0 if !data.is_empty() => Err(TargetError::Errno(E_FAULT)),
@@ -261,19 +273,6 @@ impl SingleThreadBase for Debuggee {
 
     fn support_resume(&mut self) -> Option<SingleThreadResumeOps<'_, Self>> {
         Some(self)
-    }
-}
-
-impl SingleRegisterAccess<()> for Debuggee {
-    fn read_register(&mut self, _tid: (), reg: RegNumber, buf: &mut [u8]) -> TargetResult<usize, Self> {
-        let value =
-            self.layout.read(reg.0, &self.history.cpu(), self.moment()).ok_or(TargetError::Errno(E_INVAL))?;
-        buf.get_mut(..value.len()).ok_or(TargetError::NonFatal)?.copy_from_slice(&value);
-        Ok(value.len())
-    }
-
-    fn write_register(&mut self, _tid: (), _reg: RegNumber, _val: &[u8]) -> TargetResult<(), Self> {
-        Err(TargetError::Errno(E_INVAL))
     }
 }
 
@@ -364,23 +363,20 @@ impl HwBreakpoint for Debuggee {
     }
 }
 
+// gdbstub has no way to say why one cannot be set, so these packets do not go to it. It asks for this before it reports a
+// watchpoint that is met.
 impl HwWatchpoint for Debuggee {
-    fn add_hw_watchpoint(&mut self, addr: u64, len: u64, kind: WatchKind) -> TargetResult<bool, Self> {
-        Ok(self.breaks.watch(self.history.as_mut(), LinAddr(addr), len, watched_for(kind)))
+    fn add_hw_watchpoint(&mut self, _addr: u64, _len: u64, _kind: StubWatchKind) -> TargetResult<bool, Self> {
+        Ok(false)
     }
 
-    fn remove_hw_watchpoint(&mut self, addr: u64, len: u64, kind: WatchKind) -> TargetResult<bool, Self> {
-        self.breaks.unwatch(self.history.as_mut(), LinAddr(addr), len, watched_for(kind));
-        Ok(true)
-    }
-}
-
-/// The machine's name for gdbstub's.
-fn watched_for(kind: WatchKind) -> vm::WatchKind {
-    match kind {
-        WatchKind::Write => vm::WatchKind::Write,
-        WatchKind::Read => vm::WatchKind::Read,
-        WatchKind::ReadWrite => vm::WatchKind::Access,
+    fn remove_hw_watchpoint(
+        &mut self,
+        _addr: u64,
+        _len: u64,
+        _kind: StubWatchKind,
+    ) -> TargetResult<bool, Self> {
+        Ok(false)
     }
 }
 

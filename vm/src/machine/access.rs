@@ -1,0 +1,133 @@
+//! Looking at a machine that stands, and changing what is looked for.
+
+use super::{Core, Machine};
+use crate::board::Board;
+use crate::board::vga::Picture;
+use crate::cpu::state::CpuState;
+use crate::footprint::Footprint;
+use crate::memory::{PAGE_SIZE, PhysMemory};
+use crate::units::{LinAddr, PhysAddr};
+use crate::watch::{Noted, WatchRange};
+
+impl Machine {
+    /// The CPU's registers.
+    pub fn cpu(&self) -> CpuState {
+        self.core().cpu_state()
+    }
+
+    /// Writes the CPU's registers.
+    pub fn set_cpu(&mut self, cpu: &CpuState) {
+        let core = self.core_mut();
+        core.board.set_tpr(cpu.cr8 as u8);
+        core.cpu.set_state(cpu);
+        core.schedule();
+    }
+
+    /// The chips.
+    pub fn board(&self) -> &Board {
+        &self.core().board
+    }
+
+    /// What is on the screen; `None` without a display adapter. Looking changes nothing.
+    pub fn picture(&self) -> Option<Picture> {
+        let core = self.core();
+        Some(core.board.vga()?.picture(core.cpu.mem.video(), core.now()))
+    }
+
+    /// The lines of text on the screen, without blanks at their ends; `None` without a display adapter and while it shows
+    /// graphics.
+    pub fn screen_text(&self) -> Option<Vec<String>> {
+        let core = self.core();
+        core.board.vga()?.text(core.cpu.mem.video())
+    }
+
+    /// All that a guest can change and that is not in [`MachineState`](super::MachineState), as one sequence of pages: RAM, then video memory,
+    /// then what was written to disks.
+    pub fn storage(&self) -> &[u8] {
+        self.core().cpu.mem.storage()
+    }
+
+    /// Replaces page `page` of storage (for RAM: physical address / 4096), also where it holds code.
+    ///
+    /// # Panics
+    /// If storage has no such page.
+    pub fn write_page(&mut self, page: usize, bytes: &[u8; PAGE_SIZE]) {
+        let core = self.core_mut();
+        core.cpu.mem.replace_page(page, bytes);
+        core.cpu.drop_stale();
+    }
+
+    /// Pages of storage that may have changed since the last call (or since power-on), ascending; the list is empty
+    /// afterwards. Costs as much as the pages touched, not as storage.
+    pub fn take_dirty(&mut self) -> Vec<usize> {
+        let core = self.core_mut();
+        let pages = core.cpu.mem.take_dirty();
+        core.cpu.flush_tlb();
+        pages
+    }
+
+    /// What was touched since the last call (or since power-on). Like a clean slate for [`Machine::take_dirty`], it makes
+    /// the machine look up pages and blocks anew.
+    pub fn take_footprint(&mut self) -> Footprint {
+        let core = self.core_mut();
+        core.cpu.forget_known_blocks::<Core>();
+        core.cpu.take_footprint()
+    }
+
+    /// Reads physical memory as the CPU would without side effects: device ranges and holes read as 0xff.
+    pub fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) {
+        self.core().cpu.mem.read(addr, buf);
+    }
+
+    /// Writes RAM (holes and ROM ignore it), also where it holds code.
+    pub fn write_phys(&mut self, addr: PhysAddr, bytes: &[u8]) {
+        let core = self.core_mut();
+        core.cpu.mem.write(addr, bytes);
+        core.cpu.drop_stale();
+    }
+
+    /// The physical address behind a linear one through the page tables of the present CR3; `None` where not present.
+    /// Never sets an accessed bit.
+    pub fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
+        self.core().cpu.translate(addr)
+    }
+
+    /// Reads memory by linear address; stops at the first byte that is not mapped. Returns the bytes read.
+    pub fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
+        self.core().cpu.read_linear(addr, buf)
+    }
+
+    /// Replaces the set of breakpoints (linear addresses of instructions).
+    pub fn set_breakpoints(&mut self, addrs: &[LinAddr]) {
+        self.core_mut().cpu.set_breakpoints(addrs);
+    }
+
+    /// Replaces the set of watched ranges.
+    pub fn set_watchpoints(&mut self, ranges: &[WatchRange]) {
+        self.core_mut().cpu.set_watchpoints(ranges);
+    }
+
+    /// Whether hits of watched ranges are noted, for [`Machine::take_noted`], instead of stopping the machine.
+    pub fn note_hits(&mut self, on: bool) {
+        self.core_mut().noted = on.then(Vec::new);
+    }
+
+    /// Hits since the last call, ascending, one for each step. Each takes memory: run no further than can be borne.
+    pub fn take_noted(&mut self) -> Vec<Noted> {
+        self.core_mut().noted.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What the guest wrote to medium `number`, page by page: the offset in the medium, in
+    /// bytes, and what it holds now. Pages that are as in the image may be among them.
+    pub fn written_pages(&self, number: usize) -> impl Iterator<Item = (u64, [u8; PAGE_SIZE])> + '_ {
+        let mem = &self.core().cpu.mem;
+        let overlay = mem.overlay(number);
+        let at = mem.touched_disk_pages().map(|page| (page * PAGE_SIZE) as u64);
+        at.filter(move |at| overlay.contains(at)).map(move |at| {
+            let offset = at - mem.overlay(number).start;
+            let mut bytes = [0; PAGE_SIZE];
+            mem.read_medium(number, offset, &mut bytes);
+            (offset, bytes)
+        })
+    }
+}

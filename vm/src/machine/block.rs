@@ -1,0 +1,164 @@
+//! The start of a block of instructions: what is to be decided there, and how far the engine may go.
+
+use super::{Core, Exit, TF};
+use crate::cpu::Current;
+use crate::cpu::delivery::{Fault, vector};
+use crate::cpu::engine::{BlockStart, off};
+use crate::cpu::fpu::Waiting;
+use crate::cpu::own::Flow;
+use crate::units::LinAddr;
+
+impl Core {
+    pub(super) fn stop_engine(&mut self) -> BlockStart {
+        self.stopping = true;
+        self.cpu.current.insns = 0;
+        self.cpu.engine.stop();
+        BlockStart::Stop
+    }
+
+    #[inline]
+    pub(super) fn enter(&mut self, addr: u64, size: u32, insns: u16) {
+        self.cpu.current = Current { addr, start: self.cpu.pos, size: size as u16, insns };
+        self.cpu.pos = self.cpu.pos.wrapping_add(insns.into());
+    }
+
+    /// A block at whose start something may have to be decided.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn block_slow(&mut self, addr: u64, size: u32) -> BlockStart {
+        self.cpu.end_resumption();
+        if self.soft_limit == 0 {
+            self.update_soft_limit();
+        }
+        let block = self.cpu.block(addr, size);
+        if self.cpu.is_empty_rep_pass(&block) {
+            return BlockStart::Run;
+        }
+        if self.cpu.code_was_overwritten() {
+            self.cpu.undo_aborted_block(&block);
+        }
+        if self.cpu.pending_db != 0 {
+            let step = self.cpu.pos.saturating_sub(1);
+            self.cpu.current.insns = 0;
+            let result = self.cpu.deliver_pending_db();
+            self.after_delivery(result.map(|_| ()), step);
+            return BlockStart::Stop;
+        }
+        let pos = self.cpu.pos;
+        let bound = self.stop_pos.min(self.event_pos);
+        if self.request.is_some()
+            || self.shut_down
+            || self.watch.is_some()
+            || self.takes_interrupt()
+            || self.takes_nmi()
+            || pos >= bound
+        {
+            self.in_rep = self.cpu.is_rep_pass(&block);
+            return self.stop_engine();
+        }
+        let mut room = bound - pos;
+        if block.split != 0 {
+            room = room.min(block.split.into());
+        }
+        if block.special {
+            let arriving = pos != self.run_start && !self.cpu.is_rep_pass(&block);
+            let from = if arriving { addr } else { addr.wrapping_add(1) };
+            match self.cpu.breakpoint_in(addr, size, from) {
+                Some((bp, 0)) => {
+                    self.exit = Some(Exit::Breakpoint(LinAddr(bp)));
+                    return self.stop_engine();
+                }
+                Some((_, before)) => room = room.min(before),
+                None => {}
+            }
+            match self.cpu.guest_breakpoint_in(addr, size) {
+                Some((bp, 0)) if !self.cpu.is_rep_pass(&block) => {
+                    self.cpu.report_debug(self.cpu.debug.hits_instruction(bp));
+                    return self.fault(Fault::new(vector::DB, 0));
+                }
+                Some((_, 0)) | None => {}
+                Some((_, before)) => room = room.min(before),
+            }
+            if block.waits {
+                match self.cpu.waiting_x87() {
+                    Waiting::Nothing => {}
+                    Waiting::Unmasked => room = 1,
+                    waiting => {
+                        room = 1;
+                        if self.cpu.instruction().is_some_and(|insn| crate::cpu::fpu::waits(&insn)) {
+                            if waiting == Waiting::Exception {
+                                return self.fault(Fault::new(vector::MF, 0));
+                            }
+                            if self.frozen_by_ferr() {
+                                return self.stop_engine();
+                            }
+                        }
+                    }
+                }
+            }
+            if block.own && self.own_instruction() {
+                return BlockStart::Stop;
+            }
+        }
+        if self.cpu.careful || self.cpu.resuming() {
+            room = 1;
+        }
+        if u64::from(block.insns) > room {
+            self.cpu.current.insns = 0;
+            self.cpu.engine.limit_next_block(room.min(u32::MAX.into()) as u32);
+            self.cpu.single = room == 1;
+            self.update_soft_limit();
+            return BlockStart::Stop;
+        }
+        if self.cpu.careful {
+            let operands = self.cpu.look_at_operands();
+            if operands.misaligned {
+                return self.fault(Fault::new(vector::AC, 0));
+            }
+            self.cpu.pending_db |= operands.hits;
+        }
+        self.cpu.begin_resumption();
+        self.enter(addr, size, block.insns);
+        BlockStart::Run
+    }
+
+    /// The instruction that was about to run raises this instead: a step of its own.
+    pub(super) fn fault(&mut self, fault: Fault) -> BlockStart {
+        let step = self.cpu.pos;
+        self.cpu.pos += 1;
+        self.deliver(fault.vector, fault.cause(), step);
+        BlockStart::Stop
+    }
+
+    /// Executes the instruction at RIP if it is one that is not the engine's. False: in this mode it is.
+    pub(super) fn own_instruction(&mut self) -> bool {
+        let Some(insn) = self.cpu.own_instruction() else { return false };
+        let step = self.cpu.pos;
+        self.cpu.current.insns = 0;
+        self.cpu.stepping = self.cpu.env.r64(off::EFLAGS) & TF != 0;
+        self.cpu.now_ns = self.time_at(step).0;
+        if self.cpu.careful {
+            self.cpu.pending_db |= self.cpu.look_at_operands().hits;
+        }
+        if insn.mnemonic() == iced_x86::Mnemonic::Int1 && !insn.has_lock_prefix() {
+            self.cpu.pos += 1;
+            self.in_rep = false;
+            let result = self.cpu.int1(&insn);
+            self.after_delivery(result, step);
+            return true;
+        }
+        let result = match self.board_access(&insn, step) {
+            Some(result) => result,
+            None => self.cpu.execute_own(&insn, &self.model),
+        };
+        if result == Ok(Flow::Engine) {
+            self.cpu.pending_db = 0;
+            return false;
+        }
+        self.cpu.pos += 1;
+        self.in_rep = false;
+        let result = self.cpu.complete_own(&insn, result);
+        self.after_delivery(result, step);
+        true
+    }
+}

@@ -1,0 +1,165 @@
+//! What the machine does with the board: time, events, and when the engine must be left for them.
+
+use super::{Core, Source};
+use crate::board::{Board, Bus, Effects};
+use crate::cpu::delivery::Fault;
+use crate::cpu::own::Flow;
+use crate::cpu::state::CpuState;
+use crate::units::{Icount, NS_PER_STEP, VmTime};
+
+impl Core {
+    pub(super) fn time_at(&self, pos: u64) -> VmTime {
+        VmTime(pos.saturating_mul(NS_PER_STEP).saturating_add(self.skipped_ns))
+    }
+
+    pub(super) fn now(&self) -> VmTime {
+        self.time_at(self.cpu.pos)
+    }
+
+    pub(super) fn following(&self) -> bool {
+        matches!(self.source, Source::Log(_))
+    }
+
+    /// Lets something happen on the board at `now`, which is at position `pos`, with all that follows from it.
+    pub(super) fn on_board<R>(
+        &mut self,
+        pos: u64,
+        now: VmTime,
+        act: impl FnOnce(&mut Board, &mut Bus) -> R,
+    ) -> R {
+        let mut fx = Effects::default();
+        let mut bus = Bus { now, mem: &mut self.cpu.mem, fx: &mut fx };
+        if self.event_time.is_some_and(|t| t <= now) {
+            self.board.advance(&mut bus);
+        }
+        let result = act(&mut self.board, &mut bus);
+        self.output.extend(fx.output.into_iter().map(|o| (Icount(pos), o)));
+        if fx.request.is_some() {
+            self.request = fx.request;
+        }
+        if fx.memory_map_changed {
+            self.update_map();
+        }
+        self.note_watch(pos);
+        self.cpu.drop_stale();
+        self.schedule();
+        result
+    }
+
+    pub(super) fn update_map(&mut self) {
+        let board = &self.board;
+        if self.cpu.mem.set_map(board.a20(), board.windows(), |addr| board.pam(addr)) {
+            self.cpu.flush_tlb();
+        }
+    }
+
+    /// After a change of the board: when must the engine be left?
+    pub(super) fn schedule(&mut self) {
+        self.event_time = self.board.next_event();
+        // The log has the interrupts: a replay may look at the chips later, unless they change memory meanwhile.
+        let event = if self.following() { self.board.next_memory_event() } else { self.event_time };
+        self.event_pos =
+            event.map_or(u64::MAX, |t| t.0.saturating_sub(self.skipped_ns).div_ceil(NS_PER_STEP));
+        self.update_soft_limit();
+    }
+
+    pub(super) fn update_soft_limit(&mut self) {
+        self.intr = !self.following() && self.board.intr();
+        self.nmi = !self.following() && self.board.nmi();
+        let waiting = self.request.is_some() || self.shut_down || self.watch.is_some();
+        let careful = self.cpu.careful || self.cpu.resuming() || self.cpu.pending_db != 0;
+        let waiting = waiting || careful || self.takes_nmi();
+        self.soft_limit = if waiting { 0 } else { self.stop_pos.min(self.event_pos) };
+        let look = self.cpu.single || self.cpu.has_breakpoints();
+        self.free_limit = if look { 0 } else { self.soft_limit };
+    }
+
+    /// Something waits for the next block boundary.
+    pub(super) fn leave_soon(&mut self) {
+        self.soft_limit = 0;
+        self.free_limit = 0;
+    }
+
+    pub(super) fn advance(&mut self) {
+        let (pos, now) = (self.cpu.pos, self.now());
+        self.on_board(pos, now, |board, bus| board.advance(bus));
+    }
+
+    /// An x87 exception waits and CR0.NE is clear: the CPU stands still until an interrupt comes, unless the board lets it
+    /// go on (SDM 3A, 13.3).
+    pub(super) fn frozen_by_ferr(&mut self) -> bool {
+        let ignored = self.board.ferr();
+        self.schedule();
+        self.cpu.halted = !ignored;
+        !ignored
+    }
+
+    /// Registers that are the local APIC's: some MSRs, and CR8.
+    pub(super) fn board_access(
+        &mut self,
+        insn: &iced_x86::Instruction,
+        pos: u64,
+    ) -> Option<Result<Flow, Fault>> {
+        use iced_x86::{Mnemonic, Register};
+        if insn.is_invalid() || insn.has_lock_prefix() {
+            return None;
+        }
+        let now = self.time_at(pos);
+        let env = self.cpu.env;
+        match insn.mnemonic() {
+            Mnemonic::Rdmsr | Mnemonic::Wrmsr => {
+                let msr = self.cpu.msr_number(&self.model).ok()?;
+                if !Board::has_msr(msr) {
+                    return None;
+                }
+                let done = if insn.mnemonic() == Mnemonic::Rdmsr {
+                    let value = self.on_board(pos, now, |board, bus| board.read_msr(msr, bus));
+                    value.map(|value| self.cpu.set_msr_result(value))
+                } else {
+                    let value = self.cpu.msr_operand();
+                    self.on_board(pos, now, |board, bus| board.write_msr(msr, value, bus)).then_some(())
+                };
+                Some(done.map(|()| Flow::Next).ok_or(Fault::protection()))
+            }
+            Mnemonic::Mov if insn.op0_register() == Register::CR8 || insn.op1_register() == Register::CR8 => {
+                Some(if env.cpl() != 0 {
+                    Err(Fault::protection())
+                } else if insn.op1_register() == Register::CR8 {
+                    let value = self.on_board(pos, now, |board, _| board.tpr());
+                    env.set_gpr(insn.op0_register().full_register().number(), value.into());
+                    Ok(Flow::Next)
+                } else {
+                    let value = env.gpr(insn.op1_register().full_register().number());
+                    if value > 15 {
+                        Err(Fault::protection())
+                    } else {
+                        self.on_board(pos, now, |board, _| board.set_tpr(value as u8));
+                        Ok(Flow::Next)
+                    }
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// All registers, with the one that the board has.
+    pub(super) fn cpu_state(&self) -> CpuState {
+        CpuState { cr8: self.board.tpr().into(), ..self.cpu.state() }
+    }
+
+    pub(super) fn reset_cpu(&mut self) {
+        let mut state = crate::boot::reset_state();
+        state.gpr[2] = self.model.signature().into();
+        self.cpu.set_state(&state);
+        self.shut_down = false;
+    }
+
+    pub(super) fn digest(&mut self, pos: u64, what: u64, value: u64) {
+        let mut h = self.io_digest ^ pos.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for x in [what, value] {
+            h = (h ^ x).wrapping_mul(0xff51_afd7_ed55_8ccd);
+            h ^= h >> 32;
+        }
+        self.io_digest = h;
+    }
+}
