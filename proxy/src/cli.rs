@@ -3,6 +3,7 @@
 use crate::drives::DriveArgs;
 use crate::gdb::arch::ArchChoice;
 use crate::host_serial::{SerialSpec, parse_output};
+use crate::net::NicSpec;
 use crate::place::Place;
 use crate::units::{parse_count, parse_cpu, parse_memory, parse_rtc};
 use crate::until::Until;
@@ -145,6 +146,11 @@ pub struct MachineArgs {
     /// [default: std if its VGA BIOS is there]
     #[arg(long, value_name = "NAME", value_parser = parse_vga)]
     pub vga: Option<Vga>,
+    /// Network card: user[,model=e1000|ne2k_pci][,mac=ADDRESS][,hostfwd=tcp:[ADDR]:PORT-[GUEST]:PORT] is one with a network of
+    /// its own that leads out through this program (guest 10.0.2.15, gateway and host 10.0.2.2, DNS 10.0.2.3); none is
+    /// none; may be repeated [default: none]
+    #[arg(long, value_name = "NETWORK")]
+    pub nic: Vec<NicSpec>,
     /// Option ROM that the firmware runs; may be repeated
     #[arg(long, value_name = "FILE")]
     pub option_rom: Vec<PathBuf>,

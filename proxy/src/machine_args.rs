@@ -32,7 +32,7 @@ pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
         no_reboot: args.no_reboot,
         drives: drives.drives.clone(),
         media: drives.media.clone(),
-        cards: Vec::new(),
+        cards: crate::net::cards(&args.nic),
         boot_order: args.drives.boot.0,
     };
     let mut machine = Machine::with_media(&config, drives.sources()).context("cannot build the machine")?;

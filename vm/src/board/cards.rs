@@ -77,7 +77,7 @@ pub enum Card {
     /// RTL8029AS.
     Ne2k(Ne2k),
     /// 82540EM.
-    E1000(E1000),
+    E1000(Box<E1000>),
 }
 
 /// Its configuration space at power-on.
@@ -92,21 +92,21 @@ impl Card {
     fn new(card: &CardConfig) -> Card {
         match card {
             CardConfig::Ne2kPci { mac } => Card::Ne2k(Ne2k::new(*mac)),
-            CardConfig::E1000 { mac } => Card::E1000(E1000::new(*mac)),
+            CardConfig::E1000 { mac } => Card::E1000(Box::new(E1000::new(*mac))),
         }
     }
 
     fn chip(&self) -> &dyn CardChip {
         match self {
             Card::Ne2k(chip) => chip,
-            Card::E1000(chip) => chip,
+            Card::E1000(chip) => &**chip,
         }
     }
 
     fn chip_mut(&mut self) -> &mut dyn CardChip {
         match self {
             Card::Ne2k(chip) => chip,
-            Card::E1000(chip) => chip,
+            Card::E1000(chip) => &mut **chip,
         }
     }
 
