@@ -128,6 +128,23 @@ fn seabios_until_it_finds_nothing_to_boot() {
 }
 
 #[test]
+fn a_machine_that_resets_itself_in_every_way() {
+    let dir = tempdir().unwrap();
+    let record = |name: &str| {
+        let recording = dir.path().join(name);
+        let mut command = retrograde(["record", "-m", "1M", "--rtc", "2024-01-01T00:00:00", "--bios"]);
+        command.arg(build_guest("reboot")).args(["--device", "isa-debug-exit,iobase=0xf4"]);
+        // It ends with the number of its starts, 5, in isa-debug-exit's odd way.
+        ends_with(11, command.arg("-o").arg(&recording));
+        recording
+    };
+    let (one, other) = (record("one.rgr"), record("other.rgr"));
+    assert_eq!(info(&one)["inputs"], 4);
+    are_the_same_run(&one, &other);
+    replays_three_times(&one);
+}
+
+#[test]
 fn linux_with_typed_commands() {
     let recording = linux_recording();
     assert_eq!(info(&recording)["ended_by"], "power-off");

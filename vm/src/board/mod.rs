@@ -512,7 +512,7 @@ impl Board {
             }
             Input::Key { scancode } => self.keyboard.key(scancode, bus.now),
             Input::Mouse { dx, dy, dz, buttons } => self.keyboard.mouse([*dx, *dy, *dz], *buttons, bus.now),
-            Input::Reset => bus.fx.request = Some(Request::Reset),
+            Input::Reset => self.reset(),
             Input::PowerButton => self.pm.power_button(bus.now),
             Input::Net { card, frame } => {
                 self.cards.receive(usize::from(*card), &frame.0, &self.pci, bus);

@@ -17,9 +17,11 @@ mod d1 {
     pub const TSC: u32 = 1 << 4;
     pub const MSR: u32 = 1 << 5;
     pub const PAE: u32 = 1 << 6;
+    pub const MCE: u32 = 1 << 7;
     pub const CX8: u32 = 1 << 8;
     pub const SEP: u32 = 1 << 11;
     pub const PGE: u32 = 1 << 13;
+    pub const MCA: u32 = 1 << 14;
     pub const CMOV: u32 = 1 << 15;
     pub const PAT: u32 = 1 << 16;
     pub const PSE36: u32 = 1 << 17;
@@ -35,9 +37,19 @@ mod d1 {
 pub const PHYSICAL_BITS: u32 = 40;
 
 const I486: u32 = d1::FPU;
-const PENTIUM: u32 = I486 | d1::APIC | d1::VME | d1::DE | d1::PSE | d1::TSC | d1::MSR | d1::CX8 | d1::MMX;
-const PENTIUM3: u32 =
-    PENTIUM | d1::PAE | d1::SEP | d1::PGE | d1::CMOV | d1::PAT | d1::PSE36 | d1::FXSR | d1::SSE | d1::MTRR;
+const PENTIUM: u32 =
+    I486 | d1::APIC | d1::VME | d1::DE | d1::PSE | d1::TSC | d1::MSR | d1::MCE | d1::CX8 | d1::MMX;
+const PENTIUM3: u32 = PENTIUM
+    | d1::MCA
+    | d1::PAE
+    | d1::SEP
+    | d1::PGE
+    | d1::CMOV
+    | d1::PAT
+    | d1::PSE36
+    | d1::FXSR
+    | d1::SSE
+    | d1::MTRR;
 const QEMU32: u32 = PENTIUM3 | d1::SSE2;
 const QEMU64: u32 = QEMU32 | d1::CLFSH;
 
@@ -190,6 +202,7 @@ impl Model {
             (self.d1 & d1::DE, cr4::DE),
             (self.d1 & d1::PSE, cr4::PSE),
             (self.d1 & d1::PAE, cr4::PAE),
+            (self.d1 & d1::MCE, cr4::MCE),
             (self.d1 & d1::PGE, cr4::PGE),
             (self.d1 & d1::CMOV, cr4::PCE),
             (self.d1 & d1::FXSR, cr4::OSFXSR),
@@ -245,6 +258,16 @@ impl Model {
     /// Memory type range registers.
     pub fn has_mtrr(&self) -> bool {
         self.d1 & d1::MTRR != 0
+    }
+
+    /// Machine-check exceptions, which never come.
+    pub fn has_machine_check(&self) -> bool {
+        self.d1 & d1::MCE != 0
+    }
+
+    /// The machine-check architecture.
+    pub fn has_mca(&self) -> bool {
+        self.d1 & d1::MCA != 0
     }
 
     /// What page-table entries may have.

@@ -276,7 +276,7 @@ impl Machine {
         core.cpu.note_executed_here();
         core.on_board(pos, now, |board, bus| board.inject(input, bus));
         if *input == Input::Reset {
-            core.board.reset();
+            core.request = None;
             core.update_map();
             core.reset_cpu();
             core.schedule();

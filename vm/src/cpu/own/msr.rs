@@ -10,6 +10,8 @@ use crate::cpu::state::seg;
 
 #[allow(missing_docs)]
 mod index {
+    pub const P5_MC_ADDR: u32 = 0;
+    pub const P5_MC_TYPE: u32 = 1;
     pub const TSC: u32 = 0x10;
     pub const PLATFORM_ID: u32 = 0x17;
     pub const TSC_ADJUST: u32 = 0x3b;
@@ -19,6 +21,8 @@ mod index {
     pub const SYSENTER_CS: u32 = 0x174;
     pub const SYSENTER_ESP: u32 = 0x175;
     pub const SYSENTER_EIP: u32 = 0x176;
+    pub const MCG_CAP: u32 = 0x179;
+    pub const MCG_STATUS: u32 = 0x17a;
     pub const MISC_ENABLE: u32 = 0x1a0;
     pub const MTRR_VAR: u32 = 0x200;
     pub const MTRR_FIX_64K: u32 = 0x250;
@@ -108,6 +112,10 @@ impl Cpu {
             index::PLATFORM_ID if model.is_p6() && model.is_intel() => Slot::ReadOnly(0),
             index::BIOS_UPDATE | index::BIOS_SIGN if model.is_p6() => Slot::Constant(0),
             index::MISC_ENABLE if model.is_p6() => Slot::Word(off::MISC_ENABLE),
+            index::P5_MC_ADDR | index::P5_MC_TYPE if model.has_machine_check() => Slot::Constant(0),
+            // Machine checks without any bank (SDM 3B, 16.3.1): nothing here breaks.
+            index::MCG_CAP if model.has_mca() => Slot::ReadOnly(0),
+            index::MCG_STATUS if model.has_mca() => Slot::Constant(0),
             index::SYSENTER_CS if model.has_sysenter() => Slot::Special,
             index::SYSENTER_ESP if model.has_sysenter() => Slot::Address(off::SYSENTER_ESP),
             index::SYSENTER_EIP if model.has_sysenter() => Slot::Address(off::SYSENTER_EIP),
