@@ -8,10 +8,13 @@
 BUILD_NEEDS=(gcc=gcc cmake=cmake make=make pkg-config=pkg-config libclang=libclang-dev)
 # What debugging the examples needs.
 DEMO_NEEDS=(gdb=gdb)
+# What makes and runs the guests from Debian.
+GUEST_NEEDS=(
+    /usr/share/seabios/bios-256k.bin=seabios grub-mkimage=grub-common xorriso=xorriso mcopy=mtools xz=xz-utils tar=tar
+)
 # What the tests need: real debuggers, real firmware, real guests, and QEMU to compare with.
 TEST_NEEDS=(
-    gdb=gdb lldb-22=lldb-22 nasm=nasm ld=binutils qemu-system-x86_64=qemu-system-x86 tar=tar
-    /usr/share/seabios/bios-256k.bin=seabios
+    gdb=gdb lldb-22=lldb-22 nasm=nasm ld=binutils qemu-system-x86_64=qemu-system-x86 "${GUEST_NEEDS[@]}"
 )
 
 say() {
@@ -63,15 +66,6 @@ apt_knows() {
     for package; do
         apt-cache show --no-all-versions "$package" >/dev/null 2>&1 || return 1
     done
-}
-
-# Tests fetch Debian's kernel by name, so apt's lists must be there and not too old.
-refresh_package_lists() {
-    can_install || return 0
-    if ! apt_knows linux-image-amd64 || [ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' -mtime -1 -print -quit)" ]; then
-        say "updating the package lists (apt-get update)"
-        apt update || say "they could not be updated; going on with what is there"
-    fi
 }
 
 # Installs the packages of the requirements that are not met.

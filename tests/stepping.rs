@@ -54,7 +54,7 @@ fn count(seen: &[Seen], is: impl Fn(&Seen, &Seen) -> bool) -> usize {
 
 /// Where the first command was typed: the shell runs from there on.
 fn typed_at(recording: &Recording) -> Icount {
-    let mut inputs = recording.inputs().iter();
+    let mut inputs = recording.inputs().unwrap().into_iter();
     inputs.find(|(_, _, input)| matches!(input, Input::Serial { .. })).expect("typed commands").0
 }
 
@@ -114,11 +114,11 @@ fn around_interrupts_of_the_kernel() {
     let recording = open(&linux_recording());
     let mut timeline = Timeline::new(recording.clone()).unwrap();
     // Where they come thickest: the most interrupts within a window.
-    let positions: Vec<u64> = recording.interrupts().iter().map(|taken| taken.position.0).collect();
+    let positions: Vec<u64> = recording.interrupts().unwrap().iter().map(|taken| taken.position.0).collect();
     let thick = |first: &u64| positions.iter().filter(|p| (*first..first + WINDOW).contains(p)).count();
     let first = positions.iter().copied().max_by_key(thick).expect("interrupts");
     let middle = Icount(first + WINDOW / 2 - 1);
-    let taken = recording.interrupts_between(Icount(first), Icount(first + WINDOW - 2)).len();
+    let taken = recording.interrupts_between(Icount(first), Icount(first + WINDOW - 2)).unwrap().len();
     let seen = walk(&mut timeline, middle);
     // A delivery is a step that pushes and clears IF; the number of them that show is at least one.
     assert!(taken > 0, "there are interrupts in the window");
@@ -130,7 +130,7 @@ fn around_interrupts_of_the_kernel() {
 fn around_an_interrupt_in_user_mode() {
     let recording = open(&linux_recording());
     let mut timeline = Timeline::new(recording.clone()).unwrap();
-    let after = recording.interrupts_between(typed_at(&recording), recording.end());
+    let after = recording.interrupts_between(typed_at(&recording), recording.end()).unwrap();
     let in_user_mode = after.iter().map(|taken| taken.position).find(|position| {
         timeline.seek(*position, &mut never).unwrap();
         timeline.cpu().cpl() == 3
@@ -139,7 +139,7 @@ fn around_an_interrupt_in_user_mode() {
     let seen = walk(&mut timeline, middle);
     let delivery = &seen[WINDOW as usize / 2..][..2];
     assert_eq!((delivery[0].cpu.cpl(), delivery[1].cpu.cpl()), (3, 0));
-    let vector = recording.interrupts_between(middle, Icount(middle.0 + 1))[0].vector;
+    let vector = recording.interrupts_between(middle, Icount(middle.0 + 1)).unwrap()[0].vector;
     timeline.seek(Icount(middle.0 + 1), &mut never).unwrap();
     assert_eq!(handler(timeline.machine(), u64::from(vector.0)).0, delivery[1].cpu.rip);
 }
@@ -148,7 +148,7 @@ fn around_an_interrupt_in_user_mode() {
 fn around_an_input_that_ends_a_halt() {
     let recording = open(&linux_recording());
     let mut timeline = Timeline::new(recording.clone()).unwrap();
-    let halted = recording.inputs().iter().map(|(position, ..)| *position).find(|position| {
+    let halted = recording.inputs().unwrap().into_iter().map(|(position, ..)| position).find(|position| {
         timeline.seek(*position, &mut never).unwrap();
         timeline.cpu().halted
     });

@@ -98,6 +98,10 @@ pub struct RecordArgs {
     /// Give the machine the input of this script
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
+    /// Type this on the keyboard, from power-on: text with C escapes, and in angle brackets QEMU's names of keys and seconds
+    /// to wait: '<wait 2>c<ret>'. What has to wait for something on the screen is for a --script
+    #[arg(long = "type", value_name = "TEXT", conflicts_with = "script", allow_hyphen_values = true)]
+    pub typed: Option<String>,
     /// Let virtual time run free, or hold it back to the host's
     #[arg(long, value_enum, default_value_t = Pace::Fast)]
     pub pace: Pace,

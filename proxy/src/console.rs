@@ -32,7 +32,7 @@ pub fn follow(
             session.run_out()?;
         }
         for (position, output) in session.take_output() {
-            if !sink(position, recording.time_at(position), output) {
+            if !sink(position, recording.time_at(position)?, output) {
                 return Ok(());
             }
         }

@@ -1,5 +1,6 @@
 //! Drives and what is in them, from the command line.
 
+use crate::drive_spec::{self, DriveSpec, Format};
 use crate::usage::Usage;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -47,6 +48,10 @@ pub struct DriveArgs {
     /// Floppy disk in the second drive
     #[arg(long, value_name = "IMAGE")]
     pub fdb: Option<PathBuf>,
+    /// A drive of QEMU's kind: file=IMAGE[,if=ide|floppy][,media=disk|cdrom][,index=N][,format=raw|qcow2]; without an index it
+    /// is in the first free place; may be repeated
+    #[arg(long, value_name = "SPEC", value_parser = drive_spec::parse)]
+    pub drive: Vec<DriveSpec>,
     /// What the firmware boots from, in order: letters of a (floppy), c (hard disk), d (CD-ROM), n (network)
     #[arg(long, value_name = "order=LETTERS", default_value = "order=cad", value_parser = parse_boot)]
     pub boot: BootOrder,
@@ -94,6 +99,63 @@ fn parse_boot(text: &str) -> Result<BootOrder, String> {
     if letters.is_empty() { Err(usage()) } else { Ok(order) }
 }
 
+/// A drive that is wanted somewhere.
+struct Place {
+    slot: Slot,
+    kind: DriveKind,
+    /// As it was said.
+    option: String,
+    path: PathBuf,
+    /// What it must be.
+    format: Option<Format>,
+}
+
+/// Where each drive of the command line is.
+fn places(args: &DriveArgs) -> Result<Vec<Place>> {
+    use DriveKind::{Cd, Disk, Floppy};
+    let named = [
+        (Slot::Hda, Disk, "--hda", &args.hda),
+        (Slot::Hdb, Disk, "--hdb", &args.hdb),
+        (Slot::Hdc, Disk, "--hdc", &args.hdc),
+        (Slot::Hdc, Cd, "--cdrom", &args.cdrom),
+        (Slot::Hdd, Disk, "--hdd", &args.hdd),
+        (Slot::Fda, Floppy, "--fda", &args.fda),
+        (Slot::Fdb, Floppy, "--fdb", &args.fdb),
+    ];
+    let mut places: Vec<Place> = Vec::new();
+    let mut take = |place: Place| match places.iter().find(|other| other.slot == place.slot) {
+        Some(other) => Err(Usage(format!(
+            "{} and {} are two drives in one place, {}: put one of them elsewhere, for example by --drive and index=N",
+            place.option, other.option, place.slot
+        ))),
+        None => {
+            places.push(place);
+            Ok(())
+        }
+    };
+    for (slot, kind, option, path) in named {
+        if let Some(path) = path {
+            take(Place { slot, kind, option: option.to_owned(), path: path.clone(), format: None })?;
+        }
+    }
+    // Those that say where they are come before those that go where there is room.
+    let (indexed, others): (Vec<_>, Vec<_>) = args.drive.iter().partition(|spec| spec.index.is_some());
+    for spec in indexed {
+        let slot = spec.index.and_then(|index| spec.slots().get(index));
+        take(place(spec, *slot.unwrap_or(&Slot::Hda)))?;
+    }
+    for spec in others {
+        let free = spec.slots().iter().find(|slot| places.iter().all(|place| place.slot != **slot));
+        let slot = *free.ok_or_else(|| Usage(format!("{}: there is no free place for it", spec.option())))?;
+        places.push(place(spec, slot));
+    }
+    Ok(places)
+}
+
+fn place(spec: &DriveSpec, slot: Slot) -> Place {
+    Place { slot, kind: spec.kind, option: spec.option(), path: spec.file.clone(), format: spec.format }
+}
+
 /// The machine's drives and media, with the opened images.
 #[derive(Debug, Default)]
 pub struct Drives {
@@ -109,27 +171,11 @@ pub struct Drives {
 impl Drives {
     /// Opens all that `args` name, and the images that will be put into a drive later.
     pub fn open(args: &DriveArgs, later: &[(Slot, PathBuf)]) -> Result<Drives> {
-        if args.cdrom.is_some() && args.hdc.is_some() {
-            return Err(Usage(
-                "--cdrom and --hdc are two drives in one place; give --hdd instead of --hdc".into(),
-            )
-            .into());
-        }
         let mut drives = Drives { write_back: args.snapshot == Snapshot::Off, ..Drives::default() };
-        let named = [
-            (Slot::Hda, DriveKind::Disk, "--hda", &args.hda),
-            (Slot::Hdb, DriveKind::Disk, "--hdb", &args.hdb),
-            (Slot::Hdc, DriveKind::Disk, "--hdc", &args.hdc),
-            (Slot::Hdc, DriveKind::Cd, "--cdrom", &args.cdrom),
-            (Slot::Hdd, DriveKind::Disk, "--hdd", &args.hdd),
-            (Slot::Fda, DriveKind::Floppy, "--fda", &args.fda),
-            (Slot::Fdb, DriveKind::Floppy, "--fdb", &args.fdb),
-        ];
-        for (slot, kind, option, path) in named {
-            if let Some(path) = path {
-                let number = drives.add(kind, option, path, args.embed_media)?;
-                drives.drives.push(Drive { slot, kind, medium: Some(number) });
-            }
+        for Place { slot, kind, option, path, format } in places(args)? {
+            let number = drives.add(kind, &option, &path, args.embed_media)?;
+            drives.check_format(number, format).map_err(|what| Usage(format!("{option}: {what}")))?;
+            drives.drives.push(Drive { slot, kind, medium: Some(number) });
         }
         for (slot, path) in later {
             drives.add_for_later(*slot, path, args.embed_media)?;
@@ -158,6 +204,7 @@ impl Drives {
         self.images.iter().position(|image| image.path() == path)
     }
 
+    /// Opens an image for a drive of this kind; its number.
     fn add(&mut self, kind: DriveKind, option: &str, path: &Path, embed: bool) -> Result<usize> {
         let usage = |what: String| Usage(format!("{option}: {what}"));
         let writable = self.write_back && kind != DriveKind::Cd;
@@ -180,6 +227,15 @@ impl Drives {
         }
         self.images.push(image);
         Ok(number)
+    }
+
+    fn check_format(&self, number: usize, wanted: Option<Format>) -> Result<(), String> {
+        let is_qcow2 = self.images[number].is_qcow2();
+        match wanted {
+            Some(Format::Raw) if is_qcow2 => Err("it is a qcow2 image, and no raw one".into()),
+            Some(Format::Qcow2) if !is_qcow2 => Err("it is no qcow2 image".into()),
+            _ => Ok(()),
+        }
     }
 
     /// The contents of all media, for the machine.
@@ -306,6 +362,14 @@ mod tests {
                 DriveArgs { hdc: file("f", &[0; 512]), cdrom: file("g", &iso(20)), ..Default::default() },
                 ["--hdc", "--cdrom"],
             ),
+            (
+                DriveArgs {
+                    hda: file("h", &[0; 512]),
+                    drive: vec![drive_spec::parse("file=i,index=0").unwrap()],
+                    ..Default::default()
+                },
+                ["--hda", "--drive file=i"],
+            ),
         ] {
             let error = opened(&args);
             assert!(words.iter().all(|word| error.contains(word)), "{error}");
@@ -324,6 +388,30 @@ mod tests {
         assert_eq!(drives.media.iter().map(|m| m.read_only).collect::<Vec<_>>(), [false, false, true]);
         args.embed_media = true;
         assert_eq!(Drives::open(&args, &[]).unwrap().embedded().len(), 3);
+    }
+
+    #[test]
+    fn drives_without_an_index_are_where_there_is_room() {
+        let spec = |text| drive_spec::parse(text).unwrap();
+        let args = DriveArgs {
+            hda: Some("a".into()),
+            drive: vec![
+                spec("file=b"),
+                spec("file=c,index=1"),
+                spec("file=d,if=floppy"),
+                spec("file=e,media=cdrom"),
+            ],
+            ..Default::default()
+        };
+        let places = places(&args).unwrap();
+        let found = |name: &str| {
+            let place = places.iter().find(|place| place.path == Path::new(name)).unwrap();
+            (place.slot, place.kind)
+        };
+        assert_eq!(found("b"), (Slot::Hdc, DriveKind::Disk));
+        assert_eq!(found("c"), (Slot::Hdb, DriveKind::Disk));
+        assert_eq!(found("d"), (Slot::Fda, DriveKind::Floppy));
+        assert_eq!(found("e"), (Slot::Hdd, DriveKind::Cd));
     }
 
     #[test]

@@ -20,8 +20,8 @@ struct Event {
 /// Runs the subcommand; the exit status.
 pub fn run(args: &EventsArgs) -> Result<u8> {
     let (_, recording) = open::recording(&args.file, &args.media)?;
-    let (from, to) = (position(&recording, args.from), position(&recording, args.to));
-    let events = events(&recording, from, Icount(to.0.saturating_add(1)), &args.kind);
+    let (from, to) = (position(&recording, args.from)?, position(&recording, args.to)?);
+    let events = events(&recording, from, Icount(to.0.saturating_add(1)), &args.kind)?;
     match write(&events, args.json) {
         // Whoever reads has seen enough.
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(0),
@@ -30,21 +30,26 @@ pub fn run(args: &EventsArgs) -> Result<u8> {
 }
 
 /// The events of these kinds (none: all) at `from` or later and before `to`, in order.
-fn events(recording: &Recording, from: Icount, to: Icount, kinds: &[EventKind]) -> Vec<Event> {
+fn events(
+    recording: &Recording,
+    from: Icount,
+    to: Icount,
+    kinds: &[EventKind],
+) -> Result<Vec<Event>, snapshots::Error> {
     let wanted = |kind| kinds.is_empty() || kinds.contains(&kind);
     let mut events = Vec::new();
     if wanted(EventKind::Input) {
-        let inputs = recording.inputs_between(from, to).iter();
-        events.extend(inputs.map(|(position, time, input)| Event {
-            position: *position,
-            time: *time,
+        let inputs = recording.inputs_between(from, to)?;
+        events.extend(inputs.into_iter().map(|(position, time, input)| Event {
+            position,
+            time,
             kind: "input",
             what: format!("{input:?}"),
         }));
     }
     if wanted(EventKind::Interrupt) {
-        let interrupts = recording.interrupts_between(from, to).iter();
-        events.extend(interrupts.map(|i| Event {
+        let interrupts = recording.interrupts_between(from, to)?;
+        events.extend(interrupts.into_iter().map(|i| Event {
             position: i.position,
             time: i.time,
             kind: "interrupt",
@@ -62,7 +67,7 @@ fn events(recording: &Recording, from: Icount, to: Icount, kinds: &[EventKind]) 
     }
     // Those at one position in the order of their time; a checkpoint comes first.
     events.sort_by_key(|event| (event.position, event.time, event.kind));
-    events
+    Ok(events)
 }
 
 fn write(events: &[Event], json: bool) -> io::Result<()> {

@@ -13,24 +13,34 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub fn run(args: &InfoArgs) -> Result<u8> {
     let (name, recording) = open::recording(&args.file, &MediaArgs::default())?;
     if args.json {
-        crate::say!("{:#}", as_json(&recording));
+        crate::say!("{:#}", as_json(&recording)?);
     } else {
-        crate::say!("{}", as_text(&name, &recording).trim_end());
+        crate::say!("{}", as_text(&name, &recording)?.trim_end());
     }
     Ok(0)
 }
 
-fn as_json(recording: &Recording) -> serde_json::Value {
+fn as_json(recording: &Recording) -> Result<serde_json::Value> {
     let config = recording.config();
-    json!({
+    let (inputs, interrupts) = recording.count_events()?;
+    let media = config.media.iter().enumerate().map(|(number, m)| {
+        Ok(json!({
+            "name": m.name,
+            "bytes": m.bytes,
+            "xxh3_128": format!("{:032x}", m.hash),
+            "embedded": recording.embeds(number)?,
+        }))
+    });
+    let media = media.collect::<Result<Vec<_>>>()?;
+    Ok(json!({
         "end": recording.end().0,
         "virtual_ns": recording.end_time().0,
         "checkpoints": recording.checkpoints().len(),
         "start": recording.start().0,
         "indexed_intervals": recording.intervals(),
         "bytes": recording.bytes(),
-        "inputs": recording.inputs().len(),
-        "interrupts": recording.interrupts().len(),
+        "inputs": inputs,
+        "interrupts": interrupts,
         "ended_by": recording.ended_by().map(describe),
         "machine": {
             "memory": config.ram_bytes,
@@ -41,17 +51,13 @@ fn as_json(recording: &Recording) -> serde_json::Value {
             "no_reboot": config.no_reboot,
             "drives": config.drives.iter().map(|d| json!({ "slot": d.slot.name(), "medium": d.medium })).collect::<Vec<_>>(),
         },
-        "media": config.media.iter().enumerate().map(|(number, m)| json!({
-            "name": m.name,
-            "bytes": m.bytes,
-            "xxh3_128": format!("{:032x}", m.hash),
-            "embedded": recording.embeds(number),
-        })).collect::<Vec<_>>(),
-    })
+        "media": media,
+    }))
 }
 
-fn as_text(name: &str, recording: &Recording) -> String {
+fn as_text(name: &str, recording: &Recording) -> Result<String> {
     let config = recording.config();
+    let (inputs, interrupts) = recording.count_events()?;
     let bios = match config.bios.len() {
         0 => "no firmware".to_owned(),
         n => format!("firmware of {} KiB", n >> 10),
@@ -59,13 +65,13 @@ fn as_text(name: &str, recording: &Recording) -> String {
     let debug_exit =
         config.debug_exit_port.map_or_else(String::new, |p| format!(", isa-debug-exit at {p:#x}"));
     let no_reboot = if config.no_reboot { ", ends at a reset" } else { "" };
-    let media = media(recording);
+    let media = media(recording)?;
     let part = match recording.start().0 {
         0 => String::new(),
         start => format!("; a part, from position {start}"),
     };
     let ended = recording.ended_by().map_or_else(|| killed(recording), describe);
-    format!(
+    Ok(format!(
         "{name}\n  length       {} steps, {} virtual{part}\n  ended by     {ended}\n  machine      {}, {} MiB, {bios}{debug_exit}{no_reboot}\n{media}  \
          clock        {} at power-on\n  inputs       {}\n  interrupts   {}\n  checkpoints  {}\n  size         {}\n",
         recording.end(),
@@ -73,22 +79,22 @@ fn as_text(name: &str, recording: &Recording) -> String {
         cpu_name(config.cpu),
         config.ram_bytes >> 20,
         date(config.rtc_start),
-        recording.inputs().len(),
-        recording.interrupts().len(),
+        inputs,
+        interrupts,
         recording.checkpoints().len(),
         human_bytes(recording.bytes()),
-    )
+    ))
 }
 
 /// A line for each drive, and for each image that is put into one later.
-fn media(recording: &Recording) -> String {
+fn media(recording: &Recording) -> Result<String> {
     let config = recording.config();
     let place = |number| {
         config.drives.iter().find(|drive| drive.medium == Some(number)).map_or("later", |d| d.slot.name())
     };
     let line = |(number, medium): (usize, &vm::Medium)| {
-        let held = if recording.embeds(number) { "in the recording" } else { "needed beside it" };
-        format!("  {:<12} {}, {}, {held}\n", place(number), medium.name, human_bytes(medium.bytes))
+        let held = if recording.embeds(number)? { "in the recording" } else { "needed beside it" };
+        Ok(format!("  {:<12} {}, {}, {held}\n", place(number), medium.name, human_bytes(medium.bytes)))
     };
     config.media.iter().enumerate().map(line).collect()
 }

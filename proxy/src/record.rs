@@ -11,6 +11,7 @@ use crate::signals::Signals;
 use crate::typist::Typist;
 use crate::units::human_bytes;
 use crate::until::{Finder, Until};
+use crate::usage::Usage;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::event::PollFlags;
 use snapshots::{EndReason, Recorder, RecorderOptions};
@@ -35,7 +36,11 @@ const PORTS_MAX: usize = 4;
 
 /// Runs the subcommand; the exit status.
 pub fn run(args: &RecordArgs) -> Result<u8> {
-    let script = args.script.as_ref().map(|path| load_script(path)).transpose()?;
+    let script = match (&args.script, &args.typed) {
+        (Some(path), _) => Some(load_script(path)?),
+        (None, Some(text)) => Some(Script::typing(text).map_err(|what| Usage(format!("--type: {what}")))?),
+        (None, None) => None,
+    };
     let specs = serial_specs(args)?;
     check_output(args, &specs)?;
     let inserted = script.as_ref().map(Script::inserted).unwrap_or_default();
@@ -509,7 +514,7 @@ fn report(args: &RecordArgs, ended: Ended) -> Result<u8> {
     if let Some(line) = &ended.script_waiting
         && ended.reason != EndReason::Interrupted
     {
-        let script = args.script.as_ref().map_or_else(String::new, |p| p.display().to_string());
+        let script = args.script.as_ref().map_or_else(|| "of --type".into(), |p| p.display().to_string());
         crate::note!("retrograde: the run ended while the script {script} was still at {line}");
     }
     Ok(ending::exit_status(&ended.reason, ended.script_waiting.is_some()))

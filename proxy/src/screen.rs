@@ -45,7 +45,7 @@ fn position(recording: &Recording, at: Place) -> Result<Icount> {
             if time > recording.end_time() {
                 bail!("--at: the recording ends at {}", recording.end_time());
             }
-            first_at(recording, time)
+            first_at(recording, time)?
         }
         place => Icount(place.position(end.0, end.0).unwrap_or(end.0)),
     };
@@ -56,13 +56,13 @@ fn position(recording: &Recording, at: Place) -> Result<Icount> {
 }
 
 /// The first position at or after a virtual time. Time never runs backwards, so it is searched for by halves.
-fn first_at(recording: &Recording, time: VmTime) -> Icount {
+fn first_at(recording: &Recording, time: VmTime) -> Result<Icount> {
     let (mut low, mut high) = (recording.start().0, recording.end().0);
     while low < high {
         let middle = low + (high - low) / 2;
-        if recording.time_at(Icount(middle)) < time { low = middle + 1 } else { high = middle }
+        if recording.time_at(Icount(middle))? < time { low = middle + 1 } else { high = middle }
     }
-    Icount(low)
+    Ok(Icount(low))
 }
 
 /// Writes a picture to a PNG file.

@@ -88,6 +88,47 @@ impl Script {
         Ok(Script { lines })
     }
 
+    /// The script that types `text`, which has C escapes; in angle brackets are names of keys (`<ret>`, `<ctrl-alt-delete>`), and
+    /// seconds to wait for (`<wait 2.5>`). Two brackets, `<<`, are one that is typed.
+    ///
+    /// # Errors
+    /// What of it is no text and no key.
+    pub fn typing(text: &str) -> Result<Script, String> {
+        let mut lines = Vec::new();
+        let mut push = |text: &str, command| {
+            lines.push(Line { number: lines.len() + 1, text: text.to_owned(), command });
+        };
+        let keys = |chords| Command::Act(Action::Keys(chords));
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (plain, bracket) = rest.split_at(rest.find('<').unwrap_or(rest.len()));
+            if !plain.is_empty() {
+                push(plain, keys(keys::typing(&unescape(plain)?)?));
+            }
+            rest = match bracket.strip_prefix('<') {
+                None => "",
+                Some(after) if after.starts_with('<') => {
+                    push("<", keys(keys::typing(b"<")?));
+                    &after[1..]
+                }
+                Some(after) => {
+                    let (name, after) = after.split_once('>').ok_or_else(|| {
+                        format!("`<{after}`: the name of a key ends in `>`; write << for a bracket")
+                    })?;
+                    push(
+                        name,
+                        match split_word(name) {
+                            ("wait", seconds) => Command::WaitNs(parse_time_ns(seconds)?),
+                            _ => keys(vec![keys::chord(name)?]),
+                        },
+                    );
+                    after
+                }
+            };
+        }
+        Ok(Script { lines })
+    }
+
     /// The images that it puts into drives.
     pub fn inserted(&self) -> Vec<(Slot, PathBuf)> {
         let inserted = |line: &Line| match &line.command {
@@ -343,6 +384,24 @@ mod tests {
         let script = Script::parse("mouse 10 -5 1\n").unwrap();
         let action = Action::Mouse { dx: 10, dy: -5, buttons: 1 };
         assert_eq!(script.lines[0].command, Command::Act(action));
+    }
+
+    #[test]
+    fn text_to_type_has_names_of_keys_and_pauses_in_brackets() {
+        let script = Script::typing("a<<b<wait 1.5><ctrl-c>\\n").unwrap();
+        let mut commands = script.lines.iter().map(|line| line.command.clone());
+        let mut typed = |text: &[u8]| {
+            let chords = keys::typing(text).unwrap();
+            assert_eq!(commands.next(), Some(Command::Act(Action::Keys(chords))));
+        };
+        [b"a", b"<", b"b"].into_iter().for_each(|text| typed(text));
+        assert_eq!(commands.next(), Some(Command::WaitNs(1_500_000_000)));
+        assert_eq!(commands.next(), Some(Command::Act(Action::Keys(vec![keys::chord("ctrl-c").unwrap()]))));
+        assert_eq!(commands.next(), Some(Command::Act(Action::Keys(keys::typing(b"\n").unwrap()))));
+        assert_eq!(commands.next(), None);
+        for bad in ["<", "<ret", "<foo>", "<wait>", "<wait x>", "\\q", "\u{e9}"] {
+            assert!(Script::typing(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

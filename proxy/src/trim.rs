@@ -16,7 +16,7 @@ pub fn run(args: &TrimArgs) -> Result<u8> {
     if open::is_same_file(&args.file, &args.output) {
         return Err(Usage(format!("{name} is not trimmed in place: give -o another name")).into());
     }
-    let (from, to) = (position(&recording, args.from), position(&recording, args.to));
+    let (from, to) = (position(&recording, args.from)?, position(&recording, args.to)?);
     if from > to {
         return Err(Usage(format!("--from {from} comes after --to {to}")).into());
     }
@@ -29,21 +29,21 @@ pub fn run(args: &TrimArgs) -> Result<u8> {
 }
 
 /// A place as a position of `recording`.
-pub(crate) fn position(recording: &Recording, place: Place) -> Icount {
+pub(crate) fn position(recording: &Recording, place: Place) -> Result<Icount> {
     let (start, end) = (recording.start(), recording.end());
     let position = match place {
-        Place::TimeNs(ns) => first_at(recording, ns),
+        Place::TimeNs(ns) => first_at(recording, ns)?,
         place => Icount(place.position(start.0, end.0).unwrap_or(end.0)),
     };
-    position.clamp(start, end)
+    Ok(position.clamp(start, end))
 }
 
 /// The first position at or after a virtual time.
-fn first_at(recording: &Recording, ns: u64) -> Icount {
+fn first_at(recording: &Recording, ns: u64) -> Result<Icount> {
     let (mut low, mut high) = (recording.start().0, recording.end().0);
     while low < high {
         let middle = low + (high - low) / 2;
-        if recording.time_at(Icount(middle)).0 < ns { low = middle + 1 } else { high = middle }
+        if recording.time_at(Icount(middle))?.0 < ns { low = middle + 1 } else { high = middle }
     }
-    Icount(low)
+    Ok(Icount(low))
 }

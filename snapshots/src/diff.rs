@@ -5,11 +5,11 @@
 //! does: every state is in a hash of the whole machine.
 
 use crate::pages::encode_state;
-use crate::recording::{Error, Recording};
+use crate::recording::{Error, Recording, TimedInput};
 use crate::session::difference;
 use crate::{Replayer, Timeline};
 use std::sync::Arc;
-use vm::{CpuState, Icount, Input, InterruptTaken, Machine, VmTime};
+use vm::{CpuState, Icount, InterruptTaken, Machine, VmTime};
 
 /// Pages that are named.
 const MOST_PAGES: usize = 64;
@@ -43,7 +43,7 @@ pub struct Parting {
     /// Pages of storage that are different then; at most 64 are named.
     pub pages: Vec<usize>,
     /// The last input at or before the parting, in each.
-    pub inputs: [Option<(Icount, VmTime, Input)>; 2],
+    pub inputs: [Option<TimedInput>; 2],
     /// The last interrupt at or before the parting, in each.
     pub interrupts: [Option<InterruptTaken>; 2],
 }
@@ -125,8 +125,6 @@ fn parting<M: Replayer>(
     }
     let mut pages = a.session().differing_pages(b.session());
     pages.truncate(MOST_PAGES);
-    let last_input = |r: &Recording| r.inputs_between(r.start(), next).last().cloned();
-    let last_interrupt = |r: &Recording| r.interrupts_between(r.start(), next).last().copied();
     Ok(Parting {
         position,
         time,
@@ -134,8 +132,8 @@ fn parting<M: Replayer>(
         code,
         fields,
         pages,
-        inputs: [last_input(a.recording()), last_input(b.recording())],
-        interrupts: [last_interrupt(a.recording()), last_interrupt(b.recording())],
+        inputs: [a.recording().last_input_before(next)?, b.recording().last_input_before(next)?],
+        interrupts: [a.recording().last_interrupt_before(next)?, b.recording().last_interrupt_before(next)?],
     })
 }
 
@@ -189,7 +187,7 @@ mod tests {
     use crate::fake::{Toy, config};
     use crate::{EndReason, Recorder, RecorderOptions};
     use std::path::Path;
-    use vm::MachineConfig;
+    use vm::{Input, MachineConfig};
 
     /// A toy that gets an input every 700 steps; from position `other_from` on, another one.
     fn recorded(path: &Path, steps: u64, other_from: u64, every: u64) -> Arc<Recording> {
@@ -235,7 +233,7 @@ mod tests {
         let a = recorded(&dir.path().join("a"), 9000, u64::MAX, 1000);
         for (from, every) in [(1, 1_000_000), (4000, 900), (8000, 333)] {
             let b = recorded(&dir.path().join("b"), 9000, from, every);
-            let first = b.inputs().iter().find(|(p, _, _)| p.0 >= from).unwrap().clone();
+            let first = b.inputs().unwrap().iter().find(|(p, _, _)| p.0 >= from).unwrap().clone();
             let Difference::Parts(parting) = compared(&a, &b) else { panic!("they part") };
             assert_eq!(parting.position, first.0);
             assert_eq!(parting.inputs[1], Some(first));

@@ -1,8 +1,10 @@
-//! Images of media: files of the host that are read, and pages in a recording.
+//! Images of media: files of the host that are read, raw or qcow2, and pages in a recording.
 
 mod file;
+mod qcow2;
 
 pub use file::{Image, ImageError, ReadFile};
+pub use qcow2::Qcow2;
 
 use std::sync::Arc;
 use vm::BlockSource;

@@ -1,5 +1,6 @@
 //! The recording file.
 
+mod events;
 mod format;
 mod interval;
 mod media;
@@ -11,9 +12,10 @@ mod writer;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use vm::machine::Divergence;
-use vm::units::NS_PER_STEP;
-use vm::{Icount, Input, InterruptTaken, MachineConfig, VmTime};
+use vm::{Icount, MachineConfig, VmTime};
 
+pub(crate) use events::Events;
+pub use events::TimedInput;
 pub(crate) use format::{CheckpointBody, CheckpointHead, End, PageChange, Progress, Span, StoredPage};
 pub use interval::Interval;
 pub(crate) use interval::IntervalBody;
@@ -108,8 +110,7 @@ pub struct CheckpointInfo {
 pub struct Recording {
     source: Source,
     config: MachineConfig,
-    inputs: Vec<(Icount, VmTime, Input)>,
-    interrupts: Vec<InterruptTaken>,
+    events: events::EventChunks,
     checkpoints: Vec<(CheckpointInfo, Place)>,
     /// What is known of the steps between checkpoints, in order; some may be missing.
     intervals: Vec<(Span, Place)>,
@@ -130,7 +131,7 @@ struct PageGroup {
 }
 
 impl Recording {
-    /// Opens and checks a recording; reads its index, not its pages. Never changes the file. A recording whose recorder
+    /// Opens and checks a recording; reads its index and the description of its machine, and nothing else. Never changes the file. A recording whose recorder
     /// was killed has no index: then all of it is read once, and it ends with the last thing that was written whole.
     pub fn open(path: &Path) -> Result<Recording, Error> {
         reader::open(path)
@@ -164,44 +165,6 @@ impl Recording {
     /// Virtual time at the end.
     pub fn end_time(&self) -> VmTime {
         self.last.time
-    }
-
-    /// Inputs with position and virtual time, in order.
-    pub fn inputs(&self) -> &[(Icount, VmTime, Input)] {
-        &self.inputs
-    }
-
-    /// Interrupts taken, in order.
-    pub fn interrupts(&self) -> &[InterruptTaken] {
-        &self.interrupts
-    }
-
-    /// Virtual time of the step at `position`. It differs from the time of the steps alone by what was skipped in halts, and
-    /// every halt ends with an interrupt or an input. What was skipped before the recording begins is in its first checkpoint.
-    pub fn time_at(&self, position: Icount) -> VmTime {
-        let steps_ns = |p: Icount| p.0.saturating_mul(NS_PER_STEP);
-        let skipped_ns = |p: Icount, t: VmTime| t.0.saturating_sub(steps_ns(p));
-        let interrupts = self.interrupts.partition_point(|i| i.position <= position);
-        let inputs = self.inputs.partition_point(|(p, _, _)| *p <= position);
-        let by_interrupt = self.interrupts[..interrupts].last().map_or(0, |i| skipped_ns(i.position, i.time));
-        let by_input = self.inputs[..inputs].last().map_or(0, |(p, t, _)| skipped_ns(*p, *t));
-        let first = self.checkpoints[0].0;
-        let at_start = skipped_ns(first.position, first.time);
-        VmTime(steps_ns(position)).plus_ns(by_interrupt.max(by_input).max(at_start))
-    }
-
-    /// Interrupts taken at `from` or later and before `to`.
-    pub fn interrupts_between(&self, from: Icount, to: Icount) -> &[InterruptTaken] {
-        let first = self.interrupts.partition_point(|i| i.position < from);
-        let count = self.interrupts[first..].partition_point(|i| i.position < to);
-        &self.interrupts[first..first + count]
-    }
-
-    /// Inputs at `from` or later and before `to`.
-    pub fn inputs_between(&self, from: Icount, to: Icount) -> &[(Icount, VmTime, Input)] {
-        let first = self.inputs.partition_point(|(p, _, _)| *p < from);
-        let count = self.inputs[first..].partition_point(|(p, _, _)| *p < to);
-        &self.inputs[first..first + count]
     }
 
     /// How the run ended; `None` if the recorder was killed.

@@ -8,12 +8,12 @@
 use crate::Replayer;
 use crate::condition::Condition;
 use crate::pages::{Page, RamHash, ZERO_PAGE, encode_state, page_of, rehash};
-use crate::recording::{CheckpointBody, Error, PageReader, Progress, Recording};
+use crate::recording::{CheckpointBody, Error, Events, PageReader, Progress, Recording};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vm::machine::{Divergence, RunLimit};
 use vm::watch::{Noted, WatchHit};
-use vm::{Exit, Footprint, Icount, Input, LinAddr, Machine, MachineState, Output, VmTime, WatchRange};
+use vm::{Exit, Footprint, Icount, LinAddr, Machine, MachineState, Output, WatchRange};
 
 /// Breakpoints that are passed, because a condition does not hold, before somebody looks around: some milliseconds.
 const MOST_PASSED: u32 = 2000;
@@ -45,7 +45,11 @@ pub struct Session<M = Machine> {
     ram: RamHash,
     /// Pages that may have changed since [`Session::settle`].
     changed: Vec<usize>,
-    /// The next input of the recording to inject.
+    /// What happens from the checkpoint before the machine's position to the next one: the machine's position is in there.
+    events: Arc<Events>,
+    /// The first position that is not.
+    events_end: Icount,
+    /// The next input of these to inject.
     next_input: usize,
     breakpoints: BTreeSet<LinAddr>,
     condition: Condition<M>,
@@ -64,6 +68,8 @@ impl<M: Replayer> Session<M> {
             reader: PageReader::default(),
             ram,
             changed: Vec::new(),
+            events: Arc::default(),
+            events_end: Icount(0),
             next_input: 0,
             breakpoints: BTreeSet::new(),
             condition: Condition::default(),
@@ -116,6 +122,10 @@ impl<M: Replayer> Session<M> {
             let limit = self.follow_to(target);
             let before = (self.position(), self.machine.now());
             let exit = self.advance(limit)?;
+            if let Exit::Diverged(divergence) = exit {
+                return Err(divergence.into());
+            }
+            self.keep_up()?;
             let moved = (self.position(), self.machine.now()) > before;
             match exit {
                 Exit::Position | Exit::Breakpoint(_) => {
@@ -133,7 +143,6 @@ impl<M: Replayer> Session<M> {
                     self.has_arrived = !self.machine.cpu().halted;
                     return Ok(Reached::Watchpoint { position, hit });
                 }
-                Exit::Diverged(divergence) => return Err(divergence.into()),
                 // The recorder too went on from here, or `target` is here.
                 Exit::PowerOff | Exit::Reset | Exit::TripleFault | Exit::DebugExit(_) if moved => {}
                 // An input comes now.
@@ -151,11 +160,9 @@ impl<M: Replayer> Session<M> {
             return None;
         }
         let here = self.position();
-        let after = Icount(here.0.saturating_add(1));
         let cpu = self.machine.cpu();
-        let runs = !cpu.halted
-            && !self.machine.in_rep()
-            && self.recording.interrupts_between(here, after).is_empty();
+        let interrupt = self.events.interrupts.binary_search_by_key(&here, |taken| taken.position);
+        let runs = !cpu.halted && !self.machine.in_rep() && interrupt.is_err();
         let pc = LinAddr(cpu.linear_pc());
         (runs && breakpoints.contains(&pc) && self.condition.holds(&self.machine, pc)).then_some(pc)
     }
@@ -206,7 +213,7 @@ impl<M: Replayer> Session<M> {
             if now >= last.time {
                 break;
             }
-            let until = self.recording.inputs().get(self.next_input).map_or(last.time, |(_, t, _)| *t);
+            let until = self.events.inputs.get(self.next_input).map_or(last.time, |(_, t, _)| *t);
             let position = Icount(last.position.0.saturating_add(1));
             let exit = self.advance(RunLimit { position, time: until.min(last.time) })?;
             if self.position() != last.position || self.machine.now() <= now {
@@ -295,7 +302,7 @@ impl<M: Replayer> Session<M> {
         self.settle();
         self.machine.take_output();
         self.machine.take_interrupts();
-        self.next_input = self.recording.inputs().partition_point(|(p, _, _)| *p < state.position);
+        self.look_up_events()?;
         self.has_arrived = true;
         Ok(())
     }
@@ -317,11 +324,11 @@ impl<M: Replayer> Session<M> {
     /// Injects the inputs of this position and time.
     fn inject_due(&mut self) -> Result<(), Error> {
         while self.input_is_due() {
-            let (_, _, input) = &self.recording.inputs()[self.next_input];
+            let (_, _, input) = &self.events.inputs[self.next_input];
             self.machine.inject(input);
             self.next_input += 1;
         }
-        match self.recording.inputs().get(self.next_input) {
+        match self.events.inputs.get(self.next_input) {
             Some((p, t, _)) if (*p, *t) < (self.position(), self.machine.now()) => {
                 let expected = format!("an input at position {p}, time {t}");
                 Err(self.diverged(expected, format!("time {} already", self.machine.now())))
@@ -330,10 +337,37 @@ impl<M: Replayer> Session<M> {
         }
     }
 
+    /// After the machine has run: goes on to the next checkpoint's events if it has come there.
+    fn keep_up(&mut self) -> Result<(), Error> {
+        if self.position() < self.events_end {
+            return Ok(());
+        }
+        if let Some((p, t, _)) = self.events.inputs.get(self.next_input) {
+            let expected = format!("an input at position {p}, time {t}");
+            return Err(self.diverged(expected, format!("position {} already", self.position())));
+        }
+        let found = self.look_up_events();
+        self.has_arrived &= found.is_ok();
+        found
+    }
+
+    /// Reads what happens around the machine's position.
+    fn look_up_events(&mut self) -> Result<(), Error> {
+        let here = self.position();
+        let checkpoint = self.recording.checkpoint_before(here).unwrap_or(0);
+        self.events = self.recording.events(checkpoint)?;
+        let next = self.recording.checkpoints().nth(checkpoint + 1);
+        self.events_end = next.map_or(Icount(u64::MAX), |next| next.position);
+        self.next_input = self.events.inputs.partition_point(|(p, _, _)| *p < here);
+        Ok(())
+    }
+
     /// Whether the next input comes at this position and time.
     fn input_is_due(&self) -> bool {
-        let next: Option<&(Icount, VmTime, Input)> = self.recording.inputs().get(self.next_input);
-        next.is_some_and(|(p, t, _)| (*p, *t) == (self.position(), self.machine.now()))
+        self.events
+            .inputs
+            .get(self.next_input)
+            .is_some_and(|(p, t, _)| (*p, *t) == (self.position(), self.machine.now()))
     }
 
     /// How far the machine may run towards `target` before something must be injected. It is given the interrupts up to
@@ -342,7 +376,8 @@ impl<M: Replayer> Session<M> {
         let here = self.position();
         // No halt lasts longer than the recording.
         let forever = self.recording.end_time();
-        let (limit, log_end) = match self.recording.inputs().get(self.next_input) {
+        let target = target.min(self.events_end);
+        let (limit, log_end) = match self.events.inputs.get(self.next_input) {
             // The CPU is halted here, and the input comes later at this same position: before any interrupt, which would
             // be a step.
             Some((p, t, _)) if *p == here => {
@@ -351,7 +386,10 @@ impl<M: Replayer> Session<M> {
             Some((p, _, _)) => (RunLimit { position: target.min(*p), time: forever }, target.min(*p)),
             None => (RunLimit { position: target, time: forever }, target),
         };
-        self.machine.follow(Some(self.recording.interrupts_between(here, log_end).to_vec()));
+        let interrupts = &self.events.interrupts;
+        let first = interrupts.partition_point(|taken| taken.position < here);
+        let count = interrupts[first..].partition_point(|taken| taken.position < log_end);
+        self.machine.follow(Some(interrupts[first..first + count].to_vec()));
         limit
     }
 

@@ -19,7 +19,7 @@ const RECEIVED: u64 = 0x20_0030;
 
 fn machine(dir: &Path) -> Machine {
     let kernel = dir.join("busy.bin");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/busy.asm");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests/busy32.bin.asm");
     let nasm = Command::new("nasm").args(["-f", "bin", "-o"]).arg(&kernel).arg(source).status();
     assert!(nasm.expect("nasm is installed").success());
     let config = MachineConfig {
@@ -92,7 +92,7 @@ fn straight_run(recording: &Arc<Recording>) -> Table {
 fn a_recording_of_the_real_machine_replays_equal() {
     let dir = tempfile::tempdir().unwrap();
     let recording = recorded(dir.path(), 10_000);
-    assert!(recording.interrupts().len() > 10, "{}", recording.interrupts().len());
+    assert!(recording.interrupts().unwrap().len() > 10);
     let report = snapshots::verify(&recording, &mut |_, _| ()).unwrap();
     assert!(report.checkpoints >= 11 && report.end_hash, "{report:?}");
 }

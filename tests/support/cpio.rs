@@ -5,6 +5,8 @@
 
 const DIRECTORY: u32 = 0o040_755;
 const EXECUTABLE: u32 = 0o100_755;
+const FILE: u32 = 0o100_644;
+const SYMBOLIC_LINK: u32 = 0o120_777;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
 /// An archive being written.
@@ -23,6 +25,16 @@ impl Archive {
     /// A file that may be executed.
     pub fn executable(&mut self, name: &str, contents: &[u8]) {
         self.entry(name, EXECUTABLE, (0, 0), contents);
+    }
+
+    /// A file.
+    pub fn file(&mut self, name: &str, contents: &[u8]) {
+        self.entry(name, FILE, (0, 0), contents);
+    }
+
+    /// A symbolic link.
+    pub fn symbolic_link(&mut self, name: &str, to: &str) {
+        self.entry(name, SYMBOLIC_LINK, (0, 0), to.as_bytes());
     }
 
     /// A character device.

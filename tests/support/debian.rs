@@ -1,73 +1,159 @@
 //! Guests and firmware from Debian, fetched by package name and never kept in the repository.
+//!
+//! Packages of both PC architectures are wanted, whatever the machine itself uses: apt gets lists of its own in the cache.
 
 use crate::cache_dir;
-use crate::tools::{make_once, run};
+use crate::tools::{cannot_start, make_once, output, run};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const FETCH_HINT: &str = "this needs a Debian system with current package lists: apt-get update";
+const FETCH_HINT: &str = "this needs a Debian system with its archive in /etc/apt/sources.list";
+/// The bzImage, and of the modules those that disks and CD-ROMs take.
+const KERNEL_FILES: &[&str] = &[
+    "./boot/vmlinuz-*",
+    "./lib/modules/*/kernel/drivers/ata/*",
+    "./lib/modules/*/kernel/drivers/cdrom/*",
+    "./lib/modules/*/kernel/drivers/scsi/*",
+    "./lib/modules/*/kernel/fs/isofs/*",
+    "./lib/modules/*/kernel/lib/*",
+    "./lib/modules/*/kernel/crypto/*",
+    "./lib/modules/*/kernel/block/*",
+];
+
+/// Debian's name for a kind of processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arch {
+    /// 64 bit.
+    Amd64,
+    /// 32 bit.
+    I386,
+}
+
+impl Arch {
+    fn name(self) -> &'static str {
+        match self {
+            Arch::Amd64 => "amd64",
+            Arch::I386 => "i386",
+        }
+    }
+}
 
 /// The kernel of Debian's current `linux-image-amd64`, as a bzImage.
 pub fn debian_kernel() -> PathBuf {
-    let kernel = cache_dir().join("debian/vmlinuz-amd64");
-    make_once(&kernel, |path| {
-        let dir = unpack(&dependency_of("linux-image-amd64", "linux-image-"), "./boot/vmlinuz-*", path);
-        let boot = fs::read_dir(dir.join("boot")).expect("the package's boot directory");
-        let image = boot.flatten().next().expect("a kernel in the package").path();
-        fs::rename(image, path).expect("the kernel can be moved within the cache");
-    });
-    kernel
+    kernel("linux-image-amd64", Arch::Amd64)
 }
 
-/// SeaBIOS as a 256 KiB image.
-pub fn seabios() -> PathBuf {
-    package_file("seabios", &["usr/share/seabios/bios-256k.bin"])
+/// The bzImage of the kernel that `metapackage` stands for.
+pub fn kernel(metapackage: &str, arch: Arch) -> PathBuf {
+    let boot = kernel_package(metapackage, arch).join("boot");
+    let mut images = fs::read_dir(boot).expect("the package's boot directory").flatten();
+    images.next().expect("a kernel in the package").path()
 }
 
-/// Statically linked busybox.
-pub fn busybox() -> PathBuf {
-    package_file("busybox-static", &["usr/bin/busybox", "bin/busybox"])
-}
-
-/// One file of a package; `candidates` are its names in this and earlier releases.
-fn package_file(package: &str, candidates: &[&str]) -> PathBuf {
-    let name = candidates[0].rsplit('/').next().unwrap_or(package);
-    let cached = cache_dir().join("debian").join(name);
+/// The package of the kernel that `metapackage` stands for, unpacked: bzImage and modules.
+pub fn kernel_package(metapackage: &str, arch: Arch) -> PathBuf {
+    let cached = cache_dir().join("debian").join(format!("{metapackage}_{}", arch.name()));
     make_once(&cached, |path| {
-        let dir = unpack(package, &format!("*/{name}"), path);
-        let file = candidates.iter().map(|name| dir.join(name)).find(|file| file.exists());
-        let file = file.unwrap_or_else(|| panic!("the Debian package {package} has none of {candidates:?}"));
-        fs::rename(file, path).expect("the file can be moved within the cache");
+        let package = dependency_of(metapackage, arch, "linux-image-");
+        unpack(&package, arch, KERNEL_FILES, path);
     });
     cached
 }
 
-/// The package that a metapackage stands for.
-fn dependency_of(metapackage: &str, prefix: &str) -> String {
-    let output = run(Command::new("apt-cache").args(["depends", metapackage]), FETCH_HINT);
-    let text = String::from_utf8_lossy(&output.stdout);
-    let names = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-    let name = names.map(str::trim).find(|name| name.starts_with(prefix));
-    name.unwrap_or_else(|| panic!("{metapackage} depends on no {prefix}*; {FETCH_HINT}\n{text}")).to_owned()
+/// SeaBIOS as a 256 KiB image.
+pub fn seabios() -> PathBuf {
+    package("seabios", Arch::Amd64).join("usr/share/seabios/bios-256k.bin")
 }
 
-/// Downloads a package and unpacks the members that match `pattern` into a directory beside `scratch`.
-fn unpack(package: &str, pattern: &str, scratch: &Path) -> PathBuf {
-    let dir = scratch.with_extension("unpacked");
-    fs::create_dir_all(&dir).expect("a directory to unpack into");
-    run(Command::new("apt-get").args(["-q", "download", package]).current_dir(&dir), FETCH_HINT);
-    let mut files = fs::read_dir(&dir).expect("the download directory").flatten();
+/// Statically linked busybox.
+pub fn busybox(arch: Arch) -> PathBuf {
+    let dir = package("busybox-static", arch);
+    // This release's place, and the next one's.
+    let mut places = ["bin/busybox", "usr/bin/busybox"].into_iter().map(|place| dir.join(place));
+    places.find(|place| place.exists()).expect("busybox in its package")
+}
+
+/// All files of a package.
+pub fn package(name: &str, arch: Arch) -> PathBuf {
+    let cached = cache_dir().join("debian").join(format!("{name}_{}", arch.name()));
+    make_once(&cached, |path| unpack(name, arch, &["./*"], path));
+    cached
+}
+
+/// apt's programs, with lists of their own.
+fn apt(program: &str) -> Command {
+    let dir = cache_dir().join("apt");
+    let (state, cache) = (dir.join("state"), dir.join("cache"));
+    for made in [state.join("lists/partial"), cache.join("archives/partial")] {
+        fs::create_dir_all(&made).unwrap_or_else(|error| panic!("{}: {error}", made.display()));
+    }
+    // Nothing is installed, as far as these lists are concerned.
+    let status = dir.join("status");
+    if !status.exists() {
+        fs::write(&status, "").expect("apt's status can be written");
+    }
+    let mut command = Command::new(program);
+    for (name, value) in [("State", &state), ("Cache", &cache), ("State::status", &status)] {
+        command.arg("-o").arg(format!("Dir::{name}={}", value.display()));
+    }
+    command.args(["-q", "-o", "APT::Architectures=amd64,i386", "-o", "APT::Sandbox::User=root"]);
+    command
+}
+
+fn update_lists() {
+    // Archives of other programs may be out of reach; what is missed is noticed when a package is fetched.
+    output(apt("apt-get").arg("update"));
+}
+
+/// Runs an apt command, once more with new lists if it fails.
+fn with_lists(command: impl Fn() -> Command) -> String {
+    make_once(&cache_dir().join("apt/updated"), |stamp| {
+        update_lists();
+        fs::write(stamp, "").expect("a file in the cache can be written");
+    });
+    let first = output(&mut command());
+    let done = if first.status.success() {
+        first
+    } else {
+        update_lists();
+        run(&mut command(), FETCH_HINT)
+    };
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+/// The package that a metapackage stands for.
+fn dependency_of(metapackage: &str, arch: Arch, prefix: &str) -> String {
+    let text = with_lists(|| {
+        let mut command = apt("apt-cache");
+        command.args(["depends", &format!("{metapackage}:{}", arch.name())]);
+        command
+    });
+    let names = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    let name = names.map(str::trim).find(|name| name.starts_with(prefix));
+    let name = name.unwrap_or_else(|| panic!("{metapackage} depends on no {prefix}*; {FETCH_HINT}\n{text}"));
+    name.split(':').next().unwrap_or(name).to_owned()
+}
+
+/// Downloads a package and unpacks the members that match one of `patterns` into a new directory.
+fn unpack(package: &str, arch: Arch, patterns: &[&str], into: &Path) {
+    let scratch = tempfile::tempdir_in(into.parent().expect("a path in a directory")).expect("a directory");
+    with_lists(|| {
+        let mut command = apt("apt-get");
+        command.args(["download", &format!("{package}:{}", arch.name())]).current_dir(scratch.path());
+        command
+    });
+    let mut files = fs::read_dir(scratch.path()).expect("the download directory").flatten();
     let deb = files.next().expect("a downloaded package").path();
 
+    fs::create_dir(into).expect("a directory to unpack into");
     let mut command = Command::new("dpkg-deb");
     command.arg("--fsys-tarfile").arg(&deb).stdout(Stdio::piped());
-    let mut archive = command.spawn().unwrap_or_else(|error| crate::tools::cannot_start(&command, &error));
+    let mut archive = command.spawn().unwrap_or_else(|error| cannot_start(&command, &error));
     let contents = archive.stdout.take().expect("the pipe asked for");
     let mut tar = Command::new("tar");
-    tar.args(["-x", "--wildcards", pattern]).current_dir(&dir).stdin(contents);
+    tar.args(["-x", "--no-same-owner", "--wildcards"]).args(patterns).current_dir(into).stdin(contents);
     run(&mut tar, "the package does not have the expected files");
     let status = archive.wait().expect("dpkg-deb ends");
     assert!(status.success(), "dpkg-deb cannot read {}", deb.display());
-    dir
 }

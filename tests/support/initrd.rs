@@ -1,6 +1,7 @@
 //! A user space for Linux: busybox and an init script.
 
 use crate::cpio::Archive;
+use crate::debian::Arch;
 use crate::tools::make_once;
 use crate::{cache_dir, debian};
 use std::fs;
@@ -27,7 +28,7 @@ poweroff -f
 
 /// An uncompressed initial RAM disk with Debian's static busybox: a shell on the console, the same bytes every time.
 pub fn busybox_initrd() -> PathBuf {
-    let busybox = debian::busybox();
+    let busybox = debian::busybox(Arch::Amd64);
     let initrd = cache_dir().join("initrd-busybox.cpio");
     make_once(&initrd, |path| {
         let mut archive = Archive::default();

@@ -2,10 +2,12 @@
 //!
 //! Nothing here skips a test: where a tool or a package is missing, the functions panic and say what to install.
 
+pub mod busy;
 pub mod chunks;
 mod cpio;
 pub mod cpu_guests;
 mod debian;
+pub mod debian_guests;
 pub mod debuggers;
 pub mod gdb_remote;
 mod guests;

@@ -166,8 +166,8 @@ impl History for FakeHistory {
         self.position_break = position;
     }
 
-    fn interrupts(&self) -> &[InterruptTaken] {
-        &self.interrupts
+    fn interrupts(&self) -> Result<Vec<InterruptTaken>, Error> {
+        Ok(self.interrupts.clone())
     }
 
     fn checkpoints(&self) -> Vec<(Icount, VmTime)> {

@@ -40,7 +40,7 @@ pub trait History: View {
     /// Sets or clears the position break.
     fn set_position_break(&mut self, position: Option<Icount>);
     /// Interrupts taken in all of history, in order.
-    fn interrupts(&self) -> &[InterruptTaken];
+    fn interrupts(&self) -> Result<Vec<InterruptTaken>, Error>;
     /// Position and virtual time of each checkpoint that is stored.
     fn checkpoints(&self) -> Vec<(Icount, VmTime)>;
     /// The last step before here that wrote a variable.
@@ -154,7 +154,7 @@ impl History for Recorded {
         self.timeline.set_position_break(position);
     }
 
-    fn interrupts(&self) -> &[InterruptTaken] {
+    fn interrupts(&self) -> Result<Vec<InterruptTaken>, Error> {
         self.recording.interrupts()
     }
 

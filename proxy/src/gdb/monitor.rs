@@ -76,7 +76,7 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         ["delete", number] => breaks::delete(debuggee, number),
         ["last-write", _, ..] => look::last_write(debuggee, rest),
         ["first-exec", _, ..] => look::first_exec(debuggee, rest),
-        ["irqs"] => Ok(look::irqs(debuggee)),
+        ["irqs"] => look::irqs(debuggee),
         ["checkpoints"] => Ok(look::checkpoints(debuggee)),
         ["info", chip] => look::chip(debuggee, chip),
         ["seek", place] => place.parse().and_then(|place| seek(debuggee, place)),

@@ -1,5 +1,6 @@
 //! Image files of the host. They are opened for reading only and locked against programs that would change them.
 
+use super::qcow2::{self, Backing, Qcow2};
 use super::{Shared, SharedSource};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Seek, SeekFrom};
@@ -12,6 +13,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// Bytes read at once for the hash.
 const HASH_STEP: u64 = 1 << 20;
+/// Images that may lie below each other.
+const CHAIN_MAX: usize = 64;
 
 /// Why a file cannot be used as an image.
 #[derive(Debug, Error)]
@@ -29,6 +32,7 @@ pub struct Image {
     path: PathBuf,
     source: Arc<dyn SharedSource>,
     bytes: u64,
+    is_qcow2: bool,
     /// The file, if it may be written to.
     writer: Option<Arc<File>>,
 }
@@ -46,40 +50,48 @@ impl Image {
 
     fn open_as(path: &Path, write: bool) -> Result<Image, ImageError> {
         let error = |what: String| ImageError { path: path.to_owned(), what };
-        let io = |e: std::io::Error| error(e.to_string());
-        // Asked before it is opened: to open a pipe would wait for its other end.
-        let kind = std::fs::metadata(path).map_err(io)?.file_type();
-        if !kind.is_file() && !kind.is_block_device() {
-            return Err(error("an image is an ordinary file".to_owned()));
-        }
-        let mut file = OpenOptions::new().read(true).write(write).open(path).map_err(io)?;
-        match if write { file.try_lock() } else { file.try_lock_shared() } {
-            Err(TryLockError::WouldBlock) => {
-                return Err(error("it is locked: another program uses it".to_owned()));
-            }
-            // Not every file system has locks.
-            Err(TryLockError::Error(_)) | Ok(()) => {}
-        }
-        let bytes = file.seek(SeekFrom::End(0)).map_err(io)?;
+        let opened = open_file(path, write).map_err(error)?;
+        let OpenFile { file, bytes, start } = opened;
         if bytes == 0 {
             return Err(error("it is empty".to_owned()));
         }
+        if start.starts_with(qcow2::MAGIC) {
+            if write {
+                return Err(error(
+                    "a qcow2 image is not written to: convert it with `qemu-img convert -O raw`".to_owned(),
+                ));
+            }
+            let source = open_qcow2(path, ReadFile { file: Arc::new(file), bytes }, CHAIN_MAX)?;
+            let bytes = source.bytes();
+            return Ok(Image {
+                path: path.to_owned(),
+                source: Arc::new(source),
+                bytes,
+                is_qcow2: true,
+                writer: None,
+            });
+        }
         let file = Arc::new(file);
         let writer = write.then(|| file.clone());
-        let file = ReadFile { file, bytes };
-        let mut start = vec![0; 512];
-        file.read_at(0, &mut start).map_err(io)?;
         match foreign_format(&start) {
             Some(name) => Err(error(format!(
-                "it is {name}; raw images can be used: convert it with `qemu-img convert -O raw`"
+                "it is {name}; raw and qcow2 images can be used: convert it with `qemu-img convert -O raw`"
             ))),
-            None => Ok(Image { path: path.to_owned(), source: Arc::new(file), bytes, writer }),
+            None => {
+                let source = Arc::new(ReadFile { file, bytes });
+                Ok(Image { path: path.to_owned(), source, bytes, is_qcow2: false, writer })
+            }
         }
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the file is a qcow2 image.
+    pub fn is_qcow2(&self) -> bool {
+        self.is_qcow2
     }
 
     /// Size of the medium in bytes.
@@ -130,6 +142,65 @@ impl Image {
     }
 }
 
+/// A file that was opened and locked, with its first bytes.
+struct OpenFile {
+    file: File,
+    bytes: u64,
+    start: [u8; 512],
+}
+
+fn open_file(path: &Path, write: bool) -> Result<OpenFile, String> {
+    let io = |e: std::io::Error| e.to_string();
+    // Asked before it is opened: to open a pipe would wait for its other end.
+    let kind = std::fs::metadata(path).map_err(io)?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err("an image is an ordinary file".to_owned());
+    }
+    let mut file = OpenOptions::new().read(true).write(write).open(path).map_err(io)?;
+    match if write { file.try_lock() } else { file.try_lock_shared() } {
+        Err(TryLockError::WouldBlock) => return Err("it is locked: another program uses it".to_owned()),
+        // Not every file system has locks.
+        Err(TryLockError::Error(_)) | Ok(()) => {}
+    }
+    let bytes = file.seek(SeekFrom::End(0)).map_err(io)?;
+    let mut start = [0; 512];
+    let len = bytes.min(start.len() as u64) as usize;
+    file.read_exact_at(&mut start[..len], 0).map_err(io)?;
+    Ok(OpenFile { file, bytes, start })
+}
+
+/// Opens a qcow2 image with all that lies below it, `chain` images at most.
+fn open_qcow2(path: &Path, file: ReadFile, chain: usize) -> Result<Qcow2, ImageError> {
+    let error = |what: String| ImageError { path: path.to_owned(), what };
+    let bytes = file.bytes;
+    let mut image = Qcow2::open(Arc::new(file), bytes).map_err(error)?;
+    if let Some(backing) = image.backing() {
+        let below = open_below(path, backing, chain).map_err(|e| error(format!("its backing file {e}")))?;
+        image.set_below(below);
+    }
+    Ok(image)
+}
+
+/// Opens what lies below the image in `path`.
+fn open_below(path: &Path, backing: &Backing, chain: usize) -> Result<Arc<dyn SharedSource>, ImageError> {
+    let name = backing.name.strip_prefix("file:").unwrap_or(&backing.name);
+    // Names are relative to the image that has them.
+    let below = path.parent().unwrap_or(Path::new("")).join(name);
+    let error = |what: String| ImageError { path: below.clone(), what };
+    let Some(chain) = chain.checked_sub(1) else {
+        return Err(error(format!("is one of more than {CHAIN_MAX}")));
+    };
+    let OpenFile { file, bytes, start } = open_file(&below, false).map_err(error)?;
+    let is_qcow2 = match backing.format.as_deref() {
+        Some("raw") => false,
+        Some("qcow2") => true,
+        None => start.starts_with(qcow2::MAGIC),
+        Some(other) => return Err(error(format!("is of the format {other}; raw and qcow2 can be used"))),
+    };
+    let file = ReadFile { file: Arc::new(file), bytes };
+    if is_qcow2 { Ok(Arc::new(open_qcow2(&below, file, chain)?)) } else { Ok(Arc::new(file)) }
+}
+
 /// A file that is read.
 #[derive(Debug)]
 pub struct ReadFile {
@@ -152,8 +223,7 @@ impl BlockSource for ReadFile {
 
 /// A format that is recognised, and not read.
 fn foreign_format(start: &[u8]) -> Option<&'static str> {
-    let formats: [(usize, &[u8], &str); 10] = [
-        (0, b"QFI\xfb", "a qcow2 image"),
+    let formats: [(usize, &[u8], &str); 9] = [
         (0, b"QED\0", "a QED image"),
         (0, b"KDMV", "a VMDK image"),
         (0, b"# Disk DescriptorFile", "the description of a VMDK image"),

@@ -1,14 +1,14 @@
 //! Where the contents of a recording's media come from: the recording itself, or files of the host that must be those that
 //! were recorded.
 
-use super::format::{self, StoredPage};
+use super::format::{self, Kind, MAX_PAYLOAD, Place, StoredPage};
 use super::{Error, PageReader, Recording, Writer};
 use crate::image::Image;
 use crate::pages::PageBytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use vm::{BlockSource, Medium, PAGE_SIZE};
 
 /// Pages of a medium in one chunk.
@@ -24,11 +24,16 @@ pub(crate) struct MediumPages {
     pages: Vec<Option<StoredPage>>,
 }
 
+/// By number of the medium.
+type Embeddings = BTreeMap<usize, Vec<Option<StoredPage>>>;
+
 /// What a recording has of its media.
 #[derive(Debug, Default)]
 pub(super) struct Media {
-    /// Of media that are in the recording, each page from the first on.
-    embedded: BTreeMap<usize, Vec<Option<StoredPage>>>,
+    /// Where it says which stored pages those that are in the recording are.
+    places: Vec<Place>,
+    /// Of media that are in the recording, each page from the first on; read when it is needed.
+    embedded: OnceLock<Embeddings>,
     /// Files to take instead of those that were recorded.
     moved: Vec<(String, PathBuf)>,
     /// Images that were opened and are the right ones.
@@ -36,14 +41,9 @@ pub(super) struct Media {
 }
 
 impl Media {
-    /// Takes in what a chunk says.
-    pub(super) fn add(&mut self, some: MediumPages) -> Result<(), String> {
-        let pages = self.embedded.entry(some.medium).or_default();
-        if some.first != pages.len() as u64 {
-            return Err("the pages of a medium are out of order".to_owned());
-        }
-        pages.extend(some.pages);
-        Ok(())
+    /// Takes in a chunk.
+    pub(super) fn add(&mut self, place: Place) {
+        self.places.push(place);
     }
 }
 
@@ -87,8 +87,27 @@ impl Recording {
     }
 
     /// Whether medium `number` is in the recording.
-    pub fn embeds(&self, number: usize) -> bool {
-        self.media.embedded.contains_key(&number)
+    pub fn embeds(&self, number: usize) -> Result<bool, Error> {
+        Ok(self.embedded()?.contains_key(&number))
+    }
+
+    fn embedded(&self) -> Result<&Embeddings, Error> {
+        if let Some(known) = self.media.embedded.get() {
+            return Ok(known);
+        }
+        let mut all = Embeddings::new();
+        for place in &self.media.places {
+            let bad = |what: String| self.source.damaged(place.offset, what);
+            let packed = self.source.chunk(Kind::Medium, *place)?;
+            let some = format::unpack(&packed, MAX_PAYLOAD).and_then(|bytes| format::decode(&bytes));
+            let some: MediumPages = some.map_err(bad)?;
+            let pages = all.entry(some.medium).or_default();
+            if some.first != pages.len() as u64 {
+                return Err(bad("the pages of a medium are out of order".to_owned()));
+            }
+            pages.extend(some.pages);
+        }
+        Ok(self.media.embedded.get_or_init(|| all))
     }
 
     /// The contents of all media, for a machine.
@@ -98,7 +117,7 @@ impl Recording {
     pub fn open_media(self: &Arc<Recording>) -> Result<Vec<Box<dyn BlockSource>>, Error> {
         let all = self.config().media.iter().enumerate();
         all.map(|(number, medium)| {
-            if self.embeds(number) {
+            if self.embeds(number)? {
                 let reader = Mutex::default();
                 return Ok(
                     Box::new(Embedded { recording: self.clone(), number, reader }) as Box<dyn BlockSource>
@@ -144,7 +163,7 @@ impl Recording {
 
     /// The contents of page `page` of an embedded medium.
     fn medium_page(&self, number: usize, page: u64) -> Option<StoredPage> {
-        let pages = self.media.embedded.get(&number)?;
+        let pages = self.media.embedded.get()?.get(&number)?;
         *pages.get(usize::try_from(page).ok()?)?
     }
 }
@@ -237,7 +256,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let contents: Vec<u8> = (0..300_000u32).map(|i| (i / 8192) as u8).collect();
         let recording = recorded(dir.path(), &contents, true);
-        assert!(recording.embeds(0));
+        assert!(recording.embeds(0).unwrap());
         // Most pages are equal to others.
         assert!(recording.bytes() < 100_000);
         std::fs::remove_file(dir.path().join("disk.img")).unwrap();

@@ -1,5 +1,6 @@
 //! Reading a recording. Nothing in the file is believed before it has been checked.
 
+use super::events::EventChunks;
 use super::format::{
     self, CHUNK_HEADER_BYTES, CHUNK_MAGIC, CHUNK_VERSION, CheckpointBody, CheckpointHead, ChunkHeader, Entry,
     FILE_HEADER_BYTES, FILE_MAGIC, FILE_VERSION, GROUP_PAGES, Kind, MAX_PAYLOAD, OPTIONAL, Place, Progress,
@@ -213,7 +214,7 @@ impl Source {
     }
 
     /// The payload of a chunk that the index or a pass over the file has named.
-    fn chunk(&self, kind: Kind, place: Place) -> Result<Vec<u8>, Error> {
+    pub(super) fn chunk(&self, kind: Kind, place: Place) -> Result<Vec<u8>, Error> {
         let header = self
             .header_at(place.offset)?
             .filter(|h| h.length == place.length)
@@ -228,7 +229,7 @@ impl Source {
         self.file.read_exact_at(buf, offset).map_err(|source| Error::Io { path: self.path.clone(), source })
     }
 
-    fn damaged(&self, offset: u64, what: impl Into<String>) -> Error {
+    pub(super) fn damaged(&self, offset: u64, what: impl Into<String>) -> Error {
         Error::Damaged { path: self.path.clone(), offset, what: what.into() }
     }
 
@@ -251,8 +252,7 @@ fn build(source: Source, found: Found) -> Result<Recording, Error> {
     let mut r = Recording {
         config: read_config(&source, *place)?,
         source,
-        inputs: Vec::new(),
-        interrupts: Vec::new(),
+        events: EventChunks::default(),
         checkpoints: Vec::new(),
         intervals: Vec::new(),
         groups: Vec::new(),
@@ -276,10 +276,6 @@ fn build(source: Source, found: Found) -> Result<Recording, Error> {
     if (r.last.position, r.last.time) < checkpointed {
         return Err(r.source.damaged(torn_at, "the end lies before the last checkpoint"));
     }
-    // What was written after the last progress record may lack what belongs between.
-    let (end, time) = (r.last.position, r.last.time);
-    r.inputs.retain(|(p, t, _)| (*p, *t) <= (end, time));
-    r.interrupts.retain(|i| i.position < end);
     Ok(r)
 }
 
@@ -307,23 +303,8 @@ impl Recording {
                     _ => return Err(self.source.damaged(place.offset, format!("{count} pages in a chunk"))),
                 }
             }
-            Entry::Inputs(place) => {
-                let some = format::decode::<Vec<_>>(&self.source.chunk(Kind::Inputs, place)?);
-                let before = self.inputs.len().saturating_sub(1);
-                self.inputs.extend(some.map_err(|e| self.source.damaged(place.offset, e))?);
-                if !self.inputs[before..].is_sorted_by_key(|(p, t, _)| (*p, *t)) {
-                    return Err(self.source.damaged(place.offset, "the inputs are out of order"));
-                }
-            }
-            Entry::Interrupts(place) => {
-                let some = format::decode_interrupts(&self.source.chunk(Kind::Interrupts, place)?);
-                let before = self.interrupts.len().saturating_sub(1);
-                let some = some.ok_or_else(|| self.source.damaged(place.offset, "no list of interrupts"))?;
-                self.interrupts.extend(some);
-                if !self.interrupts[before..].is_sorted_by(|a, b| a.position < b.position) {
-                    return Err(self.source.damaged(place.offset, "the interrupts are out of order"));
-                }
-            }
+            Entry::Inputs(place) => self.add_events(Kind::Inputs, place)?,
+            Entry::Interrupts(place) => self.add_events(Kind::Interrupts, place)?,
             Entry::Checkpoint { place, head } => {
                 if self.checkpoints.last().is_some_and(|(last, _)| last.position >= head.at.position) {
                     return Err(self.source.damaged(place.offset, "the checkpoints are out of order"));
@@ -343,18 +324,21 @@ impl Recording {
                 }
                 self.intervals.push((span, place));
             }
-            Entry::Medium(place) => {
-                let some = format::unpack(&self.source.chunk(Kind::Medium, place)?, MAX_PAYLOAD);
-                let some = some.and_then(|bytes| format::decode(&bytes));
-                let taken = some.and_then(|some| self.media.add(some));
-                taken.map_err(|e| self.source.damaged(place.offset, e))?;
-            }
+            Entry::Medium(place) => self.media.add(place),
             Entry::End(place) => {
                 let end = format::decode(&self.source.chunk(Kind::End, place)?);
                 self.end = Some(end.map_err(|e| self.source.damaged(place.offset, e))?);
             }
         }
         Ok(None)
+    }
+
+    fn add_events(&mut self, kind: Kind, place: Place) -> Result<(), Error> {
+        let early = "something happens before the machine's initial state";
+        let behind = self.checkpoints.len().checked_sub(1);
+        let behind = behind.ok_or_else(|| self.source.damaged(place.offset, early))?;
+        self.events.add(behind, kind, place);
+        Ok(())
     }
 
     /// The contents of checkpoint `index`.
@@ -375,7 +359,7 @@ impl Recording {
     }
 
     /// What the steps of interval `index` touched.
-    pub(crate) fn read_interval(&self, index: usize) -> Result<Interval, Error> {
+    pub fn interval(&self, index: usize) -> Result<Interval, Error> {
         let (span, place) = self.intervals[index];
         let bad = |what: String| self.source.damaged(place.offset, what);
         let payload = self.source.chunk(Kind::Interval, place)?;

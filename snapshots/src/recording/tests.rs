@@ -28,7 +28,7 @@ fn what_was_recorded_is_replayed_equal() {
     assert_eq!(recording.end(), Icount(STEPS));
     assert_eq!(recording.ended_by(), Some(&EndReason::DebugExit(5)));
     assert_eq!(recording.config(), &crate::fake::config());
-    assert!(recording.inputs().len() > 5 && recording.interrupts().len() > 20);
+    assert!(recording.inputs().unwrap().len() > 5 && recording.interrupts().unwrap().len() > 20);
     let report = check(&path).unwrap();
     assert_eq!(report.end, Icount(STEPS));
     assert!(report.checkpoints >= 8, "{report:?}");

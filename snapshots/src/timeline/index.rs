@@ -21,7 +21,7 @@ impl Index {
             if self.kept.len() >= MOST_KEPT {
                 self.kept.clear();
             }
-            self.kept.insert(index, recording.read_interval(index)?);
+            self.kept.insert(index, recording.interval(index)?);
         }
         Ok(&self.kept[&index])
     }

@@ -72,9 +72,9 @@ pub fn first_exec(debuggee: &mut Debuggee, text: &str) -> Result<String, String>
 }
 
 /// Interrupts taken around here.
-pub fn irqs(debuggee: &Debuggee) -> String {
+pub fn irqs(debuggee: &Debuggee) -> Result<String, String> {
     let here = debuggee.history.position();
-    let interrupts = debuggee.history.interrupts();
+    let interrupts = debuggee.history.interrupts().map_err(|e| e.to_string())?;
     let next = interrupts.partition_point(|i| i.position < here);
     let mut text = format!("{} interrupts, {next} of them before position {here}\n", interrupts.len());
     let shown = next.saturating_sub(IRQS_SHOWN)..interrupts.len().min(next + IRQS_SHOWN);
@@ -85,13 +85,13 @@ pub fn irqs(debuggee: &Debuggee) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{:>14}  {}  vector {:#04x}", i.position.0, i.time, i.vector.0);
     }
-    text
+    Ok(text)
 }
 
 /// The next interrupt after here, or the last before it, of any vector or of this one.
 pub fn interrupt(debuggee: &Debuggee, forward: bool, vector: Option<u64>) -> Result<Icount, String> {
     let here = debuggee.history.position();
-    let interrupts = debuggee.history.interrupts();
+    let interrupts = debuggee.history.interrupts().map_err(|e| e.to_string())?;
     let wanted = |i: &&vm::InterruptTaken| vector.is_none_or(|v| u64::from(i.vector.0) == v);
     let found = if forward {
         interrupts.iter().filter(wanted).find(|i| i.position > here)

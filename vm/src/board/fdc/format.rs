@@ -41,11 +41,11 @@ impl DriveKind {
         }
     }
 
-    /// Nanoseconds of a rotation: at 360 or 300 a minute.
+    /// Nanoseconds of a rotation: a tenth of what 360 or 300 a minute are, so that a guest waits less for its disk.
     pub fn rotation_ns(self) -> u64 {
         match self {
-            DriveKind::FiveInchHigh => 166_666_667,
-            _ => 200_000_000,
+            DriveKind::FiveInchHigh => 16_666_667,
+            _ => 20_000_000,
         }
     }
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::board::dma::Dma;
 use crate::board::test_support::{Chip, FlatMemory, Rng, chip_properties};
 
-const REVOLUTION_NS: u64 = 200_000_000;
+const REVOLUTION_NS: u64 = 20_000_000;
 const BUFFER: usize = 0x1000;
 
 /// What is around the controller: DMA, memory, and the images of two disks.

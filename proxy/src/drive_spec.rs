@@ -1,0 +1,125 @@
+//! `--drive`, as QEMU has it.
+
+use std::path::PathBuf;
+use vm::{DriveKind, Slot};
+
+const USAGE: &str = "file=IMAGE[,if=ide|floppy][,media=disk|cdrom][,index=N][,format=raw|qcow2]";
+
+/// What `--drive` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriveSpec {
+    /// The image.
+    pub file: PathBuf,
+    /// What it is in.
+    pub kind: DriveKind,
+    /// Its place among those of its kind of interface.
+    pub index: Option<usize>,
+    /// The format that the image must have.
+    pub format: Option<Format>,
+}
+
+/// A format of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The sectors, and nothing else.
+    Raw,
+    /// QEMU's.
+    Qcow2,
+}
+
+impl DriveSpec {
+    /// The places that it can have, by index.
+    pub fn slots(&self) -> &'static [Slot] {
+        if self.kind == DriveKind::Floppy { &Slot::FLOPPY } else { &Slot::IDE }
+    }
+
+    /// The option, for messages.
+    pub fn option(&self) -> String {
+        format!("--drive file={}", self.file.display())
+    }
+}
+
+/// Reads what follows `--drive`.
+pub fn parse(text: &str) -> Result<DriveSpec, String> {
+    let (mut file, mut interface, mut media, mut index, mut format) = (None, "ide", "disk", None, None);
+    let parts = split(text);
+    for part in &parts {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        match (name, value) {
+            ("file", path) if !path.is_empty() => file = Some(path),
+            ("if", "ide" | "floppy") => interface = value,
+            ("media", "disk" | "cdrom") => media = value,
+            ("index", _) if value.parse::<usize>().is_ok() => index = value.parse().ok(),
+            ("format", "raw") => format = Some(Format::Raw),
+            ("format", "qcow2") => format = Some(Format::Qcow2),
+            _ => return Err(format!("`{part}` is none of what a drive can have: {USAGE}")),
+        }
+    }
+    let kind = match (interface, media) {
+        ("floppy", "cdrom") => {
+            return Err("a CD-ROM is not on the floppy controller: leave out if=floppy".into());
+        }
+        ("floppy", _) => DriveKind::Floppy,
+        (_, "cdrom") => DriveKind::Cd,
+        _ => DriveKind::Disk,
+    };
+    let file = file.ok_or_else(|| format!("a drive needs an image: {USAGE}"))?.into();
+    let spec = DriveSpec { file, kind, index, format };
+    match index {
+        Some(index) if index >= spec.slots().len() => {
+            Err(format!("index={index}: there are places 0 to {}", spec.slots().len() - 1))
+        }
+        _ => Ok(spec),
+    }
+}
+
+/// The parts between commas; two commas are one that does not divide.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match parts.last_mut() {
+            Some(last) if c != ',' || rest.next_if_eq(&',').is_some() => last.push(c),
+            _ => parts.push(String::new()),
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drives_are_described_as_they_are_for_qemu() {
+        let spec = parse("file=a,,b.qcow2,if=ide,index=3,media=disk,format=qcow2").unwrap();
+        let expected = DriveSpec {
+            file: "a,b.qcow2".into(),
+            kind: DriveKind::Disk,
+            index: Some(3),
+            format: Some(Format::Qcow2),
+        };
+        assert_eq!(spec, expected);
+        assert_eq!(parse("media=cdrom,file=x").unwrap().kind, DriveKind::Cd);
+        assert_eq!(parse("if=floppy,file=x").unwrap().slots(), Slot::FLOPPY);
+    }
+
+    #[test]
+    fn other_descriptions_are_refused_with_what_there_is() {
+        for bad in [
+            "",
+            "x.img",
+            "file=",
+            "file=x,if=virtio",
+            "file=x,index=4",
+            "file=x,index=2,if=floppy",
+            "file=x,index=-1",
+            "file=x,media=tape",
+            "file=x,if=floppy,media=cdrom",
+            "file=x,cache=none",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert!(parse("file=x,if=virtio").unwrap_err().contains("if=ide|floppy"));
+    }
+}

@@ -1,0 +1,258 @@
+//! The guests, and what each must show.
+
+use super::On::{Screen, Serial};
+use super::media::{self, file};
+use super::{Boot, Guest, LinuxBoot, linux};
+use crate::debian::{Arch, kernel};
+use std::path::PathBuf;
+
+/// All guests.
+pub const GUESTS: &[Guest] = &[
+    Guest {
+        name: "seabios-nodisk",
+        ram: 32,
+        boot: Boot::Firmware,
+        shows: &[(Screen, "SeaBIOS (version "), (Screen, "No bootable device.")],
+        powers_off: false,
+    },
+    Guest {
+        name: "geodsp1s",
+        ram: 32,
+        boot: Boot::Disk(media::geometry_disk),
+        shows: &[(Screen, "CHS 000E,0F,3F"), (Screen, "D=EDD")],
+        powers_off: false,
+    },
+    Guest {
+        name: "handoff",
+        ram: 32,
+        boot: Boot::Disk(|| media::boot_sector("diag/handoff/handoff.bin")),
+        shows: &[(Screen, "DL: 80  DS: 0000"), (Screen, "Press any key")],
+        powers_off: false,
+    },
+    Guest {
+        name: "syslinux-mbr",
+        ram: 32,
+        boot: Boot::Disk(|| media::boot_sector("mbr.bin")),
+        shows: &[(Screen, "Missing operating system.")],
+        powers_off: false,
+    },
+    Guest {
+        name: "grub-legacy-floppy",
+        ram: 32,
+        boot: Boot::Floppy(media::grub_legacy_floppy),
+        shows: &[(Screen, "GRUB  version 0.97")],
+        powers_off: false,
+    },
+    Guest {
+        name: "grub-rescue-floppy",
+        ram: 64,
+        boot: Boot::Floppy(|| file("grub-rescue-pc", "usr/lib/grub-rescue/grub-rescue-floppy.img")),
+        shows: &[(Screen, "GNU GRUB  version 2.06")],
+        powers_off: false,
+    },
+    Guest {
+        name: "grub-rescue-cdrom",
+        ram: 64,
+        boot: Boot::Cd(|| file("grub-rescue-pc", "usr/lib/grub-rescue/grub-rescue-cdrom.iso")),
+        shows: &[(Screen, "GNU GRUB  version 2.06")],
+        powers_off: false,
+    },
+    Guest {
+        name: "grub-tools",
+        ram: 128,
+        boot: Boot::Cd(media::grub_tools_cd),
+        shows: &[
+            (Serial, "GUEST: grub on pc"),
+            (Serial, "GUEST: long mode"),
+            (Serial, "8086:1237"),
+            (Serial, "GUEST: grub-tools done"),
+        ],
+        powers_off: true,
+    },
+    Guest {
+        name: "memtest-x64",
+        ram: 32,
+        boot: memtest(|| file("memtest86+", "boot/memtest86+x64.bin")),
+        shows: &[(Serial, "Memtest86"), (Screen, "Testing: 0KB")],
+        powers_off: false,
+    },
+    Guest {
+        name: "memtest-ia32",
+        ram: 32,
+        boot: memtest(|| file("memtest86+", "boot/memtest86+ia32.bin")),
+        shows: &[(Serial, "Memtest86"), (Screen, "Testing: 0KB")],
+        powers_off: false,
+    },
+    Guest {
+        name: "memtest-x64-iso",
+        ram: 64,
+        boot: Boot::Cd(|| file("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso")),
+        shows: &[(Screen, "Memtest86+ v6.10"), (Screen, "Testing: 0KB")],
+        powers_off: false,
+    },
+    Guest {
+        name: "memtest-ia32-iso",
+        ram: 64,
+        boot: Boot::Cd(|| file("memtest86+", "usr/lib/memtest86+/memtest86+ia32.iso")),
+        shows: &[(Screen, "Memtest86+ v6.10"), (Screen, "Testing: 0KB")],
+        powers_off: false,
+    },
+    Guest {
+        name: "grub-memtest",
+        ram: 64,
+        boot: Boot::Cd(media::grub_memtest_cd),
+        shows: &[(Serial, "GUEST: loading memtest"), (Serial, "Memtest86")],
+        powers_off: false,
+    },
+    Guest {
+        name: "syslinux-floppy",
+        ram: 64,
+        boot: Boot::Floppy(media::syslinux_floppy),
+        shows: &[(Screen, "GUEST: syslinux up"), (Serial, "INT 15 88: 0xfb80 (64384K)")],
+        powers_off: false,
+    },
+    Guest {
+        name: "isolinux-hdt",
+        ram: 128,
+        boot: Boot::Cd(|| {
+            media::isolinux_cd("hdt", "nomenu auto=\"show summary;show cpu;show dmi;show pci\"")
+        }),
+        shows: &[(Screen, "GUEST: isolinux up"), (Serial, "QEMU Virtual CPU"), (Serial, "Entering CLI mode")],
+        powers_off: false,
+    },
+    Guest {
+        name: "isolinux-c32",
+        ram: 128,
+        boot: Boot::Cd(|| media::isolinux_cd("cpuid", "0")),
+        shows: &[(Screen, "GUEST: isolinux up"), (Serial, "eax :")],
+        powers_off: false,
+    },
+    Guest {
+        name: "ipxe-lkrn",
+        ram: 64,
+        boot: Boot::Linux(LinuxBoot {
+            kernel: || file("ipxe", "boot/ipxe.lkrn"),
+            initrd: None,
+            append: "echo GUEST: ipxe up && sleep 1 && echo GUEST: ipxe ${memsize} MiB ${cpuvendor} && shell",
+            drives: false,
+        }),
+        shows: &[(Screen, "iPXE 1.0.0+git"), (Screen, "GUEST: ipxe up")],
+        powers_off: false,
+    },
+    linux_tests("linux-amd64", 192, amd64, bb64, "console=ttyS0 panic=-1"),
+    linux_tests("linux-cloud", 192, cloud, bb64, "console=ttyS0 panic=-1"),
+    linux_tests("linux-686", 128, i686, bb32, "console=ttyS0 panic=-1"),
+    linux_tests("linux-686-pae", 128, i686_pae, bb32, "console=ttyS0 panic=-1"),
+    klibc("linux-amd64-klibc", 192, amd64, || linux::klibc(Arch::Amd64)),
+    klibc("linux-686-klibc", 96, i686, || linux::klibc(Arch::I386)),
+    linux_tests(
+        "linux-686-pic",
+        128,
+        i686,
+        bb32,
+        "console=ttyS0 panic=-1 acpi=off noapic nolapic clocksource=pit tsc=unstable",
+    ),
+    linux_drives("linux-amd64-disk", 192, amd64, || {
+        linux::busybox_tests_with_drives(Arch::Amd64, "linux-image-amd64")
+    }),
+    linux_drives("linux-686-disk", 128, i686, || {
+        linux::busybox_tests_with_drives(Arch::I386, "linux-image-686")
+    }),
+    Guest {
+        name: "linux-686-vgacon",
+        ram: 128,
+        boot: Boot::Linux(LinuxBoot {
+            kernel: i686,
+            initrd: Some(bb32),
+            append: "console=tty0 vga=normal panic=-1 nomodeset quiet guest.hold",
+            drives: false,
+        }),
+        shows: &[(Screen, "GUEST-TESTS-PASSED")],
+        powers_off: false,
+    },
+    Guest {
+        name: "grub-linux-cd",
+        ram: 192,
+        boot: Boot::Cd(media::grub_linux_cd),
+        shows: &[
+            (Serial, "GUEST: loading Linux"),
+            (Serial, "GUEST: userspace"),
+            (Serial, "GUEST: ok cdrom"),
+            (Serial, "GUEST-TESTS-PASSED"),
+        ],
+        powers_off: true,
+    },
+];
+
+type File = fn() -> PathBuf;
+
+fn amd64() -> PathBuf {
+    crate::debian_kernel()
+}
+
+fn cloud() -> PathBuf {
+    kernel("linux-image-cloud-amd64", Arch::Amd64)
+}
+
+fn i686() -> PathBuf {
+    kernel("linux-image-686", Arch::I386)
+}
+
+fn i686_pae() -> PathBuf {
+    kernel("linux-image-686-pae", Arch::I386)
+}
+
+fn bb64() -> PathBuf {
+    linux::busybox_tests(Arch::Amd64)
+}
+
+fn bb32() -> PathBuf {
+    linux::busybox_tests(Arch::I386)
+}
+
+const fn memtest(kernel: File) -> Boot {
+    Boot::Linux(LinuxBoot { kernel, initrd: None, append: "console=ttyS0,115200 nosmp", drives: false })
+}
+
+const fn linux_tests(
+    name: &'static str,
+    ram: u32,
+    kernel: File,
+    initrd: File,
+    append: &'static str,
+) -> Guest {
+    Guest {
+        name,
+        ram,
+        boot: Boot::Linux(LinuxBoot { kernel, initrd: Some(initrd), append, drives: false }),
+        shows: &[(Serial, "GUEST: userspace"), (Serial, "GUEST-TESTS-PASSED")],
+        powers_off: true,
+    }
+}
+
+const fn klibc(name: &'static str, ram: u32, kernel: File, initrd: File) -> Guest {
+    let append = "console=ttyS0 panic=-1 quiet";
+    Guest {
+        name,
+        ram,
+        boot: Boot::Linux(LinuxBoot { kernel, initrd: Some(initrd), append, drives: false }),
+        shows: &[(Serial, "GUEST: klibc"), (Serial, "GUEST-TESTS-PASSED")],
+        powers_off: true,
+    }
+}
+
+const fn linux_drives(name: &'static str, ram: u32, kernel: File, initrd: File) -> Guest {
+    let append = "console=ttyS0 panic=-1 quiet";
+    Guest {
+        name,
+        ram,
+        boot: Boot::Linux(LinuxBoot { kernel, initrd: Some(initrd), append, drives: true }),
+        shows: &[
+            (Serial, "GUEST: userspace"),
+            (Serial, "GUEST: ok diskwrite"),
+            (Serial, "GUEST: ok cdrom"),
+            (Serial, "GUEST-TESTS-PASSED"),
+        ],
+        powers_off: true,
+    }
+}
