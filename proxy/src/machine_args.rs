@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use std::io::Read;
 use std::path::Path;
 use vm::config::EXPANSION_ROM_BYTES;
-use vm::{Machine, MachineConfig, Vga};
+use vm::{CardConfig, Machine, MachineConfig, Vga};
 
 /// Where Debian's `seabios` package puts its 256 KiB image.
 const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
@@ -25,14 +25,14 @@ pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
         cpu: args.cpu,
         rtc_start: args.rtc.unwrap_or_else(|| crate::units::unix_seconds(std::time::SystemTime::now())),
         bios: firmware(args)?,
-        debug_exit_port: args.device.iter().map(|Device::DebugExit { port }| *port).next_back(),
+        debug_exit_port: debug_exit_port(&args.device),
         vga: if vga_bios.is_empty() { Vga::None } else { Vga::Std },
         vga_bios,
         option_roms: args.option_rom.iter().map(|path| option_rom(path)).collect::<Result<_>>()?,
         no_reboot: args.no_reboot,
         drives: drives.drives.clone(),
         media: drives.media.clone(),
-        cards: crate::net::cards(&args.nic),
+        cards: cards(args),
         boot_order: args.drives.boot.0,
     };
     let mut machine = Machine::with_media(&config, drives.sources()).context("cannot build the machine")?;
@@ -45,6 +45,25 @@ pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
             .with_context(|| format!("cannot start --kernel {}", path.display()))?;
     }
     Ok(machine)
+}
+
+/// Where isa-debug-exit is.
+fn debug_exit_port(devices: &[Device]) -> Option<u16> {
+    let ports = devices.iter().filter_map(|device| match device {
+        Device::DebugExit { port } => Some(*port),
+        Device::Card(_) => None,
+    });
+    ports.last()
+}
+
+/// Network cards, then the others.
+fn cards(args: &MachineArgs) -> Vec<CardConfig> {
+    let mut cards = crate::net::cards(&args.nic);
+    cards.extend(args.device.iter().filter_map(|device| match device {
+        Device::Card(card) => Some(*card),
+        Device::DebugExit { .. } => None,
+    }));
+    cards
 }
 
 fn firmware(args: &MachineArgs) -> Result<Vec<u8>> {

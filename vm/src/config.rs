@@ -179,6 +179,8 @@ pub enum CardConfig {
         /// Its station address.
         mac: Mac,
     },
+    /// A sound card: QEMU's `AC97` (Intel 82801AA).
+    Ac97,
 }
 
 impl CardConfig {
@@ -186,6 +188,7 @@ impl CardConfig {
     pub fn mac(&self) -> Option<Mac> {
         match self {
             CardConfig::Ne2kPci { mac } | CardConfig::E1000 { mac } => Some(*mac),
+            CardConfig::Ac97 => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::Effects;
 use super::net::e1000::E1000;
 use super::net::ne2k::Ne2k;
 use super::pci::{Endpoint, Pci};
+use super::sound::ac97::Ac97;
 use crate::config::{CardConfig, MachineConfig};
 use crate::input::{Frame, Output};
 use crate::memory::PhysMemory;
@@ -78,6 +79,8 @@ pub enum Card {
     Ne2k(Ne2k),
     /// 82540EM.
     E1000(Box<E1000>),
+    /// 82801AA with its codec.
+    Ac97(Ac97),
 }
 
 /// Its configuration space at power-on.
@@ -85,6 +88,7 @@ pub fn endpoint(card: &CardConfig) -> Endpoint {
     match card {
         CardConfig::Ne2kPci { .. } => Ne2k::endpoint(),
         CardConfig::E1000 { .. } => E1000::endpoint(),
+        CardConfig::Ac97 => Ac97::endpoint(),
     }
 }
 
@@ -93,6 +97,7 @@ impl Card {
         match card {
             CardConfig::Ne2kPci { mac } => Card::Ne2k(Ne2k::new(*mac)),
             CardConfig::E1000 { mac } => Card::E1000(Box::new(E1000::new(*mac))),
+            CardConfig::Ac97 => Card::Ac97(Ac97::new()),
         }
     }
 
@@ -100,6 +105,7 @@ impl Card {
         match self {
             Card::Ne2k(chip) => chip,
             Card::E1000(chip) => &**chip,
+            Card::Ac97(chip) => chip,
         }
     }
 
@@ -107,6 +113,7 @@ impl Card {
         match self {
             Card::Ne2k(chip) => chip,
             Card::E1000(chip) => &mut **chip,
+            Card::Ac97(chip) => chip,
         }
     }
 
@@ -114,6 +121,7 @@ impl Card {
         match self {
             Card::Ne2k(_) => Ne2k::endpoint(),
             Card::E1000(_) => E1000::endpoint(),
+            Card::Ac97(_) => Ac97::endpoint(),
         }
     }
 }

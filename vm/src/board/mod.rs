@@ -43,6 +43,7 @@ pub mod port61;
 mod ports;
 pub mod rtc;
 mod rtc_calendar;
+pub mod sound;
 pub mod sysctl;
 #[cfg(test)]
 mod test_support;
