@@ -51,7 +51,7 @@ fn each_passes_in_our_machine_and_from_its_recording() {
         match (outcome(guest, &exit, &console), guest.known) {
             (Ok(()), None) => {}
             (Err(why), None) => return Err(why),
-            (Err(_), Some(why)) => println!("{}: known difference: {why}", guest.name),
+            (Err(how), Some(why)) => println!("{}: known difference: {why}: {how}", guest.name),
             (Ok(()), Some(why)) => return Err(format!("passes now; it was known to fail: {why}")),
         }
         replays(guest, &kernel, &mut free)

@@ -8,6 +8,7 @@ mod cpio;
 pub mod cpu_guests;
 mod debian;
 pub mod debian_guests;
+pub mod debugged;
 pub mod debuggers;
 pub mod gdb_remote;
 mod guests;

@@ -425,6 +425,16 @@ impl Board {
         ignored
     }
 
+    /// Whether it matters when no x87 exception waits any more.
+    pub fn watches_ferr(&self) -> bool {
+        self.cpu_lines.watches_ferr()
+    }
+
+    /// No x87 exception waits any more.
+    pub fn ferr_falls(&mut self) {
+        self.cpu_lines.ferr_falls();
+    }
+
     /// CR8.
     pub fn tpr(&self) -> u8 {
         self.lapic.cr8()

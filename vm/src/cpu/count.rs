@@ -6,7 +6,8 @@
 //! from then on such a block is decoded each time.
 //!
 //! Some things make a block special. A REP string instruction runs one iteration a pass. Instructions that are not the
-//! engine's ([`super::own`]) must begin a block. Before an x87 instruction one looks for an exception that waits. And what BT, BTS, BTR and BTC do to
+//! engine's ([`super::own`]) must begin a block. What the x87 notes is looked at before an
+//! instruction that could see it, and before a waiting one ([`super::fpu`]). And what BT, BTS, BTR and BTC do to
 //! the flags that they leave undefined depends, in the engine, on whether it has translated an instruction that sets flags
 //! before them in the same block, and so on where the block began: such a block is left before them, which makes them begin
 //! one.
@@ -34,8 +35,8 @@ pub struct Block {
     pub rep: Rep,
     /// It begins with an instruction that is executed here.
     pub own: bool,
-    /// It has an instruction that a waiting x87 exception comes before.
-    pub waits: bool,
+    /// It has instructions of x87 or MMX.
+    pub fpu: FpuShape,
     /// Something about it needs care: take the slow path.
     pub special: bool,
 }
@@ -51,10 +52,23 @@ impl Block {
     pub fn with_shape(addr: u64, size: u32, shape: Shape, breakpoint: bool) -> Block {
         // No block of the engine is longer than a page and an instruction.
         let size = u16::try_from(size).unwrap_or(u16::MAX);
-        let Shape { insns, split, rep, own, waits } = shape;
-        let special = breakpoint || split != 0 || rep != Rep::No || own || waits;
-        Block { addr, size, insns, split, rep, own, waits, special }
+        let Shape { insns, split, rep, own, fpu } = shape;
+        let special = breakpoint || split != 0 || rep != Rep::No || own || fpu.any;
+        Block { addr, size, insns, split, rep, own, fpu, special }
     }
+}
+
+/// What a block has of x87 and MMX.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FpuShape {
+    /// An instruction of them.
+    pub any: bool,
+    /// One that sees the registers as the x87's.
+    pub sees_registers: bool,
+    /// One that loads the control word, and perhaps the status word.
+    pub unmasks: bool,
+    /// MMX registers that are written.
+    pub writes_mmx: u8,
 }
 
 /// What is known of a block by decoding it once.
@@ -68,22 +82,47 @@ pub struct Shape {
     pub rep: Rep,
     /// See [`Block::own`].
     pub own: bool,
-    /// See [`Block::waits`].
-    pub waits: bool,
+    /// See [`Block::fpu`].
+    pub fpu: FpuShape,
+}
+
+/// What the instructions before one in its block leave to be seen to before some others.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Before {
+    /// Flags were set.
+    flags: bool,
+    /// There was an instruction of x87 or MMX.
+    fpu: bool,
+    /// An MMX register was written.
+    mmx: bool,
+    /// There was one behind which the block must end.
+    last: bool,
 }
 
 impl Shape {
     /// Takes in the next instruction of a block; `user`: at privilege level 3.
-    pub fn add(&mut self, insn: &Instruction, user: bool, sets_flags: &mut bool) {
+    pub fn add(&mut self, insn: &Instruction, user: bool, before: &mut Before) {
         let tests_bit =
             matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
         let own = super::own::is_own(insn, user);
-        if ((tests_bit && *sets_flags) || (own && self.insns != 0)) && self.split == 0 {
+        let fpu = super::fpu::Use::of(insn);
+        let must_begin = before.last
+            || (tests_bit && before.flags)
+            || (fpu.looks_back && before.fpu)
+            || (fpu.sees_registers && before.mmx)
+            || (own && self.insns != 0);
+        if must_begin && self.split == 0 {
             self.split = self.insns;
         }
         self.own |= own && self.insns == 0;
-        self.waits |= super::fpu::waits(insn);
-        *sets_flags |= insn.rflags_modified() != RflagsBits::NONE;
+        self.fpu.any |= fpu.any;
+        self.fpu.sees_registers |= fpu.sees_registers;
+        self.fpu.unmasks |= fpu.unmasks;
+        self.fpu.writes_mmx |= fpu.writes_mmx;
+        before.flags |= insn.rflags_modified() != RflagsBits::NONE;
+        before.fpu |= fpu.any;
+        before.mmx |= fpu.writes_mmx != 0;
+        before.last |= fpu.unmasks;
         self.rep = if self.insns == 0 { Rep::of(insn) } else { Rep::No };
         self.insns += 1;
     }

@@ -505,6 +505,7 @@ pub mod off {
     pub const PAT: usize = 5280;
     pub const ERROR_CODE: usize = 5384;
     pub const EXCEPTION_IS_INT: usize = 5388;
+    pub const EXCEPTION_NEXT_EIP: usize = 5392;
     pub const OLD_EXCEPTION: usize = 5496;
     pub const FEATURES: usize = 5632;
     pub const MTRR_FIXED: usize = 6320;
@@ -637,7 +638,16 @@ extern "C" fn on_intr<H: Hooks>(_uc: *mut sys::uc_engine, vector: u32, user: *mu
     unsafe { hooks::<H>(user) }.exception(vector as u8);
 }
 
-extern "C" fn on_invalid<H: Hooks>(_uc: *mut sys::uc_engine, user: *mut c_void) -> bool {
+extern "C" fn on_invalid<H: Hooks>(uc: *mut sys::uc_engine, user: *mut c_void) -> bool {
+    // INT 6 comes here as well, and RIP is still at it.
+    // SAFETY: called back by a checked engine; the fields are inside its register file.
+    unsafe {
+        let env = cpu_and_env(uc).1;
+        if env.add(off::EXCEPTION_IS_INT).cast::<u32>().read_unaligned() != 0 {
+            let next = env.add(off::EXCEPTION_NEXT_EIP).cast::<u64>().read_unaligned();
+            env.add(off::EIP).cast::<u64>().write_unaligned(next);
+        }
+    }
     unsafe { hooks::<H>(user) }.exception(6);
     true
 }

@@ -1,29 +1,79 @@
-//! Exceptions of the x87 (SDM 1, chapter 8; SDM 3A, 13.3): the engine reports none but at FWAIT. A *waiting* instruction
-//! first looks whether an unmasked exception of an earlier one waits.
+//! The x87 and MMX (SDM 1, chapters 8 and 9; SDM 3A, 13.3), as far as the engine leaves it undone.
+//!
+//! - **Exceptions.** The engine's arithmetic notes what it met in a status of its own, and raises nothing but at FWAIT. What it
+//!   noted is brought into the status word before an instruction that could see it. A *waiting* instruction first looks
+//!   whether an unmasked exception waits; while one is unmasked, each instruction has a block of its own.
+//! - **MMX.** A write to an MMX register sets the sign and the exponent of the x87 register to ones. The engine leaves them as
+//!   they are, so the registers that a block writes are remembered until an instruction comes that could see the difference.
 
 use super::Cpu;
+use super::count::MAX_INSN;
 use super::engine::off;
-use iced_x86::{CpuidFeature, Instruction, Mnemonic};
+use super::state::Fpu;
+use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind, Register};
 
 const EXCEPTIONS: u16 = 0x3f;
+/// Status word: ZE.
+const ZERO_DIVIDE: u16 = 1 << 2;
 /// Status word: error summary, and busy, which follows it.
 const SUMMARY: u16 = 0x8080;
 const CR0_NE: u64 = 1 << 5;
+const CR0_EM_TS: u64 = 0b1100;
+/// Where the engine's floating-point status has its flags; those that have a bit in the status word have the same there.
+pub(super) const FLAGS: usize = 2;
+const FLAGS_OF_X87: u8 = 0x3d;
+const ALL_ONES: u16 = 0xffff;
 
-/// Whether an instruction waits for x87 exceptions: all of x87 and MMX but those that exist to handle one.
-pub fn waits(insn: &Instruction) -> bool {
-    use Mnemonic::*;
-    if matches!(
-        insn.mnemonic(),
-        Fninit | Fnclex | Fnstsw | Fnstcw | Fnstenv | Fnsave | Fneni | Fndisi | Fnsetpm
-    ) {
-        return false;
+/// What an instruction has to do with the x87.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Use {
+    /// It is one of x87 or MMX, or saves or restores their state.
+    pub any: bool,
+    /// It waits for x87 exceptions.
+    pub waits: bool,
+    /// It sees or changes what earlier instructions noted: it must begin a block if one is before it.
+    pub looks_back: bool,
+    /// It may unmask exceptions: what follows must begin a block.
+    pub unmasks: bool,
+    /// It sees or changes registers as the x87's.
+    pub sees_registers: bool,
+    /// The MMX register that it writes, as a bit.
+    pub writes_mmx: u8,
+}
+
+impl Use {
+    /// Of one instruction.
+    pub fn of(insn: &Instruction) -> Use {
+        use Mnemonic::*;
+        let mnemonic = insn.mnemonic();
+        let is_mm = |i: u32| insn.op_kind(i) == OpKind::Register && insn.op_register(i).is_mm();
+        let mmx = mnemonic == Emms || (0..insn.op_count()).any(is_mm);
+        let has = |f| insn.cpuid_features().contains(&f);
+        let x87 = matches!(mnemonic, Wait | Fisttp)
+            || [CpuidFeature::FPU, CpuidFeature::FPU287, CpuidFeature::FPU387].into_iter().any(has);
+        let whole_state = matches!(mnemonic, Fxsave | Fxsave64 | Fxrstor | Fxrstor64);
+        let does_not_wait = whole_state
+            || matches!(
+                mnemonic,
+                Fninit | Fnclex | Fnstsw | Fnstcw | Fnstenv | Fnsave | Fneni | Fndisi | Fnsetpm
+            );
+        let unmasks = matches!(mnemonic, Fldcw | Fldenv | Frstor | Fxrstor | Fxrstor64);
+        let writes_mmx = if is_mm(0) && !matches!(mnemonic, Maskmovq) {
+            1 << (insn.op0_register() as u32 - Register::MM0 as u32)
+        } else {
+            0
+        };
+        Use {
+            any: x87 || mmx || whole_state,
+            waits: (x87 || mmx) && !does_not_wait,
+            looks_back: unmasks
+                || whole_state
+                || matches!(mnemonic, Fnstsw | Fnstenv | Fnsave | Fnclex | Fninit),
+            unmasks,
+            sees_registers: (x87 && mnemonic != Wait) || whole_state,
+            writes_mmx,
+        }
     }
-    let has = |f| insn.cpuid_features().contains(&f);
-    insn.mnemonic() == Wait
-        || [CpuidFeature::FPU, CpuidFeature::FPU287, CpuidFeature::FPU387, CpuidFeature::MMX]
-            .into_iter()
-            .any(has)
 }
 
 /// What comes before a waiting instruction.
@@ -39,19 +89,98 @@ pub enum Waiting {
     Ferr,
 }
 
+/// MMX registers whose exponents are ones, and not yet so in the engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MmxWritten {
+    registers: u8,
+    /// The same before the block at this position.
+    before: (u64, u8),
+}
+
 impl Cpu {
-    /// Whether an x87 exception waits.
+    /// Brings the status word up to date, before a block with instructions of x87 or MMX. `loads`: it loads the status word.
+    pub fn update_x87_status(&mut self, loads: bool) {
+        let status = self.x87_status();
+        self.env.w8(off::FP_STATUS + FLAGS, 0);
+        self.env.w16(off::FPUS, status);
+        self.no_zero_divide = status & ZERO_DIVIDE == 0 && !loads;
+    }
+
+    /// The status word, without TOP.
+    fn x87_status(&self) -> u16 {
+        let noted = self.env.r8(off::FP_STATUS + FLAGS) & FLAGS_OF_X87;
+        // The engine's division sets ZE at once, for any dividend.
+        let wrong = if self.no_zero_divide { ZERO_DIVIDE } else { 0 };
+        let status = self.env.r16(off::FPUS) & !(SUMMARY | wrong) | u16::from(noted);
+        let unmasked = status & !self.env.r16(off::FPUC) & EXCEPTIONS != 0;
+        if unmasked { status | SUMMARY } else { status }
+    }
+
+    /// Whether an unmasked exception waits: the FERR# line.
+    pub fn has_x87_error(&self) -> bool {
+        self.x87_status() & SUMMARY != 0
+    }
+
+    /// What comes before a waiting instruction.
     pub fn waiting_x87(&self) -> Waiting {
-        let env = &self.env;
-        let (control, status) = (env.r16(off::FPUC), env.r16(off::FPUS));
+        let cr0 = self.env.r64(off::CR);
         // With EM or TS set, #NM comes first.
-        if env.r64(off::CR) & 0b1100 != 0 {
+        if cr0 & CR0_EM_TS != 0 {
             return Waiting::Nothing;
         }
-        if status & EXCEPTIONS & !control != 0 {
-            env.w16(off::FPUS, status | SUMMARY);
-            return if env.r64(off::CR) & CR0_NE != 0 { Waiting::Exception } else { Waiting::Ferr };
+        if self.has_x87_error() {
+            return if cr0 & CR0_NE != 0 { Waiting::Exception } else { Waiting::Ferr };
         }
-        if control & EXCEPTIONS != EXCEPTIONS { Waiting::Unmasked } else { Waiting::Nothing }
+        let all_masked = self.env.r16(off::FPUC) & EXCEPTIONS == EXCEPTIONS;
+        if all_masked { Waiting::Nothing } else { Waiting::Unmasked }
     }
+
+    /// Whether the instruction at RIP waits for x87 exceptions.
+    pub fn at_waiting_instruction(&self) -> bool {
+        self.instruction().is_some_and(|insn| Use::of(&insn).waits)
+    }
+
+    /// A block runs now that writes these MMX registers.
+    pub fn begin_mmx(&mut self, registers: u8) {
+        self.mmx.before = (self.pos, self.mmx.registers);
+        self.mmx.registers |= registers;
+    }
+
+    /// The running block ends before its instruction `index`.
+    pub fn cut_mmx(&mut self, index: u64) {
+        let block = self.current;
+        if self.mmx.before.0 != block.start || self.mmx.before.1 == self.mmx.registers {
+            return;
+        }
+        let (mut registers, mut done) = (self.mmx.before.1, 0);
+        self.decode(block.addr, usize::from(block.size) + MAX_INSN, |_, insn| {
+            if done < index {
+                registers |= Use::of(insn).writes_mmx;
+            }
+            done += 1;
+            done < index
+        });
+        self.mmx.registers = registers;
+    }
+
+    /// Before an instruction that sees the registers as the x87's.
+    pub fn settle_mmx(&mut self) {
+        for i in bits(self.mmx.registers) {
+            self.env.w16(off::FPREGS + 16 * i + 8, ALL_ONES);
+        }
+        self.mmx = MmxWritten::default();
+    }
+
+    /// The x87 as an instruction would see it.
+    pub(super) fn settled_fpu(&self, fpu: Fpu) -> Fpu {
+        let mut fpu = Fpu { status: fpu.status & 0x3800 | self.x87_status(), ..fpu };
+        for i in bits(self.mmx.registers) {
+            fpu.regs[i].1 = ALL_ONES;
+        }
+        fpu
+    }
+}
+
+fn bits(mask: u8) -> impl Iterator<Item = usize> {
+    (0..8).filter(move |i| mask >> i & 1 != 0)
 }

@@ -76,6 +76,10 @@ pub struct Cpu {
     pub careful: bool,
     /// The running block is a single instruction with RF set.
     resumed: bool,
+    /// MMX registers whose exponents the engine does not have yet.
+    mmx: fpu::MmxWritten,
+    /// ZE of the x87 was clear when the last block with instructions of it began.
+    no_zero_divide: bool,
     /// EFLAGS.TF was set when the instruction that is executed here began.
     pub stepping: bool,
     /// Length of the INT that is delivered: RIP is behind it, and goes back to it if its delivery faults.
@@ -125,6 +129,8 @@ impl Cpu {
             pending_db: 0,
             careful: false,
             resumed: false,
+            mmx: fpu::MmxWritten::default(),
+            no_zero_divide: false,
             stepping: false,
             int_len: 0,
             rep_interrupted: false,
@@ -144,11 +150,15 @@ impl Cpu {
 
     /// All registers.
     pub fn state(&self) -> CpuState {
+        let mut engine = regs::save(&self.engine);
+        // It is in the status word.
+        engine.engine.fp_status[fpu::FLAGS] = 0;
         CpuState {
             dr: self.debug.registers(),
             pending_debug: self.pending_db,
             halted: self.halted,
-            ..regs::save(&self.engine)
+            fpu: self.settled_fpu(engine.fpu),
+            ..engine
         }
     }
 
@@ -158,6 +168,8 @@ impl Cpu {
         self.halted = state.halted;
         self.pending_db = state.pending_debug;
         self.resumed = false;
+        self.mmx = fpu::MmxWritten::default();
+        self.no_zero_divide = false;
         self.set_debug(state.dr);
         self.current = Current::default();
         self.flush_tlb();
@@ -233,10 +245,10 @@ impl Cpu {
     fn shape(&self, addr: u64, size: u32) -> Shape {
         let end = addr.saturating_add(size.into());
         let user = self.env.cpl() == 3;
-        let (mut shape, mut sets_flags) = (Shape::default(), false);
+        let (mut shape, mut before) = (Shape::default(), count::Before::default());
         self.decode(addr, size as usize + MAX_INSN, |at, insn| {
             if at < end {
-                shape.add(insn, user, &mut sets_flags);
+                shape.add(insn, user, &mut before);
             }
             at < end
         });
@@ -338,6 +350,7 @@ impl Cpu {
         if self.is_rep_pass(next) && !self.stores_into(current) {
             return;
         }
+        self.cut_mmx(index);
         self.pos = current.start + index;
     }
 
@@ -464,15 +477,22 @@ impl Cpu {
         })
     }
 
+    /// The operand of the instruction at RIP that has a byte at an address that is not canonical.
+    fn operand_not_canonical(&self) -> Option<UsedMemory> {
+        let insn = self.instruction()?;
+        let mut factory = iced_x86::InstructionInfoFactory::new();
+        let canonical = |memory: &UsedMemory| {
+            operand_address(&self.env, memory).is_none_or(|at| {
+                let last = at.wrapping_add(memory.memory_size().size().max(1) as u64 - 1);
+                descriptor::canonical(at) && descriptor::canonical(last)
+            })
+        };
+        factory.info(&insn).used_memory().iter().find(|memory| !canonical(memory)).copied()
+    }
+
     /// Whether the operand that is not canonical is the stack's.
     pub fn stack_fault(&self) -> bool {
-        let Some(insn) = self.instruction() else { return false };
-        let mut factory = iced_x86::InstructionInfoFactory::new();
-        let wrong =
-            factory.info(&insn).used_memory().iter().find(|memory| {
-                operand_address(&self.env, memory).is_some_and(|at| !descriptor::canonical(at))
-            });
-        wrong.is_some_and(|memory| {
+        self.operand_not_canonical().is_some_and(|memory| {
             memory.segment() == Register::SS
                 || matches!(memory.base(), Register::RSP | Register::RBP | Register::ESP | Register::EBP)
         })

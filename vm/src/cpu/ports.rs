@@ -57,6 +57,7 @@ impl Cpu {
             );
         }
         self.pos = self.position_here() + 1;
+        self.cut_mmx(self.pos.wrapping_sub(current.start));
         self.current.insns = 0;
         let next = env.rip().wrapping_add(insn.len() as u64);
         env.set_rip(if env.code_bits() == 64 { next } else { next & 0xffff_ffff });

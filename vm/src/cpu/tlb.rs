@@ -27,6 +27,8 @@ pub const WATCHED: u64 = DEVICE_LEN;
 /// the engine is told of code to forget.
 pub const PHYSICAL_ALIAS: u64 = 1 << 62;
 
+/// The last page below the addresses that are not canonical.
+const LAST_LOWER_PAGE: u64 = 0x0000_7fff_ffff_f000;
 const PAGE_MASK: u64 = !(PAGE_SIZE as u64 - 1);
 
 /// A miss that cannot be answered.
@@ -53,6 +55,11 @@ impl Cpu {
             return Some(Fill { page: ENGINE_RAM + page, read: true, write: false, exec: true });
         }
         if self.env.long_mode() && !canonical(page) {
+            self.page_fault = Some(Miss::NotCanonical);
+            return None;
+        }
+        // The rest of an operand that leaves the lower half is looked at before any page.
+        if page == LAST_LOWER_PAGE && access != Access::Fetch && self.operand_not_canonical().is_some() {
             self.page_fault = Some(Miss::NotCanonical);
             return None;
         }

@@ -54,6 +54,7 @@ impl Core {
     /// Does what is due between two steps. `None`: go on with the engine.
     pub(super) fn between_steps(&mut self, limit: RunLimit) -> Option<Exit> {
         self.cpu.end_resumption();
+        self.watch_ferr();
         loop {
             if self.cpu.pending_db != 0 {
                 let result = self.cpu.deliver_pending_db();
@@ -129,10 +130,7 @@ impl Core {
         }
         self.advance();
         // The x87 instruction at RIP, which is not looked at before the interrupt, asks for it.
-        if !self.cpu.halted
-            && self.cpu.waiting_x87() == Waiting::Ferr
-            && self.cpu.instruction().is_some_and(|insn| crate::cpu::fpu::waits(&insn))
-        {
+        if !self.cpu.halted && self.cpu.waiting_x87() == Waiting::Ferr && self.cpu.at_waiting_instruction() {
             self.board.ferr();
         }
         let diverged =

@@ -2,13 +2,40 @@
 
 use super::{Core, Exit, TF};
 use crate::cpu::Current;
+use crate::cpu::count::Block;
 use crate::cpu::delivery::{Fault, vector};
 use crate::cpu::engine::{BlockStart, off};
 use crate::cpu::fpu::Waiting;
 use crate::cpu::own::Flow;
 use crate::units::LinAddr;
 
+/// What is found before a block of x87 or MMX.
+enum Before {
+    /// It runs.
+    Runs,
+    /// Its first instruction runs, in a block of its own.
+    RunsAlone,
+    /// Something else happens.
+    Stops(BlockStart),
+}
+
 impl Core {
+    /// Brings the x87 up to date before a block with instructions of it, and sees to the exception that waits.
+    fn before_x87(&mut self, block: &Block) -> Before {
+        self.cpu.update_x87_status(block.fpu.unmasks);
+        if block.fpu.sees_registers {
+            self.cpu.settle_mmx();
+        }
+        match self.cpu.waiting_x87() {
+            Waiting::Nothing => Before::Runs,
+            Waiting::Unmasked => Before::RunsAlone,
+            _ if !self.cpu.at_waiting_instruction() => Before::RunsAlone,
+            Waiting::Exception => Before::Stops(self.fault(Fault::new(vector::MF, 0))),
+            Waiting::Ferr if self.frozen_by_ferr() => Before::Stops(self.stop_engine()),
+            Waiting::Ferr => Before::RunsAlone,
+        }
+    }
+
     pub(super) fn stop_engine(&mut self) -> BlockStart {
         self.stopping = true;
         self.cpu.current.insns = 0;
@@ -27,6 +54,7 @@ impl Core {
     #[inline(never)]
     pub(super) fn block_slow(&mut self, addr: u64, size: u32) -> BlockStart {
         self.cpu.end_resumption();
+        self.watch_ferr();
         if self.soft_limit == 0 {
             self.update_soft_limit();
         }
@@ -79,21 +107,11 @@ impl Core {
                 Some((_, 0)) | None => {}
                 Some((_, before)) => room = room.min(before),
             }
-            if block.waits {
-                match self.cpu.waiting_x87() {
-                    Waiting::Nothing => {}
-                    Waiting::Unmasked => room = 1,
-                    waiting => {
-                        room = 1;
-                        if self.cpu.instruction().is_some_and(|insn| crate::cpu::fpu::waits(&insn)) {
-                            if waiting == Waiting::Exception {
-                                return self.fault(Fault::new(vector::MF, 0));
-                            }
-                            if self.frozen_by_ferr() {
-                                return self.stop_engine();
-                            }
-                        }
-                    }
+            if block.fpu.any {
+                match self.before_x87(&block) {
+                    Before::Runs => {}
+                    Before::RunsAlone => room = 1,
+                    Before::Stops(start) => return start,
                 }
             }
             if block.own && self.own_instruction() {
@@ -116,6 +134,9 @@ impl Core {
                 return self.fault(Fault::new(vector::AC, 0));
             }
             self.cpu.pending_db |= operands.hits;
+        }
+        if block.fpu.writes_mmx != 0 {
+            self.cpu.begin_mmx(block.fpu.writes_mmx);
         }
         self.cpu.begin_resumption();
         self.enter(addr, size, block.insns);

@@ -105,6 +105,7 @@ impl Core {
     /// The running block ended early with RIP at the faulting instruction (`done` 1) or behind it (0).
     pub(super) fn correct_position(&mut self, done: u64) {
         if let Some(index) = self.cpu.index_of(self.cpu.env.linear_pc()) {
+            self.cpu.cut_mmx(index);
             self.cpu.pos = self.cpu.current.start + index + done;
         }
         self.cpu.current.insns = 0;

@@ -67,6 +67,8 @@ impl Hooks for Core {
     fn exception(&mut self, vector: u8) {
         let env = self.cpu.env;
         let software = env.r32(off::EXCEPTION_IS_INT) != 0;
+        // What makes a double fault is decided in delivery, and not everything that the engine raises is delivered.
+        env.w32(off::OLD_EXCEPTION, u32::MAX);
         if software {
             self.cpu.int_len = self.cpu.len_behind();
         }
@@ -79,7 +81,7 @@ impl Hooks for Core {
             self.correct_position(u64::from(!software));
         }
         let step = self.cpu.pos.saturating_sub(1);
-        if vector == vector::UD && self.emulated(step) {
+        if vector == vector::UD && !software && self.emulated(step) {
             return;
         }
         if vector == vector::GP && !software && env.cpl() == 3 {

@@ -68,6 +68,7 @@ impl Core {
         self.nmi = !self.following() && self.board.nmi();
         let waiting = self.request.is_some() || self.shut_down || self.watch.is_some();
         let careful = self.cpu.careful || self.cpu.resuming() || self.cpu.pending_db != 0;
+        let careful = careful || self.board.watches_ferr();
         let waiting = waiting || careful || self.takes_nmi();
         self.soft_limit = if waiting { 0 } else { self.stop_pos.min(self.event_pos) };
         let look = self.cpu.single || self.cpu.has_breakpoints();
@@ -92,6 +93,14 @@ impl Core {
         self.schedule();
         self.cpu.halted = !ignored;
         !ignored
+    }
+
+    /// Between two instructions: FERR# falls when no x87 exception waits any more.
+    pub(super) fn watch_ferr(&mut self) {
+        if self.board.watches_ferr() && !self.cpu.has_x87_error() {
+            self.board.ferr_falls();
+            self.update_soft_limit();
+        }
     }
 
     /// Registers that are the local APIC's: some MSRs, and CR8.

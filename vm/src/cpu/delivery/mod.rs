@@ -11,7 +11,6 @@ mod real;
 pub(super) use long::null_stack;
 
 use super::Cpu;
-use super::engine::off;
 use super::regs::flag;
 
 /// Exceptions by name.
@@ -126,9 +125,7 @@ impl Cpu {
         self.pending_db = 0;
         loop {
             let Err(fault) = self.try_deliver(vector, cause) else {
-                let env = &self.env;
-                env.w32(off::OLD_EXCEPTION, u32::MAX);
-                env.clear_shadow();
+                self.env.clear_shadow();
                 if vector == vector::DB && matches!(cause, Cause::Exception(_) | Cause::Icebp) {
                     // The handler may access the debug registers.
                     self.set_dr7(self.debug.dr7() & !super::debug::DR7_GD);
