@@ -97,7 +97,7 @@ impl Card {
         match card {
             CardConfig::Ne2kPci { mac } => Card::Ne2k(Ne2k::new(*mac)),
             CardConfig::E1000 { mac } => Card::E1000(Box::new(E1000::new(*mac))),
-            CardConfig::Ac97 => Card::Ac97(Ac97::new()),
+            CardConfig::Ac97 => Card::Ac97(Ac97::default()),
         }
     }
 

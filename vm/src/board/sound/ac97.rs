@@ -50,12 +50,14 @@ pub struct Ac97 {
     access: bool,
 }
 
-impl Ac97 {
+impl Default for Ac97 {
     /// The chips at power-on.
-    pub fn new() -> Ac97 {
+    fn default() -> Ac97 {
         Ac97 { codec: Codec::new(), streams: Default::default(), control: 0, access: false }
     }
+}
 
+impl Ac97 {
     /// Its configuration space.
     pub fn endpoint() -> Endpoint {
         let identity = Identity {
@@ -113,7 +115,7 @@ impl Ac97 {
 
 impl CardChip for Ac97 {
     fn reset(&mut self) {
-        *self = Ac97::new();
+        *self = Ac97::default();
     }
 
     fn read(&mut self, bar: u8, offset: u32, size: u8, bus: &mut CardBus) -> u32 {

@@ -15,7 +15,7 @@ struct Bench {
 impl Bench {
     /// The codec is out of reset, and there is a list of buffers of 480 samples, every second with an interrupt.
     fn new() -> Bench {
-        let mut bench = Bench { chip: Ac97::new(), mem: FlatMemory(vec![0xaa; 0x1_0000]), now: 0 };
+        let mut bench = Bench { chip: Ac97::default(), mem: FlatMemory(vec![0xaa; 0x1_0000]), now: 0 };
         bench.out(1, GLOBAL_CONTROL, 4, CONTROL_COLD);
         for i in 0..32u32 {
             let entry = [0x1000 + i * 0x400, 480 | (i & 1) << 31].map(u32::to_le_bytes).concat();
