@@ -24,7 +24,7 @@ pub mod server;
 mod tools;
 
 pub use debian::{debian_kernel, seabios};
-pub use guests::{build_guest, symbol};
+pub use guests::{build_cost_guest, build_guest, symbol};
 pub use initrd::{GUEST_READY, busybox_initrd, busybox_initrd_with};
 
 use std::path::{Path, PathBuf};

@@ -2,13 +2,13 @@
 //!
 //! | IRQ | line |
 //! |---|---|
-//! | 0 | timer, counter 0 |
+//! | 0 | timer, counter 0; timer 0 of the HPET in its place |
 //! | 1 | keyboard |
 //! | 3 | COM2, COM4 |
 //! | 4 | COM1, COM3 |
 //! | 6 | floppy controller |
 //! | 7 | parallel port |
-//! | 8 | real-time clock |
+//! | 8 | real-time clock; timer 1 of the HPET in its place |
 //! | 9 | ACPI (SCI) |
 //! | 12 | mouse |
 //! | 13 | x87 exceptions (FERR#) |
@@ -27,6 +27,7 @@ pub mod dma;
 pub mod fdc;
 mod floppies;
 pub mod fw_cfg;
+pub mod hpet;
 pub mod i8042;
 pub mod ide;
 pub mod ioapic;
@@ -57,6 +58,7 @@ use self::dma::Dma;
 use self::fdc::Fdc;
 use self::floppies::Wires;
 use self::fw_cfg::FwCfg;
+use self::hpet::Hpet;
 use self::i8042::I8042;
 use self::ide::Ide;
 use self::ioapic::IoApic;
@@ -125,6 +127,7 @@ pub struct Board {
     lapic: LocalApic,
     ioapic: IoApic,
     pit: Pit,
+    hpet: Hpet,
     system_control: SystemControl,
     rtc: Rtc,
     keyboard: I8042,
@@ -152,6 +155,7 @@ impl Board {
             lapic: LocalApic::new(),
             ioapic: IoApic::new(),
             pit: Pit::new(),
+            hpet: Hpet::new(VmTime(0)),
             system_control: SystemControl::new(),
             rtc: Rtc::new(config),
             keyboard: I8042::new(),
@@ -164,7 +168,7 @@ impl Board {
             cpu_lines: CpuLines::default(),
             pm: AcpiPm::new(),
             sysctl: SysCtl::new(),
-            fw_cfg: FwCfg::new(config),
+            fw_cfg: FwCfg::new(),
             debug: DebugPorts::new(config),
             vga: (config.vga == Vga::Std).then(|| Adapter::new(config.bios.is_empty())),
             cards: Cards::new(config),
@@ -205,6 +209,9 @@ impl Board {
         if let Some(offset) = ioapic_offset(addr) {
             return u64::from(self.ioapic.read(offset)) & size_mask(size);
         }
+        if let Some(offset) = hpet_offset(addr) {
+            return self.hpet.read(offset, size, bus.now);
+        }
         if let Some(place) = self.cards.at_address(addr, &self.pci) {
             let value = self.cards.read(place, size, &self.pci, bus);
             self.copy_lines();
@@ -227,6 +234,8 @@ impl Board {
             }
         } else if let Some(offset) = ioapic_offset(addr) {
             self.ioapic.write(offset, value as u32, &mut self.lapic);
+        } else if let Some(offset) = hpet_offset(addr) {
+            self.hpet.write(offset, size, value, bus.now);
         } else if let Some(place) = self.cards.at_address(addr, &self.pci) {
             self.cards.write(place, size, value, &self.pci, bus);
         } else {
@@ -301,6 +310,7 @@ impl Board {
         self.now = time;
         self.lapic.advance(time);
         self.pit.advance(time);
+        self.hpet.advance(time);
         self.rtc.advance(time);
         self.keyboard.advance(time);
         for uart in &mut self.uarts {
@@ -320,6 +330,7 @@ impl Board {
         let chips = [
             self.lapic.next_event(),
             self.pit.next_event(),
+            self.hpet.next_event(),
             self.rtc.next_event(),
             self.keyboard.next_event(),
             self.lpt.next_event(),
@@ -346,15 +357,16 @@ impl Board {
     fn copy_lines(&mut self) {
         self.cards.copy_lines(&mut self.pci);
         let [com1, com2, com3, com4] = self.uarts.each_ref().map(Uart::irq);
+        let [timer, clock] = self.hpet.legacy_irqs().unwrap_or_else(|| [self.pit.out(0), self.rtc.irq()]);
         let [disks, more_disks] = self.ide.irqs();
         let lines = [
-            (0, self.pit.out(0)),
+            (0, timer),
             (1, self.keyboard.irq1()),
             (3, com2 || com4),
             (4, com1 || com3),
             (6, self.fdc.irq()),
             (7, self.lpt.irq()),
-            (8, self.rtc.irq()),
+            (8, clock),
             (9, self.pm.sci()),
             (12, self.keyboard.irq12()),
             (13, self.cpu_lines.irq13()),
@@ -368,7 +380,7 @@ impl Board {
         }
         // The timer has input 2 of the I/O APIC; input 0 is not used.
         let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN;
-        self.ioapic.set_pins(pins, &mut self.lapic);
+        self.ioapic.set_pins(pins | self.hpet.pins(), &mut self.lapic);
         self.lapic.set_lint0(self.pic.intr());
         if self.lapic.take_nmi() {
             self.cpu_lines.raise_nmi();
@@ -546,6 +558,7 @@ impl Board {
         self.lapic = LocalApic::new();
         self.ioapic = IoApic::new();
         self.pit.reset(now);
+        self.hpet = Hpet::new(now);
         self.system_control = SystemControl::new();
         self.rtc.reset();
         self.keyboard = I8042::new();
@@ -561,12 +574,17 @@ impl Board {
         self.cpu_lines = CpuLines::default();
         self.pm.reset(now);
         self.sysctl = SysCtl::new();
-        self.fw_cfg.reset();
+        self.fw_cfg = FwCfg::new();
         if let Some(vga) = &mut self.vga {
             vga.reset();
         }
         self.copy_lines();
     }
+}
+
+/// Where in the HPET's window an address is.
+fn hpet_offset(addr: PhysAddr) -> Option<u64> {
+    addr.0.checked_sub(hpet::BASE).filter(|offset| *offset < hpet::WINDOW)
 }
 
 /// Where in the I/O APIC's window an address is.
