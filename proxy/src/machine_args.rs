@@ -54,11 +54,10 @@ pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
 
 /// Where isa-debug-exit is.
 fn debug_exit_port(devices: &[Device]) -> Option<u16> {
-    let ports = devices.iter().filter_map(|device| match device {
+    devices.iter().rev().find_map(|device| match device {
         Device::DebugExit { port } => Some(*port),
         Device::Card(_) => None,
-    });
-    ports.last()
+    })
 }
 
 /// Network cards, then the others.
