@@ -77,7 +77,7 @@ use self::vga::window::{WINDOW, WINDOW_BYTES};
 use crate::config::{MachineConfig, Vga};
 use crate::input::{Input, Output};
 use crate::media::Slot;
-use crate::memory::{PhysMemory, Windows};
+use crate::memory::{Memory, PhysMemory, Place, Windows};
 use crate::units::{PhysAddr, Vector, VmTime};
 use serde::{Deserialize, Serialize};
 
@@ -268,6 +268,20 @@ impl Board {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Fills in what the CPU would read in the window to video memory, and changes nothing.
+    pub fn look(&self, addr: PhysAddr, buf: &mut [u8], mem: &Memory) {
+        let Some(vga) = &self.vga else { return };
+        // What lies before the window, and behind it, stays as it is.
+        let first = WINDOW.saturating_sub(addr.0);
+        let end = (WINDOW + WINDOW_BYTES).saturating_sub(addr.0).min(buf.len() as u64);
+        for at in first..end {
+            let addr = mem.bus_address(addr.0 + at);
+            if let (Some(offset), Place::Device) = (Board::window(PhysAddr(addr)), mem.place(addr, false)) {
+                buf[at as usize] = vga.look(offset, mem);
+            }
         }
     }
 

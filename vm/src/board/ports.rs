@@ -112,6 +112,9 @@ impl Board {
         match (port, size) {
             (CONFIG_ADDRESS, 4) | (CONFIG_DATA..=CONFIG_DATA_LAST, _) => {
                 bus.fx.memory_map_changed |= self.pci.write(port, size, value);
+                if self.pci.ide().is_master() {
+                    self.ide.may_master(bus.now);
+                }
             }
             (fw_cfg::SELECTOR..=fw_cfg::DATA | fw_cfg::DMA..=FW_CFG_DMA_LAST, _) => {
                 self.fw_cfg.write(port, size, value, bus);
