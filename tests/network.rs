@@ -2,7 +2,7 @@
 
 use retrograde_tests::recordings::{LINUX_APPEND, info};
 use retrograde_tests::retrograde::{ends_with, retrograde};
-use retrograde_tests::{busybox_initrd_with, debian_kernel};
+use retrograde_tests::{busybox_initrd_with_modules, debian_kernel};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -49,7 +49,10 @@ fn on_the_network(model: &str, module: &str) {
     fs::write(&script, typed).unwrap();
     let mut command = retrograde(["record", "--rtc", "2024-01-01T00:00:00", "--no-reboot", "--nic"]);
     command.arg(format!("user,model={model}")).arg("--kernel").arg(debian_kernel());
-    command.arg("--initrd").arg(busybox_initrd_with(&["af_packet", module])).args(["--append", LINUX_APPEND]);
+    command
+        .arg("--initrd")
+        .arg(busybox_initrd_with_modules(&["af_packet", module]))
+        .args(["--append", LINUX_APPEND]);
     let outcome = ends_with(0, command.arg("--script").arg(&script).arg("-o").arg(&recording));
     let said = outcome.stdout;
     for text in

@@ -39,11 +39,11 @@ poweroff -f
 
 /// An uncompressed initial RAM disk with Debian's static busybox: a shell on the console, the same bytes every time.
 pub fn busybox_initrd() -> PathBuf {
-    busybox_initrd_with(&[])
+    busybox_initrd_with_modules(&[])
 }
 
 /// The same with modules of Debian's kernel, which are loaded in this order, those that they depend on before them.
-pub fn busybox_initrd_with(names: &[&str]) -> PathBuf {
+pub fn busybox_initrd_with_modules(names: &[&str]) -> PathBuf {
     let busybox = debian::busybox(Arch::Amd64);
     let initrd = cache_dir().join(format!("initrd-busybox-modules-{}.cpio", names.join("-")));
     make_once(&initrd, |path| {
