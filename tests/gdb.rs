@@ -395,7 +395,7 @@ fn registers_and_code_are_shown() {
 fn what_has_happened_cannot_be_changed() {
     let mut session = Session::of_clobber();
     let lost = session.gdb.value("samples_lost");
-    let read_only = "the recording is read-only: registers and memory cannot be changed in a replay";
+    let read_only = "the past cannot be changed; `monitor divert` leaves it here, and then it can";
     session.expect("set var $eax = 1234", &["Could not write register \"eax\"", read_only]);
     session.expect("set var samples_lost = 1", &["Cannot access memory at address 0x106008"]);
     session.expect("call print_time()", &[]);
@@ -661,5 +661,6 @@ fn the_script_moves_gdb_with_the_machine() {
     assert!(session.gdb.position() < end);
     session.expect("rg seek nowhere", &["`nowhere` is no place"]);
     session.expect("monitor info pic", &["pic."]);
+    session.expect("monitor info pic.master.mask", &["pic.master.mask: 0x"]);
     session.end();
 }

@@ -162,7 +162,7 @@ impl Disturbed {
     }
 
     fn step(&mut self, direction: Direction) {
-        let stop = self.timeline.step(direction).unwrap();
+        let stop = self.timeline.step(direction, &mut || false).unwrap();
         self.tally.note(direction, &stop);
     }
 

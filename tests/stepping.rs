@@ -34,12 +34,12 @@ fn walk(timeline: &mut Timeline, middle: Icount) -> Vec<Seen> {
     timeline.seek(first, &mut never).unwrap();
     let mut forward = vec![look(timeline.machine(), true)];
     for step in 1..=WINDOW {
-        assert_eq!(timeline.step(Direction::Forward).unwrap(), Stop::Step);
+        assert_eq!(timeline.step(Direction::Forward, &mut || false).unwrap(), Stop::Step);
         assert_eq!(timeline.position(), Icount(first.0 + step));
         forward.push(look(timeline.machine(), with_hash(step)));
     }
     for step in (0..WINDOW).rev() {
-        assert_eq!(timeline.step(Direction::Reverse).unwrap(), Stop::Step);
+        assert_eq!(timeline.step(Direction::Reverse, &mut || false).unwrap(), Stop::Step);
         assert_eq!(timeline.position(), Icount(first.0 + step));
         let back = look(timeline.machine(), with_hash(step));
         assert_eq!(back, forward[step as usize], "position {} seen going back, and forward", first.0 + step);

@@ -49,9 +49,9 @@ pub fn through_linux(recording: &Path, samples: usize) -> Result<()> {
         timeline.seek(Icount(place.0.saturating_sub(RUN_UP)), &mut || false)?;
         timeline.set_position_break(Some(place));
         timeline.resume(Direction::Forward, &mut || false)?;
-        firsts.push(timed(|| timeline.step(Direction::Reverse))?.1);
+        firsts.push(timed(|| timeline.step(Direction::Reverse, &mut || false))?.1);
         for _ in 0..samples {
-            following.push(timed(|| timeline.step(Direction::Reverse))?.1);
+            following.push(timed(|| timeline.step(Direction::Reverse, &mut || false))?.1);
         }
     }
     report::quantiles("first reverse-stepi after running forward", firsts);
@@ -66,8 +66,8 @@ pub fn through_linux(recording: &Path, samples: usize) -> Result<()> {
 }
 
 fn step_back(timeline: &mut Timeline, what: &str) -> Result<()> {
-    let (_, first) = timed(|| timeline.step(Direction::Reverse))?;
-    let (_, second) = timed(|| timeline.step(Direction::Reverse))?;
+    let (_, first) = timed(|| timeline.step(Direction::Reverse, &mut || false))?;
+    let (_, second) = timed(|| timeline.step(Direction::Reverse, &mut || false))?;
     report::latency("reverse-stepi", first, &format!("{what} {:.3} ms", second.as_secs_f64() * 1e3));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The engine with its own MMU and nothing of ours around it.
 //!
-//! It delivers no interrupts by itself and has no chips, so it can run the loop, without its timer, and no Linux.
+//! It delivers no interrupts by itself and has no chips, so it can run the loop, without its timer, and no Linux. Of events it
+//! can tell what it costs to leave translated code for them.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use std::fs;
@@ -40,6 +41,43 @@ pub fn run(kernel: &Path, cmdline: &str) -> Result<()> {
     // HLT ends it.
     engine.emu_start(entry, u64::MAX, 0, 0).map_err(failed)?;
     ensure!(*engine.get_data() == Some(PASSED), "the guest did not pass: {:?}", engine.get_data());
+    Ok(())
+}
+
+/// Something that takes the engine out of translated code.
+#[derive(Clone, Copy)]
+pub enum Event {
+    /// INT n. Its hook does nothing: nothing is delivered.
+    Int,
+    /// UD2. Its hook goes on behind it.
+    Undefined,
+    /// MOV to CR3.
+    Cr3,
+}
+
+/// Does it many times, without paging, and without anything that a system would have to do about it.
+pub fn repeat(event: Event, count: u32) -> Result<()> {
+    const CODE: u64 = 0x1000;
+    let mut engine = Unicorn::new_with_data(Arch::X86, Mode::MODE_32, ()).map_err(failed)?;
+    engine.mem_map(0, RAM_BYTES, Prot::ALL).map_err(failed)?;
+    let instruction: &[u8] = match event {
+        Event::Int => &[0xcd, 0x40],
+        Event::Undefined => &[0x0f, 0x0b],
+        Event::Cr3 => &[0x0f, 0x22, 0xd8],
+    };
+    // DEC ECX; JNZ to the start
+    let code = [instruction, &[0x49, 0x75, (-3 - instruction.len() as i8) as u8]].concat();
+    engine.mem_write(CODE, &code).map_err(failed)?;
+    engine.reg_write(RegisterX86::ECX, count.into()).map_err(failed)?;
+    engine.add_intr_hook(|_, _| {}).map_err(failed)?;
+    engine
+        .add_insn_invalid_hook(|engine| {
+            let next = engine.reg_read(RegisterX86::EIP).map(|eip| eip + 2);
+            next.and_then(|next| engine.reg_write(RegisterX86::EIP, next)).is_ok()
+        })
+        .map_err(failed)?;
+    engine.emu_start(CODE, CODE + code.len() as u64, 0, 0).map_err(failed)?;
+    ensure!(engine.reg_read(RegisterX86::ECX).map_err(failed)? == 0, "it did not come to its end");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! How fast a guest runs, forward.
 
 use crate::guest::{Guest, TIME_LIMIT};
-use crate::program::{self, Took, measure};
+use crate::program::{self, Took, keep, measure};
 use crate::{bare, report};
 use anyhow::{Result, bail, ensure};
 use retrograde_tests::qemu::Qemu;
@@ -13,7 +13,7 @@ use std::time::Instant;
 use vm::{CpuModel, Exit, Icount, Input, Machine, MachineConfig, Output, RunLimit, VmTime};
 
 /// The same machine as ours: no local APIC, no HPET. `sleep=off`: it skips idle time, as we do.
-const QEMU_OPTIONS: &[&str] =
+pub const QEMU_OPTIONS: &[&str] =
     &["-machine", "pc,hpet=off", "-cpu", "qemu64,-apic", "-icount", "shift=3,sleep=off"];
 /// As for `Qemu`.
 const RAM_BYTES: u64 = 128 << 20;
@@ -54,12 +54,6 @@ pub fn compare(guest: &Guest, rounds: u32, directory: &Path) -> Result<PathBuf> 
     print(guest, &best, &recording)?;
     print_recording(&best, &recording)?;
     Ok(recording)
-}
-
-fn keep(best: &mut Option<Took>, took: Took) {
-    if best.is_none_or(|b| took.cpu < b.cpu) {
-        *best = Some(took);
-    }
 }
 
 fn in_qemu(guest: &Guest) -> Result<Took> {

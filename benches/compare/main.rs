@@ -1,13 +1,15 @@
 //! Speed beside the speed of QEMU and of the bare engine, on the same guests, in one run: `cargo bench --bench compare`.
 //!
 //! The guests are `tests/guests/loop.c`, which stores and calls in a loop, and Debian's kernel from its first instruction
-//! through a busybox shell to its power-off. All ways to run a guest take turns, and the best of all rounds counts, by
+//! through a busybox shell to its power-off; and `tests/guests/cost.asm`, which does nothing but be interrupted, fault, or switch
+//! contexts. All ways to run a guest take turns, and the best of all rounds counts, by
 //! CPU time. Nothing here
 //! fails because something is slow: the numbers are for people to judge, and are kept in `docs/performance.md`.
 
 mod backward;
 mod bare;
 mod debugger;
+mod delivery;
 mod forward;
 mod guest;
 mod program;
@@ -26,6 +28,9 @@ struct Options {
     /// Runs of each configuration; the best counts
     #[arg(long, default_value_t = 3)]
     rounds: u32,
+    /// Only what interrupts, exceptions, system calls and context switches cost
+    #[arg(long)]
+    delivery: bool,
     /// Leave out the longest guest
     #[arg(long)]
     quick: bool,
@@ -43,17 +48,21 @@ fn main() -> Result<()> {
         println!("run this by `cargo bench --bench compare`");
         return Ok(());
     }
+    report::machine();
+    if options.delivery {
+        return delivery::compare(options.rounds);
+    }
     let directory = tempfile::tempdir()?;
     let mut guests = vec![Guest::short_loop(), Guest::linux(directory.path())?];
     if !options.quick {
         guests.push(Guest::long_loop());
     }
-    report::machine();
     let mut recordings = Vec::new();
     for guest in &guests {
         recordings.push(forward::compare(guest, options.rounds, directory.path())?);
     }
     let parts = [
+        delivery::compare(options.rounds),
         backward::through_loop(&recordings[0], options.samples),
         backward::through_linux(&recordings[1], options.samples),
         debugger::step_back(&recordings[1], options.samples),

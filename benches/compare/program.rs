@@ -45,6 +45,13 @@ pub struct Took {
     pub peak_kib: u64,
 }
 
+/// Keeps the better of two.
+pub fn keep(best: &mut Option<Took>, took: Took) {
+    if best.is_none_or(|b| took.cpu < b.cpu) {
+        *best = Some(took);
+    }
+}
+
 /// Does something, in this process or in others that it waits for.
 pub fn measure<R>(act: impl FnOnce() -> Result<R>) -> Result<(R, Took)> {
     let (start, before) = (Instant::now(), cpu_time()?);

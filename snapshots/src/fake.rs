@@ -336,6 +336,20 @@ impl Replayer for Toy {
         false
     }
 
+    fn interrupt_comes(&self) -> bool {
+        self.log.is_none() && self.cpu.gpr[PENDING] == 1 && self.interruptible()
+    }
+
+    fn set_cpu(&mut self, cpu: &CpuState) {
+        self.cpu = cpu.clone();
+    }
+
+    fn write_phys(&mut self, addr: PhysAddr, bytes: &[u8]) {
+        let at = addr.0 as usize;
+        self.ram[at..at + bytes.len()].copy_from_slice(bytes);
+        self.dirty.extend(at / 4096..(at + bytes.len()).div_ceil(4096));
+    }
+
     fn save(&self) -> MachineState {
         MachineState {
             position: Icount(self.position),

@@ -26,6 +26,7 @@ pub use recorder::{EndReason, Recorder, RecorderOptions};
 pub use recording::{Error, Recording};
 pub use replayer::Replayer;
 pub use session::Session;
+pub use timeline::diversion::Chips;
 pub use timeline::questions::{Answer, Count, Met};
 pub use timeline::{Direction, Stop, Timeline, Watch};
 pub use trim::trim;

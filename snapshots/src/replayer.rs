@@ -21,6 +21,7 @@ pub trait Replayer: Sized {
     fn take_output(&mut self) -> Vec<(Icount, Output)>;
     fn cpu(&self) -> CpuState;
     fn in_rep(&self) -> bool;
+    fn interrupt_comes(&self) -> bool;
     fn save(&self) -> MachineState;
     fn restore(&mut self, state: &MachineState);
     fn storage(&self) -> &[u8];
@@ -28,6 +29,8 @@ pub trait Replayer: Sized {
     fn take_dirty(&mut self) -> Vec<usize>;
     fn take_footprint(&mut self) -> Footprint;
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr>;
+    fn set_cpu(&mut self, cpu: &CpuState);
+    fn write_phys(&mut self, addr: PhysAddr, bytes: &[u8]);
     fn set_breakpoints(&mut self, addrs: &[LinAddr]);
     fn set_watchpoints(&mut self, ranges: &[WatchRange]);
     fn note_hits(&mut self, on: bool);
@@ -55,6 +58,7 @@ impl Replayer for Machine {
         now(&self) -> VmTime;
         cpu(&self) -> CpuState;
         in_rep(&self) -> bool;
+        interrupt_comes(&self) -> bool;
         save(&self) -> MachineState;
         storage(&self) -> &[u8];
         translate(&self, addr: LinAddr) -> Option<PhysAddr>;
@@ -69,6 +73,8 @@ impl Replayer for Machine {
         write_page(&mut self, page: usize, bytes: &[u8; 4096]);
         take_dirty(&mut self) -> Vec<usize>;
         take_footprint(&mut self) -> Footprint;
+        set_cpu(&mut self, cpu: &CpuState);
+        write_phys(&mut self, addr: PhysAddr, bytes: &[u8]);
         set_breakpoints(&mut self, addrs: &[LinAddr]);
         set_watchpoints(&mut self, ranges: &[WatchRange]);
         note_hits(&mut self, on: bool);

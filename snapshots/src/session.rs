@@ -156,15 +156,20 @@ impl<M: Replayer> Session<M> {
     /// Which of `breakpoints` is on the instruction that is about to run here: none if the CPU is halted, about to take an
     /// interrupt instead, or in the middle of a REP instruction, which is met at its first iteration.
     pub fn met(&self, breakpoints: &BTreeSet<LinAddr>) -> Option<LinAddr> {
-        if breakpoints.is_empty() {
-            return None;
-        }
         let here = self.position();
-        let cpu = self.machine.cpu();
         let interrupt = self.events.interrupts.binary_search_by_key(&here, |taken| taken.position);
-        let runs = !cpu.halted && !self.machine.in_rep() && interrupt.is_err();
-        let pc = LinAddr(cpu.linear_pc());
-        (runs && breakpoints.contains(&pc) && self.condition.holds(&self.machine, pc)).then_some(pc)
+        interrupt.is_err().then(|| met_by(&self.machine, breakpoints, &self.condition)).flatten()
+    }
+
+    /// The condition under which breakpoints count.
+    pub(crate) fn condition(&self) -> &Condition<M> {
+        &self.condition
+    }
+
+    /// The machine, to be changed and run without the recording. It has to be placed somewhere before it can follow again.
+    pub(crate) fn divert(&mut self) -> &mut M {
+        self.has_arrived = false;
+        &mut self.machine
     }
 
     /// Replaces the condition under which breakpoints count; the one before.
@@ -422,6 +427,22 @@ impl CheckpointBody {
             (change.page as usize, page)
         })
     }
+}
+
+/// Which of `breakpoints` is on the instruction that `machine` is about to run, if no interrupt comes first: none if the CPU
+/// is halted or in the middle of a REP instruction.
+pub(crate) fn met_by<M: Replayer>(
+    machine: &M,
+    breakpoints: &BTreeSet<LinAddr>,
+    condition: &Condition<M>,
+) -> Option<LinAddr> {
+    if breakpoints.is_empty() {
+        return None;
+    }
+    let cpu = machine.cpu();
+    let runs = !cpu.halted && !machine.in_rep();
+    let pc = LinAddr(cpu.linear_pc());
+    (runs && breakpoints.contains(&pc) && condition.holds(machine, pc)).then_some(pc)
 }
 
 /// The first thing in which two states differ: what it is and should be, and what it is instead.

@@ -9,6 +9,7 @@
 //! no checkpoint: where the machine goes does not depend on them.
 
 mod checkpoints;
+pub mod diversion;
 mod index;
 pub mod questions;
 mod search;
@@ -21,12 +22,15 @@ use crate::pages::{MemPage, Page, PageMap, page_of};
 use crate::recording::{Error, Recording};
 use crate::session::{Reached, Session};
 use checkpoints::{Checkpoint, Checkpoints};
+use diversion::Diversion;
 use index::Index;
 use search::Search;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vm::watch::WatchHit;
-use vm::{CpuState, Icount, LinAddr, Machine, PAGE_SIZE, PhysAddr, VmTime, WatchKind, WatchRange};
+use vm::{
+    CpuState, Icount, LinAddr, Machine, MachineState, PAGE_SIZE, PhysAddr, VmTime, WatchKind, WatchRange,
+};
 
 /// Bytes that checkpoints in memory may take unless it is said otherwise.
 pub const DEFAULT_BUDGET: usize = 1 << 30;
@@ -79,6 +83,8 @@ pub enum Stop {
     End,
     /// The caller's interrupt flag was set. The machine is at a true position.
     Interrupted,
+    /// The machine, which follows no recording, does not go on: why.
+    NoFurther(&'static str),
 }
 
 /// Whether something was completed.
@@ -100,6 +106,8 @@ pub struct Timeline<M = Machine> {
     /// With the physical ranges behind each: one a page.
     watches: BTreeMap<Watch, Vec<WatchRange>>,
     position_break: Option<Icount>,
+    /// Where the machine is does not belong to the recording.
+    diversion: Option<Diversion>,
 }
 
 impl Timeline {
@@ -123,6 +131,7 @@ impl<M: Replayer> Timeline<M> {
             breakpoints: BTreeSet::new(),
             watches: BTreeMap::new(),
             position_break: None,
+            diversion: None,
         })
     }
 
@@ -182,8 +191,19 @@ impl<M: Replayer> Timeline<M> {
         }
     }
 
-    /// One step in `direction`: [`Stop::Step`], [`Stop::Begin`] or [`Stop::End`] (or a breakpoint or watch met by it).
-    pub fn step(&mut self, direction: Direction) -> Result<Stop, Error> {
+    /// One step in `direction`: [`Stop::Step`], [`Stop::Begin`] or [`Stop::End`] (or a breakpoint or watch met by it). A step
+    /// back out of a diversion goes to where that began: [`Stop::Position`].
+    pub fn step(
+        &mut self,
+        direction: Direction,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Stop, Error> {
+        if let Some(from) = self.diverted_from() {
+            return match direction {
+                Direction::Forward => self.run_diverted(Some(1), interrupted),
+                Direction::Reverse => self.seek(from, interrupted),
+            };
+        }
         let here = self.position();
         match direction {
             Direction::Forward if here >= self.recording().end() => Ok(Stop::End),
@@ -202,20 +222,32 @@ impl<M: Replayer> Timeline<M> {
                 })
             }
             Direction::Reverse => {
-                self.go(Icount(here.0 - 1), &mut || false)?;
-                self.what_is_here(here)
+                // Interrupted, it returns here.
+                if here.0.saturating_sub(self.checkpoints.before(Icount(here.0 - 1)).0) > SLICE {
+                    self.plant()?;
+                }
+                match self.go(Icount(here.0 - 1), interrupted)? {
+                    Seen::Done => self.what_is_here(here),
+                    Seen::Interrupted => self.back_to(here),
+                }
             }
         }
     }
 
     /// Continues until a breakpoint, watchpoint, position break or the end of history in `direction`. A breakpoint at the
     /// present position is left first. Interrupted on the way forward, it stays where it got to; on the way back, it
-    /// returns to where it began.
+    /// returns to where it began. Back out of a diversion it goes to where that began: [`Stop::Position`].
     pub fn resume(
         &mut self,
         direction: Direction,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Stop, Error> {
+        if let Some(from) = self.diverted_from() {
+            return match direction {
+                Direction::Forward => self.run_diverted(None, interrupted),
+                Direction::Reverse => self.seek(from, interrupted),
+            };
+        }
         match direction {
             Direction::Forward => {
                 self.arm();
@@ -387,9 +419,16 @@ impl<M: Replayer> Timeline<M> {
         Ok(met.map_or(Stop::Step, Stop::Breakpoint))
     }
 
-    /// Goes to `target` without looking for stops, and plants checkpoints on the way.
+    /// Interrupted: returns to where it began, which is not far from a checkpoint.
+    fn back_to(&mut self, position: Icount) -> Result<Stop, Error> {
+        self.go(position, &mut || false)?;
+        Ok(Stop::Interrupted)
+    }
+
+    /// Goes to `target` without looking for stops, and plants checkpoints on the way. A diversion is left.
     fn go(&mut self, target: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Seen, Error> {
         self.approach(target)?;
+        self.diversion = None;
         while self.position() < target {
             let here = self.position();
             let rung = LADDER.iter().map(|d| Icount(target.0.saturating_sub(*d))).find(|p| *p > here);
@@ -426,12 +465,17 @@ impl<M: Replayer> Timeline<M> {
     /// Puts the machine where the nearest checkpoint at or before `target` is.
     fn restore_before(&mut self, target: Icount) -> Result<(), Error> {
         let to = self.checkpoints.nearest(target)?;
+        self.place(&to.state, to.pages)
+    }
+
+    /// Puts the machine into a state with these pages.
+    fn place(&mut self, state: &MachineState, to: PageMap) -> Result<(), Error> {
         let mut pages = self.session.changed().to_vec();
-        pages.extend(self.base.changed(&to.pages));
+        pages.extend(self.base.changed(&to));
         pages.sort_unstable();
         pages.dedup();
-        self.session.place(&to.state, pages.iter().map(|p| (*p, to.pages.get(*p))))?;
-        self.base = to.pages;
+        self.session.place(state, pages.iter().map(|p| (*p, to.get(*p))))?;
+        self.base = to;
         Ok(())
     }
 
@@ -454,6 +498,15 @@ impl<M: Replayer> Timeline<M> {
             self.session.settle();
             return Ok(());
         }
+        self.note_pages();
+        let state = Arc::new(self.session.machine().save());
+        self.checkpoints.add(Checkpoint { state, pages: self.base.clone() });
+        self.checkpoints.evict(here);
+        Ok(())
+    }
+
+    /// Takes the pages that have changed into the base.
+    fn note_pages(&mut self) {
         for page in self.session.changed().to_vec() {
             let hash = self.session.page_hash(page);
             let bytes = page_of(self.session.machine().storage(), page).filter(|_| hash != 0);
@@ -461,10 +514,6 @@ impl<M: Replayer> Timeline<M> {
             self.base.set(page, copy.map_or(Page::Zero, Page::Memory));
         }
         self.session.settle();
-        let state = Arc::new(self.session.machine().save());
-        self.checkpoints.add(Checkpoint { state, pages: self.base.clone() });
-        self.checkpoints.evict(here);
-        Ok(())
     }
 
     /// Puts breakpoints and watchpoints into the machine.

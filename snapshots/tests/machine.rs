@@ -106,7 +106,7 @@ fn stepping_back_and_seeking_show_what_a_straight_run_shows() {
     let end = recording.end();
     timeline.seek(end, &mut || false).unwrap();
     for position in (end.0 - 3000..end.0).rev() {
-        assert_eq!(timeline.step(Direction::Reverse).unwrap(), Stop::Step);
+        assert_eq!(timeline.step(Direction::Reverse, &mut || false).unwrap(), Stop::Step);
         assert_eq!(timeline.position(), Icount(position));
         assert_eq!(timeline.cpu(), table.cpus[position as usize], "at {position}");
     }

@@ -39,8 +39,15 @@ pub struct Guest {
 /// Guests that end by a reset.
 const RESETS: &[&str] = &["triple_fault", "reset_92", "reset_cf9", "reset_8042"];
 
-/// Guests that need more than the default processor has.
-const MAX: &[&str] = &["smep_smap"];
+/// Guests for other processors than the default one, with QEMU's name of the same.
+const MODELS: &[(&str, CpuModel, &str)] = &[
+    ("smep_smap", CpuModel::Max, "max"),
+    ("cpuid_486", CpuModel::I486, "486"),
+    ("cpuid_pentium", CpuModel::Pentium, "pentium"),
+    ("cpuid_pentium3", CpuModel::Pentium3, "pentium3"),
+    ("cpuid_qemu32", CpuModel::Qemu32, "qemu32"),
+    ("cpuid_max", CpuModel::Max, "max"),
+];
 
 /// Guests with interrupts of a timer.
 const TIMED: &[&str] =
@@ -60,6 +67,11 @@ const QEMU_IS_WRONG: &[(&str, &str)] = &[
     ("gate_ext", "error codes do not have EXT set"),
     ("icebp", "it stops at 0xf1 for its debugger"),
     ("pvi", "it takes CR4.PVI and does not have it"),
+    ("cpuid_486", EXECUTES_MORE),
+    ("cpuid_pentium", EXECUTES_MORE),
+    ("cpuid_pentium3", EXECUTES_MORE),
+    ("cpuid_qemu32", EXECUTES_MORE),
+    ("cpuid_max", EXECUTES_MORE),
     ("canonical", "only the first byte of an operand has to be canonical"),
     ("fpu_state", "MMX instructions do not set the exponent"),
     ("lock", "LOCK MOV is executed"),
@@ -80,6 +92,8 @@ const QEMU_IS_WRONG: &[(&str, &str)] = &[
     ("v86_vme", "it takes CR4.VME and does not have it"),
     ("gate_limit", "code segments have no limit"),
 ];
+
+const EXECUTES_MORE: &str = "it executes some of what it does not announce";
 
 /// Where our machine is wrong against the manuals. Each must still fail: what works is taken off the list.
 const KNOWN: &[(&str, &str)] = &[("real_limits", "a word at the end of 64 KiB by a 16-bit register")];
@@ -104,7 +118,8 @@ pub fn cpu_guests() -> Vec<Guest> {
 
 fn guest(name: String) -> Guest {
     let listed = |list: &[&str]| list.contains(&name.as_str());
-    let (cpu, qemu_cpu) = if listed(MAX) { (CpuModel::Max, "max") } else { (CpuModel::Qemu64, "qemu64") };
+    let model = MODELS.iter().find(|model| model.0 == name);
+    let (cpu, qemu_cpu) = model.map_or((CpuModel::Qemu64, "qemu64"), |model| (model.1, model.2));
     let end = if listed(RESETS) { End::Reset } else { End::Pass };
     let (qemu_is_wrong, known) = (about(QEMU_IS_WRONG, &name), about(KNOWN, &name));
     let timed = listed(TIMED);

@@ -63,6 +63,18 @@ pub fn build_guest(name: &str) -> PathBuf {
     finished
 }
 
+/// Assembles `tests/guests/cost.asm`, which does one thing `count` times, into `target/guests/`.
+pub fn build_cost_guest(case: &str, count: u32) -> PathBuf {
+    let out_dir = workspace_root().join("target/guests");
+    fs::create_dir_all(&out_dir).expect("target/guests can be made");
+    let image = out_dir.join(format!("cost-{case}-{count}.bin"));
+    let mut nasm = Command::new("nasm");
+    nasm.current_dir(workspace_root()).args(["-Werror", "-f", "bin", "-I", "tests/guests/cpu/"]);
+    nasm.args([format!("-DCASE={case}"), format!("-DCOUNT={count}")]);
+    run(nasm.arg("-o").arg(&image).arg("tests/guests/cost.asm"), BUILD_HINT);
+    image
+}
+
 fn assemble(source: &Path, format: &str, output: &Path) {
     let mut nasm = Command::new("nasm");
     nasm.current_dir(workspace_root()).args(["-Werror", "-f", format, "-I", "tests/guests/"]);

@@ -8,6 +8,7 @@ mod cpio;
 pub mod cpu_guests;
 mod debian;
 pub mod debian_guests;
+pub mod debugged;
 pub mod debuggers;
 pub mod gdb_remote;
 mod guests;
@@ -23,7 +24,7 @@ pub mod server;
 mod tools;
 
 pub use debian::{debian_kernel, seabios};
-pub use guests::{build_guest, symbol};
+pub use guests::{build_cost_guest, build_guest, symbol};
 pub use initrd::{GUEST_READY, busybox_initrd};
 
 use std::path::{Path, PathBuf};

@@ -89,7 +89,7 @@ impl Registers for GRegisters {
     }
 
     fn gdb_deserialize(&mut self, _bytes: &[u8]) -> Result<(), ()> {
-        // History is not written to: such packets are answered before they come here.
+        // Such packets are answered before they come here.
         Err(())
     }
 }

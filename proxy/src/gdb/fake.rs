@@ -6,8 +6,8 @@ use super::history::{Condition, History};
 use super::regs::Moment;
 use super::scope::View;
 use super::target::Debuggee;
-use snapshots::{Answer, Direction, Error, Met, Stop, Watch};
-use std::collections::BTreeSet;
+use snapshots::{Answer, Chips, Direction, Error, Met, Stop, Watch};
+use std::collections::{BTreeMap, BTreeSet};
 use vm::{CpuState, Icount, InterruptTaken, LinAddr, PhysAddr, Picture, Vector, VmTime, WatchKind};
 
 /// The fake.
@@ -19,6 +19,10 @@ pub struct FakeHistory {
     /// Watchpoints that are set.
     pub watches: BTreeSet<(LinAddr, u64, WatchKind)>,
     position_break: Option<Icount>,
+    diversion: Option<Icount>,
+    /// What differs in the diversion.
+    rax: Option<u64>,
+    memory: BTreeMap<u64, u8>,
     condition: Option<Condition>,
     interrupts: Vec<InterruptTaken>,
 }
@@ -37,6 +41,9 @@ impl FakeHistory {
             breakpoints: BTreeSet::new(),
             watches: BTreeSet::new(),
             position_break: None,
+            diversion: None,
+            rax: None,
+            memory: BTreeMap::new(),
             condition: None,
             interrupts: (1..5)
                 .map(|n| InterruptTaken {
@@ -66,7 +73,7 @@ impl FakeHistory {
 impl View for FakeHistory {
     fn cpu(&self) -> CpuState {
         let mut cpu = CpuState { rip: self.pc().0, rflags: 2, ..CpuState::default() };
-        cpu.gpr[0] = self.position;
+        cpu.gpr[0] = self.rax.unwrap_or(self.position);
         cpu.msr.efer = 1 << 10;
         cpu.seg[vm::cpu::state::seg::CS].flags = 1 << 21;
         cpu
@@ -79,7 +86,9 @@ impl View for FakeHistory {
     fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
         let mapped = 0x3000_u64.saturating_sub(addr.0);
         let count = buf.len().min(usize::try_from(mapped).unwrap());
-        buf[..count].fill(0x90);
+        for (at, byte) in buf[..count].iter_mut().enumerate() {
+            *byte = self.memory.get(&(addr.0 + at as u64)).copied().unwrap_or(0x90);
+        }
         count
     }
 }
@@ -105,7 +114,10 @@ impl History for FakeHistory {
         VmTime(self.position * 8)
     }
 
-    fn step(&mut self, direction: Direction) -> Result<Stop, Error> {
+    fn step(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
+        if let Some(from) = self.diversion.filter(|_| direction == Direction::Reverse) {
+            return self.seek(from, interrupted);
+        }
         match direction {
             Direction::Forward if self.position == self.end => return Ok(Stop::End),
             Direction::Reverse if self.position == 0 => return Ok(Stop::Begin),
@@ -117,7 +129,7 @@ impl History for FakeHistory {
 
     fn resume(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
         loop {
-            let stop = self.step(direction)?;
+            let stop = self.step(direction, interrupted)?;
             if stop != Stop::Step {
                 return Ok(stop);
             }
@@ -139,7 +151,28 @@ impl History for FakeHistory {
 
     fn seek(&mut self, position: Icount, _interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
         self.position = position.0.min(self.end);
+        (self.diversion, self.rax) = (None, None);
+        self.memory.clear();
         Ok(Stop::Position)
+    }
+
+    fn divert(&mut self, _chips: Chips) -> Result<(), Error> {
+        self.diversion = self.diversion.or(Some(self.position()));
+        Ok(())
+    }
+
+    fn diverted_from(&self) -> Option<Icount> {
+        self.diversion
+    }
+
+    fn write_cpu(&mut self, cpu: &CpuState) {
+        self.rax = Some(cpu.gpr[0]);
+    }
+
+    fn write_linear(&mut self, addr: LinAddr, bytes: &[u8]) -> usize {
+        // What lies below is ROM.
+        self.memory.extend((addr.0..).zip(bytes.iter().copied()).filter(|(at, _)| *at >= 0x1000));
+        bytes.len()
     }
 
     fn add_breakpoint(&mut self, addr: LinAddr) {

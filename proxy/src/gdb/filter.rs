@@ -2,7 +2,7 @@
 //!
 //! gdbstub parses packets for embedded use: some malformed ones end its session, a read that goes past the end of the
 //! address space overflows, and a read that is mapped in part is lost. So only packets whose form is known to be right
-//! go on to it, in a form that it takes; memory is read here; the rest is refused in words.
+//! go on to it, in a form that it takes; memory is read and written here; the rest is refused in words.
 
 use super::agent::MOST_BYTES;
 use std::borrow::Cow;
@@ -42,6 +42,22 @@ pub enum Verdict {
         /// Bytes.
         len: u64,
     },
+    /// Write memory.
+    Write {
+        /// Linear address.
+        addr: u64,
+        /// What to write.
+        bytes: Vec<u8>,
+    },
+    /// Write a register.
+    WriteRegister {
+        /// By its number in the target description.
+        number: usize,
+        /// Its value as it is read.
+        bytes: Vec<u8>,
+    },
+    /// Write all registers of GDB's own features.
+    WriteRegisters(Vec<u8>),
     /// An error with this text.
     Refuse(Cow<'static, str>),
     /// The reply is OK, and from now on errors are told in LLDB's form.
@@ -50,7 +66,6 @@ pub enum Verdict {
     Leave(Option<&'static str>),
 }
 
-const NO_WRITES: &str = "the recording is read-only: registers and memory cannot be changed in a replay";
 const MALFORMED: &str = "malformed packet";
 const NO_SUCH_ANNEX: &str = "the only description is target.xml";
 const NO_SUCH_THREAD: &str = "there is one processor, which is thread 1";
@@ -130,7 +145,9 @@ fn judge_short(text: &str) -> Verdict {
             Some(Ok(number)) => Verdict::Register(number),
             _ => refuse(MALFORMED),
         },
-        b'P' | b'G' | b'M' => refuse(NO_WRITES),
+        b'P' => judge_register(rest),
+        b'G' => hex_bytes(rest).map_or(refuse(MALFORMED), Verdict::WriteRegisters),
+        b'M' => judge_write(rest.split_once(':').map(|(place, digits)| (place, hex_bytes(digits)))),
         b'X' => judge_binary(text.as_bytes()),
         // There is one processor: any thread that is named is that one.
         b'H' => Verdict::Reply("OK"),
@@ -145,13 +162,42 @@ fn judge_short(text: &str) -> Verdict {
     }
 }
 
-/// A binary write of no bytes asks whether binary writes are understood.
-fn judge_binary(body: &[u8]) -> Verdict {
-    match body.first() {
-        Some(b'X') if body.ends_with(b",0:") => Verdict::Reply("OK"),
-        Some(b'X') => refuse(NO_WRITES),
-        _ => Verdict::Reply(""),
+/// `NUMBER=VALUE`, and behind it what LLDB says of threads.
+fn judge_register(text: &str) -> Verdict {
+    let (number, value) = text.split_once('=').unwrap_or((text, ""));
+    let value = value.split(';').next().unwrap_or("");
+    match (hex(number).and_then(|n| usize::try_from(n).ok()), hex_bytes(value)) {
+        (Some(number), Some(bytes)) => Verdict::WriteRegister { number, bytes },
+        _ => refuse(MALFORMED),
     }
+}
+
+/// The binary form of a write to memory; one of no bytes asks whether it is understood.
+fn judge_binary(body: &[u8]) -> Verdict {
+    let Some(b'X') = body.first() else { return Verdict::Reply("") };
+    let colon = body.iter().position(|b| *b == b':');
+    judge_write(
+        colon.and_then(|at| Some((std::str::from_utf8(&body[1..at]).ok()?, unescaped(&body[at + 1..])))),
+    )
+}
+
+/// `ADDR,LENGTH` and the bytes.
+fn judge_write(parts: Option<(&str, Option<Vec<u8>>)>) -> Verdict {
+    let Some((place, Some(bytes))) = parts else { return refuse(MALFORMED) };
+    match place.split_once(',').map(|(a, l)| (hex(a), hex(l))) {
+        Some((Some(addr), Some(len))) if len == bytes.len() as u64 => Verdict::Write { addr, bytes },
+        _ => refuse(MALFORMED),
+    }
+}
+
+/// Binary data as it was before `}` was put before what must not stand in a packet (GDB manual, "Overview").
+fn unescaped(data: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(data.len());
+    let mut rest = data.iter();
+    while let Some(byte) = rest.next() {
+        bytes.push(if *byte == b'}' { rest.next()? ^ 0x20 } else { *byte });
+    }
+    Some(bytes)
 }
 
 /// The first action decides: there is one processor, and further actions are for threads that there are not.
@@ -203,9 +249,7 @@ fn conditions(text: &str) -> Option<Vec<Vec<u8>>> {
     while !rest.is_empty() {
         let (length, behind) = rest.strip_prefix('X')?.split_once(',')?;
         let length = hex(length).and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= MOST_BYTES)?;
-        let digits = behind.get(..length * 2).filter(|digits| is_hex_bytes(digits))?;
-        let bytes = (0..length).map(|i| hex(&digits[2 * i..2 * i + 2]).unwrap_or(0) as u8);
-        conditions.push(bytes.collect());
+        conditions.push(hex_bytes(behind.get(..length * 2)?)?);
         rest = &behind[length * 2..];
     }
     Some(conditions)
@@ -217,6 +261,12 @@ fn signal(text: &str) -> bool {
 
 fn is_hex_bytes(text: &str) -> bool {
     text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Two digits a byte.
+fn hex_bytes(text: &str) -> Option<Vec<u8>> {
+    let byte = |i: usize| hex(&text[2 * i..2 * i + 2]).map(|byte| byte as u8);
+    is_hex_bytes(text).then(|| (0..text.len() / 2).map(byte).collect()).flatten()
 }
 
 /// `OFFSET,LENGTH`
@@ -286,6 +336,26 @@ mod tests {
     }
 
     #[test]
+    fn writes_have_the_length_that_they_say() {
+        let written = |addr, bytes: &[u8]| Verdict::Write { addr, bytes: bytes.to_vec() };
+        assert_eq!(judge(b"M1000,2:00ff"), written(0x1000, &[0, 0xff]));
+        assert_eq!(judge(b"X1000,1:\xff"), written(0x1000, &[0xff]));
+        assert_eq!(judge(b"X10,3:a}\x03}]"), written(0x10, b"a#}"));
+        assert_eq!(judge(b"X0,0:"), written(0, &[]));
+        for body in
+            [&b"M0,1:"[..], b"M0,1:0", b"M0,1:0000", b"M0:00", b"X0,2:a", b"X0,1:}", b"X0,1", b"Xz,1:a", b"X"]
+        {
+            assert_eq!(judge(body), refuse(MALFORMED), "{body:?}");
+        }
+        assert_eq!(judge(b"P1f=0102"), Verdict::WriteRegister { number: 0x1f, bytes: vec![1, 2] });
+        assert_eq!(judge(b"P1=02;thread:1;"), Verdict::WriteRegister { number: 1, bytes: vec![2] });
+        assert_eq!(judge(b"G00ff"), Verdict::WriteRegisters(vec![0, 0xff]));
+        for body in [&b"P"[..], b"P=", b"Pz=00", b"P1=0", b"G0", b"Gzz"] {
+            assert_eq!(judge(body), refuse(MALFORMED), "{body:?}");
+        }
+    }
+
+    #[test]
     fn watchpoints_and_registers_are_numbers() {
         let watch = |set, kind| Verdict::Watch { set, kind, addr: 0x1000, len: 4 };
         assert_eq!(judge(b"Z2,1000,4"), watch(true, WatchKind::Write));
@@ -308,14 +378,6 @@ mod tests {
             assert!(matches!(&verdict, Verdict::Refuse(text) if text.contains("x86")), "{verdict:?}");
         }
         forwarded("qSupported:xmlRegisters=arm,i386", "qSupported:multiprocess-");
-    }
-
-    #[test]
-    fn writes_are_refused_in_words() {
-        for body in [&b"P10=00"[..], b"G00", b"M0,1:00", b"X0,1:\xff", b"X0,1:a"] {
-            assert_eq!(judge(body), refuse(NO_WRITES));
-        }
-        assert_eq!(judge(b"X0,0:"), Verdict::Reply("OK"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::regs::Moment;
 use super::scope::View;
-use snapshots::{Answer, Direction, Error, Met, Recording, Stop, Timeline};
+use snapshots::{Answer, Chips, Direction, Error, Met, Recording, Stop, Timeline};
 use std::sync::Arc;
 use vm::{CpuState, Icount, InterruptTaken, LinAddr, Machine, Picture, VmTime, WatchKind};
 
@@ -22,11 +22,19 @@ pub trait History: View {
     /// Virtual time where we are.
     fn now(&self) -> VmTime;
     /// One step.
-    fn step(&mut self, direction: Direction) -> Result<Stop, Error>;
+    fn step(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error>;
     /// Continues until something stops it.
     fn resume(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error>;
     /// Goes to a position.
     fn seek(&mut self, position: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error>;
+    /// Leaves the recording here, to be changed and to run forward by itself.
+    fn divert(&mut self, chips: Chips) -> Result<(), Error>;
+    /// Where the present diversion began; `None` on the recorded path.
+    fn diverted_from(&self) -> Option<Icount>;
+    /// Changes registers, in a diversion.
+    fn write_cpu(&mut self, cpu: &CpuState);
+    /// Changes memory, in a diversion; how many bytes.
+    fn write_linear(&mut self, addr: LinAddr, bytes: &[u8]) -> usize;
     /// Adds a breakpoint.
     fn add_breakpoint(&mut self, addr: LinAddr);
     /// Removes a breakpoint.
@@ -116,8 +124,8 @@ impl History for Recorded {
         self.timeline.now()
     }
 
-    fn step(&mut self, direction: Direction) -> Result<Stop, Error> {
-        self.timeline.step(direction)
+    fn step(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
+        self.timeline.step(direction, interrupted)
     }
 
     fn resume(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
@@ -126,6 +134,22 @@ impl History for Recorded {
 
     fn seek(&mut self, position: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
         self.timeline.seek(position, interrupted)
+    }
+
+    fn divert(&mut self, chips: Chips) -> Result<(), Error> {
+        self.timeline.divert(chips)
+    }
+
+    fn diverted_from(&self) -> Option<Icount> {
+        self.timeline.diverted_from()
+    }
+
+    fn write_cpu(&mut self, cpu: &CpuState) {
+        self.timeline.write_cpu(cpu);
+    }
+
+    fn write_linear(&mut self, addr: LinAddr, bytes: &[u8]) -> usize {
+        self.timeline.write_linear(addr, bytes)
     }
 
     fn add_breakpoint(&mut self, addr: LinAddr) {

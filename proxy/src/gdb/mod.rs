@@ -20,6 +20,7 @@ pub mod regs;
 pub mod resume;
 pub mod scope;
 pub mod target;
+pub mod writing;
 pub mod xml;
 
 use filter::{Verdict, judge};
@@ -119,6 +120,11 @@ impl Session {
             }
             Verdict::Reply(text) => self.reply(text),
             Verdict::Read { addr, len } => self.read(addr, len, debuggee),
+            Verdict::Write { addr, bytes } => self.written(debuggee.write_memory(addr, &bytes)),
+            Verdict::WriteRegister { number, bytes } => {
+                self.written(debuggee.write_register(number, &bytes));
+            }
+            Verdict::WriteRegisters(bytes) => self.written(debuggee.write_registers(&bytes)),
             Verdict::Watch { set, kind, addr, len } => match debuggee.watch(set, kind, addr, len) {
                 Ok(()) => self.reply("OK"),
                 Err(reason) => self.refuse(&reason),
@@ -151,6 +157,13 @@ impl Session {
             }
         } else {
             self.reply(&hex(&bytes));
+        }
+    }
+
+    fn written(&self, result: Result<(), &'static str>) {
+        match result {
+            Ok(()) => self.reply("OK"),
+            Err(reason) => self.refuse(reason),
         }
     }
 

@@ -6,7 +6,7 @@ mod look;
 use super::target::Debuggee;
 use crate::place::Place;
 use crate::units::parse_count;
-use snapshots::Stop;
+use snapshots::{Chips, Stop};
 use std::fmt::Write;
 use std::path::Path;
 use vm::{Icount, VmTime};
@@ -23,12 +23,19 @@ Going elsewhere:
   monitor replay_seek N       to position N, as in QEMU
   monitor replay_break N      stop at position N when running over it
   monitor replay_delete_break
+Changing what happens:
+  monitor divert              leaves the recording here: registers and memory
+                              can be written, functions called, and the machine
+                              runs forward by itself
+  monitor divert quiet        the same without interrupts and input
+  monitor divert off          back to where it was left
 Asking about history, without going anywhere:
   monitor last-write ADDR [LEN]   which step wrote it last, seen from here
   monitor first-exec ADDR         when an instruction ran first
   monitor irqs                    interrupts taken around here
   monitor checkpoints             those of the recording
-  monitor info pic                a chip's state; monitor info names them
+  monitor info pic                a chip's state; monitor info names them;
+  monitor info vga.crtc           a part of one
 Stopping:
   monitor break ADDR if EXPR  monitor break 0x100010 if $eax == 5 && u32[$esp]
   monitor breaks              with how often each was hit
@@ -69,6 +76,13 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
             Some(&position) => seek(debuggee, Place::Position(position.0)),
             None => Err(format!("there is no mark `{}`; `monitor marks` lists them", &name[1..])),
         },
+        ["divert"] => debuggee.divert(Chips::Live),
+        ["divert", "quiet"] => debuggee.divert(Chips::Quiet),
+        ["divert", "off"] => end_diversion(debuggee),
+        ["divert", ..] => Err("write monitor divert, divert quiet, or divert off".into()),
+        ["mark", ..] | ["last-write" | "first-exec", _, ..] if debuggee.history.diverted_from().is_some() => {
+            Err("this is a diversion, which has no history: first monitor divert off".into())
+        }
         ["mark", name] => mark(debuggee, name),
         ["marks"] => Ok(marks(debuggee)),
         ["break", _, ..] => breaks::add(debuggee, rest),
@@ -115,35 +129,44 @@ fn position_line(debuggee: &Debuggee) -> String {
     let history = &debuggee.history;
     let (position, end, cpu) = (history.position(), history.end(), history.cpu());
     let percent = u128::from(position.0) * 10_000 / u128::from(end.0.max(1));
-    let mut line = format!(
-        "position {position} of {end} ({}.{:02}%), {} of {}\npc {:#x}, {}-bit code at privilege level {}",
-        percent / 100,
-        percent % 100,
-        history.now(),
-        history.end_time(),
+    let place = match history.diverted_from() {
+        Some(from) => {
+            format!("position {position} in a diversion from position {from}, {}", history.now())
+        }
+        None => format!(
+            "position {position} of {end} ({}.{:02}%), {} of {}",
+            percent / 100,
+            percent % 100,
+            history.now(),
+            history.end_time(),
+        ),
+    };
+    format!(
+        "{place}\npc {:#x}, {}-bit code at privilege level {}{}\n",
         cpu.linear_pc(),
         cpu.code_bits(),
         cpu.cpl(),
-    );
-    if cpu.halted {
-        line.push_str(", halted");
-    }
-    line.push('\n');
-    line
+        if cpu.halted { ", halted" } else { "" }
+    )
 }
 
 fn seek(debuggee: &mut Debuggee, place: Place) -> Result<String, String> {
-    let before = debuggee.history.position();
+    let before = (debuggee.history.position(), debuggee.history.diverted_from());
     let stop = go_to(debuggee, place)?;
     let mut answer = match stop {
         Stop::Interrupted => "interrupted on the way\n".to_owned(),
         _ => String::new(),
     };
     answer.push_str(&position_line(debuggee));
-    if debuggee.history.position() != before {
+    if (debuggee.history.position(), None) != before {
         answer.push_str(FLUSH_HINT);
     }
     Ok(answer)
+}
+
+fn end_diversion(debuggee: &mut Debuggee) -> Result<String, String> {
+    debuggee.end_diversion()?;
+    Ok(position_line(debuggee) + FLUSH_HINT)
 }
 
 fn seek_interrupt(debuggee: &mut Debuggee, forward: bool, vector: &[&str]) -> Result<String, String> {
@@ -174,7 +197,8 @@ fn marks(debuggee: &Debuggee) -> String {
 
 /// Goes to a place.
 pub fn go_to(debuggee: &mut Debuggee, place: Place) -> Result<Stop, String> {
-    let here = debuggee.history.position();
+    // Steps count from where the recording was left.
+    let here = debuggee.history.diverted_from().unwrap_or_else(|| debuggee.history.position());
     let end = debuggee.history.end();
     let position = match place {
         Place::TimeNs(ns) => match first_at(debuggee, VmTime(ns))? {

@@ -3,6 +3,8 @@
 //!
 //! The program counter is linear (CS base added), so that `x/i $pc` and breakpoints agree in real mode too.
 
+mod write;
+
 use super::arch::Width;
 use vm::cpu::state::{Fpu, Segment, seg};
 use vm::{CpuState, Icount, VmTime};

@@ -46,10 +46,14 @@ impl Debuggee {
     /// Runs the machine, and says so to who controls it. Whether the debugger waits for it to stop: otherwise all that the
     /// debugger sends stops it.
     pub(crate) fn run(&mut self, resume: Resume, debugger_waits: bool) -> Stopped {
-        self.announced(|debuggee| {
+        let was_diverted = self.history.diverted_from();
+        let mut stopped = self.announced(|debuggee| {
             let result = match resume {
                 // It stops by itself; what the debugger may resume behind it is stopped.
-                Resume::Step(direction) => debuggee.history.step(direction),
+                Resume::Step(direction) => {
+                    let mut interrupted = debuggee.interrupter();
+                    debuggee.history.step(direction, &mut interrupted)
+                }
                 _ if debuggee.take_early_ctrl_c() => Ok(Stop::Interrupted),
                 Resume::Continue(Direction::Forward) => debuggee.run_on(debugger_waits),
                 Resume::Continue(Direction::Reverse) => {
@@ -59,7 +63,9 @@ impl Debuggee {
                 Resume::RangeStep(range) => debuggee.step_through(range),
             };
             debuggee.stopped(result)
-        })
+        });
+        stopped.message = self.diversion_note(was_diverted, stopped.message);
+        stopped
     }
 
     /// Forward, with a pause whenever somebody wants to know something.
@@ -82,7 +88,7 @@ impl Debuggee {
         let mut interrupted = self.interrupter();
         loop {
             for _ in 0..STEPS_PER_POLL {
-                let stop = self.history.step(Direction::Forward)?;
+                let stop = self.history.step(Direction::Forward, &mut || false)?;
                 if stop != Stop::Step || !range.contains(&self.history.cpu().linear_pc()) {
                     return Ok(stop);
                 }
@@ -123,6 +129,10 @@ impl Debuggee {
             }
             Ok(Stop::Position) => {
                 message = Some(format!("Position {} reached.\n", self.history.position()));
+                trap
+            }
+            Ok(Stop::NoFurther(why)) => {
+                message = Some(format!("The machine does not go on: {why}.\n"));
                 trap
             }
             Ok(Stop::Begin) => replay_log(ReplayLogPosition::Begin),

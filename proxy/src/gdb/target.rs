@@ -256,6 +256,7 @@ impl SingleThreadBase for Debuggee {
         Ok(())
     }
 
+    // Writes do not come this way.
     fn write_registers(&mut self, _regs: &GRegisters) -> TargetResult<(), Self> {
         Err(TargetError::Errno(E_INVAL))
     }

@@ -177,8 +177,57 @@ fn memory_is_read_as_far_as_it_is_mapped() {
     assert_eq!(gdb.ask("mffffffffffffffff,ffffffffffffffff"), "E0e");
     assert_eq!(gdb.ask("m0,ffffffffffffffff").len(), 0x4000);
     assert_eq!(gdb.ask("m0,0"), "");
-    assert!(gdb.ask("M0,1:00").contains("read-only"));
-    assert!(gdb.ask("P0=0000000000000000").contains("read-only"));
+}
+
+#[test]
+fn the_past_cannot_be_written_and_a_diversion_can() {
+    let server = start(1000);
+    let mut gdb = server.connect();
+    assert_eq!(gdb.ask("QStartNoAckMode"), "OK");
+    gdb.ask("vCont;s");
+    for write in ["M2000,1:00", "X2000,1:a", "P0=0500000000000000", "G0500000000000000"] {
+        assert!(gdb.ask(write).starts_with("E.the past cannot be changed; `monitor divert`"), "{write}");
+    }
+    assert_eq!(gdb.ask("M2000,0:"), "OK");
+    assert!(monitor(&mut gdb, "divert").starts_with("a diversion from position 1:"));
+    assert_eq!(gdb.ask("M2000,2:0102"), "OK");
+    assert_eq!(gdb.ask("X2001,2:}\x03\x03"), "OK");
+    assert_eq!(gdb.ask("m2000,3"), "012303");
+    assert!(gdb.ask("M2fff,2:0102").starts_with("E.not all of it is mapped"));
+    assert!(gdb.ask("Mffffffffffffffff,2:0102").starts_with("E."));
+    assert!(gdb.ask("M10,1:55").starts_with("E.it is no memory that can be written to"));
+    assert_eq!(gdb.ask("P0=0500000000000000"), "OK");
+    assert!(gdb.ask("P0=05").starts_with("E.a value of the wrong size"));
+    assert_eq!(gdb.ask("p0"), "0500000000000000");
+    assert!(gdb.ask("G0600000000000000").starts_with("OK"));
+    // Every stop says that this is not what happened.
+    gdb.send(&packet(b"vCont;s"));
+    assert_eq!(text(&gdb.receive()), "[diversion from position 1]\n");
+    assert_eq!(gdb.receive(), "T05thread:01;");
+    assert!(monitor(&mut gdb, "mark x").contains("monitor divert off"));
+    assert!(monitor(&mut gdb, "divert quiet").contains("in the diversion"));
+    gdb.send(&packet(b"bs"));
+    assert_eq!(text(&gdb.receive()), "[the diversion is left: position 1]\n");
+    assert_eq!(gdb.receive(), "T05thread:01;");
+    assert_eq!(gdb.ask("m2000,3"), "909090");
+    assert_eq!(gdb.ask("p0"), "0100000000000000");
+    assert!(monitor(&mut gdb, "divert off").starts_with("error: this is no diversion"));
+    assert!(gdb.ask("M2000,1:00").starts_with("E.the past"));
+}
+
+/// What a console packet, `O` and two digits a byte, says.
+fn text(body: &str) -> String {
+    let digits = body.strip_prefix('O').expect("a console packet");
+    let byte = |i: usize| u8::from_str_radix(&digits[i..i + 2], 16).unwrap();
+    String::from_utf8((0..digits.len()).step_by(2).map(byte).collect()).unwrap()
+}
+
+/// A monitor command's answer, if that is one packet.
+fn monitor(gdb: &mut Client, command: &str) -> String {
+    let digits: String = command.bytes().map(|b| format!("{b:02x}")).collect();
+    let answer = text(&gdb.ask(&format!("qRcmd,{digits}")));
+    assert_eq!(gdb.receive(), "OK");
+    answer
 }
 
 #[test]
@@ -312,12 +361,6 @@ fn a_vanished_debugger_stops_what_runs() {
 fn monitor_commands_are_answered_on_the_console() {
     let server = start(1000);
     let mut gdb = server.connect();
-    let text = |body: String| {
-        let bytes: Vec<u8> =
-            (1..body.len()).step_by(2).map(|i| u8::from_str_radix(&body[i..i + 2], 16).unwrap()).collect();
-        String::from_utf8(bytes).unwrap()
-    };
-    let answer = text(gdb.ask("qRcmd,696e666f207265706c6179"));
+    let answer = monitor(&mut gdb, "info replay");
     assert_eq!(answer, "Replaying execution 'fake.rec': instruction count = 0\n");
-    assert_eq!(gdb.receive(), "OK");
 }

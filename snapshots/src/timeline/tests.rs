@@ -1,5 +1,6 @@
 //! The timeline against a naive one: a table of every position, made by one straight run.
 
+use super::diversion::Chips;
 use super::*;
 use crate::fake::{CODE, INSTRUCTIONS, Random, Toy, record};
 use crate::{Answer, EndReason};
@@ -134,18 +135,45 @@ impl Naive<'_> {
     }
 }
 
+/// Leaves the recording, does what harms, and comes back in one way or another.
+fn divert(real: &mut Timeline<Toy>, random: &mut Random) {
+    let go = &mut || false;
+    let here = real.position();
+    let chips = if random.next().is_multiple_of(4) { Chips::Quiet } else { Chips::Live };
+    real.divert(chips).unwrap();
+    assert_eq!(real.diverted_from(), Some(here));
+    for _ in 0..random.next() % 4 {
+        real.write_cpu(&CpuState { rip: CODE + random.next() % INSTRUCTIONS, ..real.cpu() });
+        assert_eq!(real.write_linear(LinAddr(0x8ffe + random.next() % 0x2000), &[0xaa; 5]), 5);
+        let stop = match random.next() % 3 {
+            0 => real.step(Direction::Forward, go).unwrap(),
+            _ => real.run_diverted(Some(random.next() % 3000), go).unwrap(),
+        };
+        assert!(!matches!(stop, Stop::End | Stop::Begin | Stop::Position), "{stop:?}");
+    }
+    match random.next() % 3 {
+        0 => assert_eq!(real.step(Direction::Reverse, go).unwrap(), Stop::Position),
+        1 => assert_eq!(real.resume(Direction::Reverse, go).unwrap(), Stop::Position),
+        _ => assert_eq!(real.seek(here, go).unwrap(), Stop::Position),
+    }
+    assert_eq!((real.position(), real.diverted_from()), (here, None));
+}
+
 /// One random operation on both; they must agree.
 fn operate(real: &mut Timeline<Toy>, naive: &mut Naive, random: &mut Random) -> Stop {
     let go = &mut || false;
     let end = naive.end() as u64;
     let direction = if random.next().is_multiple_of(2) { Direction::Forward } else { Direction::Reverse };
+    if random.next().is_multiple_of(6) {
+        divert(real, random);
+    }
     let kind = random.next() % 12;
     let (expected, actual) = match kind {
         0 => {
             naive.here = (random.next() % (end + 1)) as usize;
             (Stop::Position, real.seek(Icount(naive.here as u64), go).unwrap())
         }
-        1..=4 => (naive.step(direction), real.step(direction).unwrap()),
+        1..=4 => (naive.step(direction), real.step(direction, &mut || false).unwrap()),
         5..=7 => (naive.resume(direction), real.resume(direction, go).unwrap()),
         8 | 9 => {
             // Common code, rare code, and code that never runs.
@@ -226,7 +254,7 @@ fn every_answer_equals_that_of_a_table_of_all_positions() {
                 Stop::Position => seen[2] += 1,
                 Stop::Begin => seen[3] += 1,
                 Stop::End => seen[4] += 1,
-                Stop::Step | Stop::Interrupted => seen[5] += 1,
+                Stop::Step | Stop::Interrupted | Stop::NoFurther(_) => seen[5] += 1,
             }
         }
         assert!(seen.iter().all(|n| *n > 20), "{seen:?}");
@@ -241,7 +269,7 @@ fn the_next_step_back_starts_near() {
     timeline.seek(Icount(29_000), &mut || false).unwrap();
     let nearest = timeline.checkpoints.before(Icount(28_999));
     assert!(29_000 - nearest.0 <= 1024, "{nearest}");
-    timeline.step(Direction::Reverse).unwrap();
+    timeline.step(Direction::Reverse, &mut || false).unwrap();
     assert_eq!(timeline.position(), Icount(28_999));
 }
 
@@ -423,4 +451,31 @@ fn only_breakpoints_whose_condition_holds_count_both_ways() {
     let first = moments.iter().position(|m| m.runs && m.pc == pc).unwrap() as u64;
     let answer = timeline.first_exec(pc, &mut || false).unwrap();
     assert_eq!(answer, Answer::Is(Some(Icount(first))));
+}
+
+#[test]
+fn a_diversion_stops_behind_the_store_that_a_watchpoint_waits_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path(), 5, 4000);
+    let mut timeline = Timeline::<Toy>::on(recording.clone()).unwrap();
+    let mut other = Timeline::<Toy>::on(recording).unwrap();
+    let (go, from) = (&mut || false, Icount(10_000));
+    for timeline in [&mut timeline, &mut other] {
+        timeline.seek(from, go).unwrap();
+        timeline.divert(Chips::Live).unwrap();
+        timeline.write_linear(LinAddr(0x9000), &[7; 8]);
+    }
+    timeline.add_watchpoint(LinAddr(0x9000), 8).unwrap();
+    for _ in 0..20 {
+        let before = timeline.machine().storage()[0x9000..0x9008].to_vec();
+        assert!(matches!(timeline.resume(Direction::Forward, go).unwrap(), Stop::Watch(_)));
+        assert_ne!(timeline.machine().storage()[0x9000..0x9008], before);
+        // As one sees it that goes there step by step.
+        while other.position() < timeline.position() {
+            assert_eq!(other.machine().storage()[0x9000..0x9008], before);
+            other.step(Direction::Forward, go).unwrap();
+        }
+        assert_eq!(other.hash().unwrap(), timeline.hash().unwrap());
+    }
+    assert_eq!(timeline.diverted_from(), Some(from));
 }

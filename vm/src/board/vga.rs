@@ -65,8 +65,6 @@ const OVERFLOW_UNPROTECTED: u8 = 0x10;
 const PALETTE_ADDRESS_SOURCE: u8 = 0x20;
 /// Misc output: the CRT controller is at 0x3d4.
 const COLOUR_PORTS: u8 = 0x01;
-/// Misc output: the CPU can access video memory.
-const ENABLE_RAM: u8 = 0x02;
 /// Input status 0: the monitor is a colour one.
 const SWITCH_SENSE: u8 = 0x10;
 /// Byte order register: little endian.

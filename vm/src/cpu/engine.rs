@@ -34,6 +34,11 @@ mod layout {
     pub const CPU_ENV_PTR: usize = 296;
     pub const CPU_MEM_IO_PC: usize = 33144;
     pub const TCG_TB_PHYS_INVALIDATE_COUNT: usize = 216;
+    /// In the translation of a block: linear address, and the flags that it was made with, whose lowest 15 bits are the
+    /// most instructions that it was to have.
+    pub const TB_PC: usize = 0;
+    pub const TB_CFLAGS: usize = 24;
+    pub const CF_COUNT_MASK: u32 = 0x7fff;
     /// Size of CPUX86State: nothing is read or written beyond it.
     pub const ENV_SIZE: usize = 7008;
 }
@@ -46,6 +51,8 @@ unsafe extern "C" {
     fn tlb_flush_page_x86_64(cpu: *mut c_void, addr: u64);
     /// The engine's own: leaves the running block for the main loop, which goes on at RIP. Does not return.
     fn cpu_loop_exit_noexc_x86_64(cpu: *mut c_void) -> !;
+    /// The engine's own: the translation that an address in translated code belongs to, or null.
+    fn tcg_tb_lookup_x86_64(tcg: *mut c_void, code: usize) -> *const u8;
     /// The engine's own: raises an exception at RIP. Does not return.
     fn raise_exception_err_x86_64(env: *mut c_void, vector: c_int, error: c_int) -> !;
 }
@@ -84,8 +91,8 @@ pub trait Hooks: Sized {
     /// A block of `size` bytes and `insns` instructions at linear address `addr` is about to run: whether it may without
     /// a closer look. Where no interrupt waits, [`block_call`] does the same without asking.
     fn known_block(&mut self, addr: u64, size: u32, insns: u16) -> bool;
-    /// A block of `size` bytes at linear address `addr` is about to run.
-    fn block(&mut self, addr: u64, size: u32) -> BlockStart;
+    /// A block of `size` bytes at linear address `addr` is about to run: `call` is where it called.
+    fn block(&mut self, addr: u64, size: u32, call: BlockCall) -> BlockStart;
     /// From now on [`Hooks::known_block`] is asked first at this call; until [`Engine::forget_known`].
     fn became_known(&mut self, call: KnownCall);
     /// A block was translated: linear address, bytes, instructions.
@@ -107,8 +114,6 @@ pub trait Hooks: Sized {
     fn rdtsc(&mut self) -> u64;
     /// CPUID with its EAX and ECX: EAX, EBX, ECX, EDX.
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> [u32; 4];
-    /// SYSCALL or SYSENTER. RIP is at the instruction; on return the engine adds `instruction length` to it.
-    fn syscall(&mut self, sysenter: bool);
 }
 
 /// Offsets of fields in a [`Hooks`], for the one path that every block takes.
@@ -131,6 +136,10 @@ pub struct Offsets {
     /// `u16`: its bytes, and right behind that a `u16`: its instructions.
     pub block_size_insns: usize,
 }
+
+/// Where in translated code [`Hooks::block`] was called.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockCall(usize);
 
 /// What becomes of a block that is about to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +191,7 @@ pub struct Engine {
     uc: NonNull<sys::uc_engine>,
     cpu: NonNull<u8>,
     env: Env,
+    tcg: NonNull<u8>,
     invalidate_count: NonNull<u64>,
 }
 
@@ -250,7 +260,7 @@ impl Engine {
             let invalidate_count =
                 NonNull::new(tcg.as_ptr().add(layout::TCG_TB_PHYS_INVALIDATE_COUNT).cast::<u64>())
                     .ok_or_else(|| wrong("tb_phys_invalidate_count"))?;
-            Ok(Engine { uc, cpu, env, invalidate_count })
+            Ok(Engine { uc, cpu, env, tcg, invalidate_count })
         }
     }
 
@@ -290,8 +300,6 @@ impl Engine {
             (X86Insn::RDTSC, on_rdtsc::<H> as *mut c_void),
             (X86Insn::RDTSCP, on_rdtscp::<H> as *mut c_void),
             (X86Insn::CPUID, on_cpuid::<H> as *mut c_void),
-            (X86Insn::SYSCALL, on_syscall::<H> as *mut c_void),
-            (X86Insn::SYSENTER, on_sysenter::<H> as *mut c_void),
         ] {
             add(HookType::INSN, callback, insn as c_int)?;
         }
@@ -369,6 +377,19 @@ impl Engine {
         // SAFETY: as in `start`.
         unsafe {
             self.cpu.as_ptr().add(layout::CPU_CFLAGS_NEXT_TB).cast::<u32>().write(n.clamp(1, 0x7fff));
+        }
+    }
+
+    /// How many instructions the block at `addr`, which has called from there, was allowed to have when it was translated;
+    /// 0: any number.
+    pub fn block_limit(&self, addr: u64, call: BlockCall) -> u32 {
+        // SAFETY: the engine's own function on its own structure; what it finds lives at least until the block is left.
+        unsafe {
+            let block = tcg_tb_lookup_x86_64(self.tcg.as_ptr().cast(), call.0);
+            if block.is_null() || block.add(layout::TB_PC).cast::<u64>().read() != addr {
+                return 0;
+            }
+            block.add(layout::TB_CFLAGS).cast::<u32>().read() & layout::CF_COUNT_MASK
         }
     }
 
@@ -582,7 +603,7 @@ extern "C" fn on_other_block<H: Hooks>(
     returns_to: *mut u8,
 ) {
     let (bytes, known) = block_call::split(size);
-    match unsafe { hooks::<H>(user) }.block(addr, bytes) {
+    match unsafe { hooks::<H>(user) }.block(addr, bytes, BlockCall(returns_to as usize)) {
         // SAFETY: the engine has just called from there, and runs in this thread only.
         BlockStart::RunKnown(insns) if known == 0 => unsafe {
             if let Some(call) = block_call::rewrite::<H>(returns_to, bytes, insns) {
@@ -770,12 +791,4 @@ extern "C" fn on_cpuid<H: Hooks>(uc: *mut sys::uc_engine, user: *mut c_void) -> 
     set_reg(uc, sys::RegisterX86::RCX, c.into());
     set_reg(uc, sys::RegisterX86::RDX, d.into());
     1
-}
-
-extern "C" fn on_syscall<H: Hooks>(_uc: *mut sys::uc_engine, user: *mut c_void) {
-    unsafe { hooks::<H>(user) }.syscall(false);
-}
-
-extern "C" fn on_sysenter<H: Hooks>(_uc: *mut sys::uc_engine, user: *mut c_void) {
-    unsafe { hooks::<H>(user) }.syscall(true);
 }

@@ -63,7 +63,7 @@ impl Guards {
 }
 
 /// Operands that are in memory, and whether they are written.
-pub fn operands<'a>(info: &'a InstructionInfo) -> impl Iterator<Item = (&'a UsedMemory, bool)> {
+pub fn operands(info: &InstructionInfo) -> impl Iterator<Item = (&UsedMemory, bool)> {
     info.used_memory().iter().filter_map(|memory| match memory.access() {
         OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite => {
             Some((memory, true))

@@ -39,8 +39,8 @@ struct Operand {
     write: bool,
     /// Guards that matter to it.
     guards: u16,
-    /// What the instructions before it add to the registers of its address.
-    moved: [i64; 2],
+    /// What the registers of its address are by then.
+    moved: [Option<Moved>; 2],
     /// Of a REP instruction, which may have nothing to do.
     rep: Rep,
     /// #NM comes first if there is a reason for it.
@@ -128,7 +128,7 @@ impl Analysis {
     fn of(addr: u64, code: Vec<u8>, mode: Mode, bits: u32) -> Analysis {
         let mut operands = Vec::new();
         let mut known = 0;
-        let mut moves = Moves::default();
+        let mut moves = Moves::none();
         let mut factory = InstructionInfoFactory::new();
         super::count::for_each_insn(bits, addr, &code, |_, insn| {
             // How often it repeats is known when it comes.
@@ -156,30 +156,40 @@ impl Analysis {
     }
 }
 
-/// What has been added to each general register since the block began, in how many of its bytes; `None`: it is another
-/// value.
-struct Moves([Option<(i64, usize)>; 16]);
-
-impl Default for Moves {
-    fn default() -> Moves {
-        Moves([Some((0, 8)); 16])
-    }
+/// A register of an address, as it will be: what another held when the block began, and a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// Number of the register.
+    pub from: usize,
+    /// The constant.
+    pub by: i64,
+    /// How many bytes of the sum are right.
+    size: usize,
 }
 
+/// What each general register holds, in terms of those at the block's beginning; `None`: something else.
+struct Moves([Option<Moved>; 16]);
+
 impl Moves {
-    fn of(&self, memory: &UsedMemory) -> Option<[i64; 2]> {
+    fn none() -> Moves {
+        Moves(std::array::from_fn(|from| Some(Moved { from, by: 0, size: 8 })))
+    }
+
+    fn of(&self, memory: &UsedMemory) -> Option<[Option<Moved>; 2]> {
         let of = |r: Register| {
             if !r.is_gpr() {
-                return Some(0);
+                return Some(None);
             }
-            let (sum, size) = self.0[r.full_register().number()]?;
-            // What a narrow addition leaves in the whole register is another matter.
-            (sum == 0 || r.size() <= size).then_some(sum)
+            let moved = self.0[r.full_register().number()]?;
+            (r.size() <= moved.size).then_some(Some(moved))
         };
         Some([of(memory.base())?, of(memory.index())?])
     }
 
     fn after(&mut self, insn: &Instruction, info: &iced_x86::InstructionInfo) {
+        let to = insn.op0_register();
+        let copy = insn.mnemonic() == Mnemonic::Mov && is_whole(to) && is_whole(insn.op1_register());
+        let copied = copy.then(|| self.0[insn.op1_register().full_register().number()]).flatten();
         let constant = added(insn);
         for used in info.used_registers() {
             let register = used.register();
@@ -190,19 +200,26 @@ impl Moves {
             let at = &mut self.0[register.full_register().number()];
             *at = match constant {
                 Some((moved, by)) if moved.full_register() == register.full_register() => {
-                    at.and_then(|(sum, size)| Some((sum.checked_add(by)?, size.min(moved.size()))))
+                    at.and_then(|old| {
+                        Some(Moved { by: old.by.checked_add(by)?, size: old.size.min(moved.size()), ..old })
+                    })
                 }
-                _ => None,
+                _ => copied.map(|from| Moved { size: from.size.min(to.size()), ..from }),
             };
         }
     }
+}
+
+/// A general register other than one of a single byte.
+fn is_whole(register: Register) -> bool {
+    register.is_gpr() && register.size() > 1
 }
 
 /// The register to which an instruction adds a constant, and the constant.
 fn added(insn: &Instruction) -> Option<(Register, i64)> {
     use Mnemonic::*;
     let register = insn.op0_register();
-    let whole = insn.op0_kind() == OpKind::Register && register.is_gpr() && register.size() > 1;
+    let whole = insn.op0_kind() == OpKind::Register && is_whole(register);
     match insn.mnemonic() {
         Push | Pushf | Pushfd | Call | Ret => Some((Register::ESP, insn.stack_pointer_increment().into())),
         Popf | Popfd => Some((Register::ESP, insn.stack_pointer_increment().into())),

@@ -297,4 +297,14 @@ impl Walk {
         }
         fast
     }
+
+    /// Whether this walk went by an entry of which a byte is among `len` bytes of RAM at this offset.
+    pub fn went_by(&self, mem: &Memory, at: u64, len: u64) -> bool {
+        let hit = |entry: u64, size: u64| {
+            let entry = mem.bus_address(entry);
+            at < entry + size && entry < at + len
+        };
+        self.pdpte.is_some_and(|entry| hit(entry, 8))
+            || self.entries[..self.levels].iter().any(|e| hit(e.addr, if e.wide { 8 } else { 4 }))
+    }
 }

@@ -10,6 +10,7 @@ mod emulate;
 pub(crate) mod engine;
 pub(crate) mod fpu;
 pub(crate) mod guard;
+mod lazy_flags;
 pub(crate) mod limits;
 pub(crate) mod mmu;
 pub(crate) mod own;
@@ -30,7 +31,7 @@ use count::{BlockTable, MAX_INSN, Rep, Shape};
 use debug::Debug;
 use engine::{Access, Engine, Env, Hooks, KnownCall, off};
 use iced_x86::{Instruction, OpKind, Register, UsedMemory};
-use mmu::Paging;
+use mmu::{Paging, Walk};
 use state::CpuState;
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -402,36 +403,15 @@ impl Cpu {
     }
 
     /// A store into the running block makes the engine leave it at the storing instruction and run that one again in a
-    /// block of its own. Called when the running block has overwritten code: if `next` is that block of its own, the
-    /// position is corrected.
-    pub fn undo_aborted_block(&mut self, next: &count::Block) {
+    /// block of its own. Called when the running block has overwritten code; `again`: the block about to run is such a one.
+    /// Then the instruction is not counted twice.
+    pub fn undo_aborted_block(&mut self, again: bool) {
         self.seen_invalidations = self.engine.invalidations();
-        let current = self.current;
-        if next.insns != 1 || current.insns < 2 {
-            return;
+        if again && let Some(index) = self.index_of(self.env.linear_pc()) {
+            self.mend_flags();
+            self.cut_mmx(index);
+            self.pos = self.current.start + index;
         }
-        let Some(index) = self.index_of(next.addr).filter(|i| *i < current.insns.into()) else { return };
-        // The next pass of a REP instruction looks the same, but does not store where it would abort again.
-        if self.is_rep_pass(next) && !self.stores_into(current) {
-            return;
-        }
-        self.cut_mmx(index);
-        self.pos = current.start + index;
-    }
-
-    /// Whether the string instruction at RIP is about to store into a block.
-    fn stores_into(&self, block: Current) -> bool {
-        let Some(insn) = self.instruction() else { return false };
-        let mut factory = iced_x86::InstructionInfoFactory::new();
-        factory.info(&insn).used_memory().iter().any(|memory| {
-            use iced_x86::OpAccess::{CondWrite, ReadCondWrite, ReadWrite, Write};
-            let writes = matches!(memory.access(), Write | CondWrite | ReadWrite | ReadCondWrite);
-            let size = memory.memory_size().size().max(1) as u64;
-            writes
-                && operand_address(&self.env, memory).is_some_and(|at| {
-                    at < block.addr + u64::from(block.size) && block.addr < at.saturating_add(size)
-                })
-        })
     }
 
     /// First breakpoint in `[addr, addr + size)`, not before `from`, that lies at the start of an instruction: its address
@@ -502,12 +482,12 @@ impl Cpu {
 
     /// The physical address behind a linear one, without side effects.
     pub fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
+        Some(PhysAddr(self.walk(addr)?.phys))
+    }
+
+    fn walk(&self, addr: LinAddr) -> Option<Walk> {
         let addr = if self.env.long_mode() { addr.0 } else { addr.0 & 0xffff_ffff };
-        let walk = Paging::of(&self.env, self.page_features)
-            .seeing_all()
-            .walk(&self.mem, addr, Access::Read, false)
-            .ok()?;
-        Some(PhysAddr(walk.phys))
+        Paging::of(&self.env, self.page_features).seeing_all().walk(&self.mem, addr, Access::Read, false).ok()
     }
 
     /// The address that CR2 gets for a fault that the engine reports at `reported`. The engine aligns the address of a
@@ -529,16 +509,17 @@ impl Cpu {
         reported
     }
 
-    /// Whether a store to RAM at this offset hits the running block, which has more than one instruction.
+    /// Whether a store to RAM at this offset hits the running block, which has more than one instruction, or the page-table
+    /// entries that it is read by: the position of what comes behind it could not be told.
     pub fn hits_running_block(&self, at: u64, len: u64) -> bool {
-        let block = self.current;
-        if block.insns < 2 || !self.mem.is_code(at as usize / PAGE_SIZE) {
+        let (block, page) = (self.current, at as usize / PAGE_SIZE);
+        if block.insns < 2 || !(self.mem.is_code(page) || self.mem.is_table(page)) {
             return false;
         }
         crate::memory::pieces(block.addr, block.size as usize).any(|(addr, _, n)| {
-            let Some(phys) = self.translate(LinAddr(addr)) else { return false };
-            let phys = self.mem.bus_address(phys.0);
-            at < phys + n as u64 && phys < at + len
+            let Some(walk) = self.walk(LinAddr(addr)) else { return false };
+            let phys = self.mem.bus_address(walk.phys);
+            (at < phys + n as u64 && phys < at + len) || walk.went_by(&self.mem, at, len)
         })
     }
 
@@ -688,15 +669,20 @@ impl Cpu {
 }
 
 fn operand_address(env: &Env, memory: &UsedMemory) -> Option<u64> {
-    address(env, memory, |i| env.segment(i).base, [0, 0])
+    address(env, memory, |i| env.segment(i).base, [None, None])
 }
 
-/// The offset of an operand in its segment, when its base and index registers will have moved so far.
-fn operand_offset(env: &Env, memory: &UsedMemory, moved: [i64; 2]) -> Option<u64> {
+/// The offset of an operand in its segment, with its base and index registers as they will be.
+fn operand_offset(env: &Env, memory: &UsedMemory, moved: [Option<limits::Moved>; 2]) -> Option<u64> {
     address(env, memory, |_| 0, moved)
 }
 
-fn address(env: &Env, memory: &UsedMemory, base: impl Fn(usize) -> u64, moved: [i64; 2]) -> Option<u64> {
+fn address(
+    env: &Env,
+    memory: &UsedMemory,
+    base: impl Fn(usize) -> u64,
+    moved: [Option<limits::Moved>; 2],
+) -> Option<u64> {
     memory.virtual_address(0, |register, _, _| {
         let segment = |i: usize| Some(base(i));
         match register {
@@ -709,7 +695,10 @@ fn address(env: &Env, memory: &UsedMemory, base: impl Fn(usize) -> u64, moved: [
             Register::RIP | Register::EIP => Some(env.rip()),
             r if r.is_gpr() => {
                 let moved = if r == memory.base() { moved[0] } else { moved[1] };
-                let full = env.gpr(r.full_register().number()).wrapping_add_signed(moved);
+                let full = match moved {
+                    Some(moved) => env.gpr(moved.from).wrapping_add_signed(moved.by),
+                    None => env.gpr(r.full_register().number()),
+                };
                 let high = matches!(r, Register::AH | Register::CH | Register::DH | Register::BH);
                 Some(match (r.size(), high) {
                     (1, true) => full >> 8 & 0xff,

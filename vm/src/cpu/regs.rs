@@ -47,7 +47,7 @@ const HF2_GIF: u32 = 1;
 const HF2_NMI: u32 = 1 << 2;
 
 /// cc_op value for "the arithmetic flags are in cc_src".
-const CC_OP_EFLAGS: u32 = 1;
+pub(super) const CC_OP_EFLAGS: u32 = 1;
 
 impl Env {
     /// A segment register with its hidden part; `index` as in [`seg`].

@@ -147,7 +147,7 @@ pub fn is_misaligned(insn: &Instruction) -> bool {
     );
     let has_xmm = || (0..insn.op_count()).any(|i| insn.op_register(i).is_xmm());
     fixed
-        && insn.memory_displacement64() % ALIGNMENT != 0
+        && !insn.memory_displacement64().is_multiple_of(ALIGNMENT)
         && insn.memory_size().size() as u64 == ALIGNMENT
         && !free
         && has_xmm()
@@ -172,7 +172,7 @@ impl Cpu {
         let env = &self.env;
         let enabled = env.r64(off::CR) & CR0_EM_TS == 0 && env.r64(off::CR + 32) & CR4_OSFXSR != 0;
         let base = env.segment(insn.memory_segment().number()).base;
-        let aligned = base.wrapping_add(insn.memory_displacement64()) % ALIGNMENT == 0;
+        let aligned = base.wrapping_add(insn.memory_displacement64()).is_multiple_of(ALIGNMENT);
         if enabled && !aligned { Err(Fault::protection()) } else { Ok(Flow::Engine) }
     }
 

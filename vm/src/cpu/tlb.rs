@@ -55,6 +55,7 @@ impl Cpu {
             return Some(Fill { page: ENGINE_RAM + page, read: true, write: false, exec: true });
         }
         if self.env.long_mode() && !canonical(page) {
+            self.mend_flags();
             self.page_fault = Some(Miss::NotCanonical);
             return None;
         }
@@ -80,6 +81,8 @@ impl Cpu {
                 None
             }
             Err(mut error) => {
+                // Also here: before it is back, the engine adds what it takes for flags to the rest of EFLAGS.
+                self.mend_flags();
                 if access == Access::Read && self.will_write(page) {
                     error |= mmu::error::WRITE;
                 }

@@ -15,9 +15,17 @@ impl Machine {
         self.core().cpu_state()
     }
 
+    /// Whether the next step is the delivery of an interrupt that the board asks for. Never while a log is followed.
+    pub fn interrupt_comes(&self) -> bool {
+        let core = self.core();
+        core.takes_nmi() || core.takes_interrupt()
+    }
+
     /// Writes the CPU's registers.
     pub fn set_cpu(&mut self, cpu: &CpuState) {
         let core = self.core_mut();
+        // Somewhere else no REP instruction is half done.
+        core.in_rep &= core.cpu.env.linear_pc() == cpu.linear_pc();
         core.board.set_tpr(cpu.cr8 as u8);
         core.cpu.set_state(cpu);
         core.schedule();

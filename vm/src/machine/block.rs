@@ -4,7 +4,7 @@ use super::{Core, Exit, TF};
 use crate::cpu::Current;
 use crate::cpu::count::{Block, Settles};
 use crate::cpu::delivery::{Fault, vector};
-use crate::cpu::engine::{BlockStart, off};
+use crate::cpu::engine::{BlockCall, BlockStart, off};
 use crate::cpu::fpu::Waiting;
 use crate::cpu::guard;
 use crate::cpu::limits::Reach;
@@ -54,12 +54,14 @@ impl Core {
     /// A block at whose start something may have to be decided.
     #[cold]
     #[inline(never)]
-    pub(super) fn block_slow(&mut self, addr: u64, size: u32) -> BlockStart {
+    pub(super) fn block_slow(&mut self, addr: u64, size: u32, call: BlockCall) -> BlockStart {
         self.cpu.end_resumption();
         if self.cpu.is_unsettled() {
-            // The engine looks for the block again, as it may be another one with these guards.
-            self.settle();
-            return BlockStart::Stop;
+            let guards = self.cpu.guards.up();
+            if self.settle() || guards != self.cpu.guards.up() {
+                // The engine looks for the block again: it is another one with other guards.
+                return BlockStart::Stop;
+            }
         }
         self.watch_ferr();
         if self.soft_limit == 0 {
@@ -70,7 +72,9 @@ impl Core {
             return BlockStart::Run;
         }
         if self.cpu.code_was_overwritten() {
-            self.cpu.undo_aborted_block(&block);
+            // The limits that are set here are for blocks that none is running before.
+            let again = self.cpu.current.insns != 0 && self.cpu.engine.block_limit(addr, call) == 1;
+            self.cpu.undo_aborted_block(again);
         }
         if self.cpu.pending_db != 0 {
             let step = self.cpu.pos.saturating_sub(1);

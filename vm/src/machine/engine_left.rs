@@ -65,7 +65,10 @@ impl Core {
         }
         let stack = self.cpu.stack_fault();
         match self.cpu.index_of(self.cpu.env.linear_pc()) {
-            Some(_) => self.correct_position(1),
+            Some(_) => {
+                self.cpu.mend_flags();
+                self.correct_position(1);
+            }
             None => self.cpu.pos += 1,
         }
         let step = self.cpu.pos - 1;
@@ -94,6 +97,7 @@ impl Core {
             // The faulting instruction was not counted: its block never started.
             self.cpu.pos += 1;
         } else {
+            self.cpu.mend_flags();
             self.correct_position(1);
         }
         let step = self.cpu.pos - 1;

@@ -2,7 +2,9 @@
 
 use super::{Core, TF};
 use crate::cpu::delivery::{Cause, has_error_code, vector};
-use crate::cpu::engine::{Access, BlockStart, Engine, Fill, Hooks, KnownCall, Offsets, PortIn, PortOut, off};
+use crate::cpu::engine::{
+    Access, BlockCall, BlockStart, Engine, Fill, Hooks, KnownCall, Offsets, PortIn, PortOut, off,
+};
 use crate::cpu::tlb;
 use crate::units::PhysAddr;
 use std::mem::offset_of;
@@ -30,7 +32,7 @@ impl Hooks for Core {
     }
 
     #[inline]
-    fn block(&mut self, addr: u64, size: u32) -> BlockStart {
+    fn block(&mut self, addr: u64, size: u32, call: BlockCall) -> BlockStart {
         if self.cpu.single {
             self.cpu.single = false;
             self.update_soft_limit();
@@ -40,7 +42,7 @@ impl Hooks for Core {
         let end = self.cpu.pos.wrapping_add(insns.into());
         let plain = block.is_plain(addr, size, self.cpu.guards.up()) && end <= self.soft_limit;
         if !plain || self.cpu.code_was_overwritten() || self.takes_interrupt() {
-            return self.block_slow(addr, size);
+            return self.block_slow(addr, size, call);
         }
         self.enter(addr, size, insns);
         BlockStart::RunKnown(insns)
@@ -176,15 +178,5 @@ impl Hooks for Core {
 
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> [u32; 4] {
         self.model.cpuid(leaf, subleaf, self.board.has_local_apic())
-    }
-
-    fn syscall(&mut self, sysenter: bool) {
-        // The engine adds the instruction's length to RIP when this returns.
-        let len = self.cpu.instruction().map_or(2, |insn| insn.len() as u64);
-        let step = self.cpu.position_here();
-        let result =
-            if sysenter { self.cpu.sysenter(&self.model) } else { self.cpu.syscall(len, &self.model) };
-        self.after_delivery(result, step);
-        self.cpu.env.set_rip(self.cpu.env.rip().wrapping_sub(len));
     }
 }

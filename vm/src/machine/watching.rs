@@ -26,6 +26,7 @@ impl Core {
         if self.cpu.hits_running_block(at, bytes.len() as u64) {
             self.cpu.engine.sync_rip();
             if let Some(index) = self.cpu.index_of(self.cpu.env.linear_pc()) {
+                self.cpu.mend_flags();
                 self.cpu.cut_mmx(index);
                 self.cpu.pos = self.cpu.current.start + index;
                 self.cpu.current.insns = 0;

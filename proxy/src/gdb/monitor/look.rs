@@ -109,20 +109,25 @@ pub fn checkpoints(debuggee: &Debuggee) -> String {
     lines.into_iter().map(|(position, time)| format!("{:>14}  {time}\n", position.0)).collect()
 }
 
-/// The state of a chip.
+/// The state of a chip, or of a part of it: `vga`, `vga.dac`.
 pub fn chip(debuggee: &Debuggee, name: &str) -> Result<String, String> {
     let board = debuggee.history.board();
     let Value::Object(chips) = &board else { return Err("there are no chips to look at".into()) };
-    let Some(chip) = chips.get(name) else {
+    let whole = name.split('.').next().unwrap_or(name);
+    let Some(chip) = chips.get(whole) else {
         let names: Vec<_> = chips.keys().map(String::as_str).collect();
         return Err(format!("one can ask for: info replay, and the chips\n{}", wrapped(&names)));
     };
     let mut lines = Vec::new();
-    flatten(name, chip, &mut lines);
+    flatten(whole, chip, &mut lines);
+    lines.retain(|line| line.starts_with(name));
+    if lines.is_empty() {
+        return Err(format!("{whole} has no part of this name; all of it: monitor info {whole}"));
+    }
     let left_out = lines.len().saturating_sub(CHIP_LINES);
     lines.truncate(CHIP_LINES);
     if left_out > 0 {
-        lines.push(format!("({left_out} more lines are left out)"));
+        lines.push(format!("({left_out} more lines; a part of them: monitor info {whole}.NAME)"));
     }
     Ok(lines.join("\n") + "\n")
 }

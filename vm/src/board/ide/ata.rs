@@ -203,7 +203,8 @@ impl Device {
             Way::Dma => self.await_master(),
             Way::Pio | Way::Multiple if write => {
                 self.buffer = vec![0; block.min(left) as usize * SECTOR_BYTES];
-                self.busy(COMMAND_NS, Then::Ask, now);
+                // The drive's buffer is free, so it asks at once: some drivers write without looking.
+                self.data_request(Phase::Out);
             }
             Way::Pio | Way::Multiple => self.busy(COMMAND_NS, Then::Offer, now),
         }

@@ -36,7 +36,7 @@ impl Device {
             cd.packet = None;
         }
         match command {
-            0xa0 => self.busy(COMMAND_NS, Then::AskPacket, now),
+            0xa0 => self.ask_packet(),
             0xa1 => {
                 self.buffer = self.identify_packet();
                 self.busy(COMMAND_NS, Then::Offer, now);

@@ -47,14 +47,10 @@ pub(super) enum Then {
     End(u8),
     /// The next block is ready to be read.
     Offer,
-    /// The first block may be written; there is no interrupt for that.
-    Ask,
     /// The block that was written goes to the medium.
     Store,
     /// All data is moved by the bus master.
     Dma,
-    /// The packet may be written.
-    AskPacket,
     /// The packet is carried out.
     RunPacket,
     /// A reset is over.
@@ -349,10 +345,8 @@ impl Device {
         match then {
             Then::End(error) => self.end(error),
             Then::Offer => self.offer(mem),
-            Then::Ask => self.data_request(Phase::Out),
             Then::Store => self.store(mem),
             Then::Dma => self.move_by_master(master, mem),
-            Then::AskPacket => self.ask_packet(),
             Then::RunPacket => {
                 self.run_packet(now);
                 if master.is_some_and(|master| master.is_started()) {

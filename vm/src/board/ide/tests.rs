@@ -311,6 +311,17 @@ fn the_bus_master_moves_what_the_table_says() {
 }
 
 #[test]
+fn a_write_asks_for_its_first_block_at_once() {
+    let mut pc = Pc::new();
+    let sector: Vec<u8> = (0..512).map(|i| (i * 3) as u8).collect();
+    pc.command(0x30, 5, 1);
+    // No look at the status in between, as in xv6.
+    pc.write_words(0x1f0, &sector);
+    pc.wait(0x3f6);
+    assert_eq!(pc.host.media[0][5 * 512..][..512], sector);
+}
+
+#[test]
 fn a_table_that_is_too_short_ends_without_an_interrupt() {
     let mut pc = Pc::new();
     pc.command(0xc8, 0, 4);

@@ -149,7 +149,8 @@ impl Adapter {
             let skip = if style.dots == 9 { (panning + 1) % 9 } else { panning & 7 };
             let columns = (0..=self.columns())
                 .flat_map(|column| self.text_dots(memory, &line, column, &style))
-                .map(|colour| colours[usize::from(colour & self.attribute[0x12] & 0x0f)]);
+                // Whatever planes are enabled, as in QEMU.
+                .map(|colour| colours[usize::from(colour & 0x0f)]);
             self.put(columns.skip(skip as usize).take((self.columns() * style.dots) as usize), rgb);
         }
     }

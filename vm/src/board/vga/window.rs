@@ -2,7 +2,7 @@
 //!
 //! Reference: PS/2 Video Subsystem, "Graphics Controller Registers", "Memory Operations".
 
-use super::{Adapter, ENABLE_RAM};
+use super::Adapter;
 use crate::memory::{PhysMemory, Region};
 
 /// First address of the window.
@@ -32,11 +32,9 @@ fn repeat(byte: u8) -> u32 {
 }
 
 impl Adapter {
-    /// Address within what the CPU can see of video memory.
+    /// Address within what the CPU can see of video memory. Bit 1 of misc output, which would shut the window, is not
+    /// looked at: there is firmware that never sets it, and QEMU's adapter does not look either.
     fn decode(&self, offset: u64) -> Option<u64> {
-        if self.misc & ENABLE_RAM == 0 {
-            return None;
-        }
         match self.graphics[6] >> 2 & 3 {
             0 => Some(offset),
             1 => (offset < 0x1_0000).then_some(offset + self.dispi.bank_offset()),

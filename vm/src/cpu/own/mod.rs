@@ -1,6 +1,7 @@
 //! Instructions that are executed here and not by the engine, because it does them wrong or not at all: access to
-//! model-specific, control and debug registers, far transfers of control in protected mode, IRET, the loads of LDTR and TR,
-//! INT1, opcodes with a LOCK prefix that they must not have, and SSE with an operand at a fixed address that is not aligned.
+//! model-specific, control and debug registers, far transfers of control in protected mode, IRET, system calls and their
+//! returns, the loads of LDTR and TR, INT1, opcodes with a LOCK prefix that they must not have, and SSE with an operand at a
+//! fixed address that is not aligned.
 //!
 //! A block is left before such an instruction, so that it begins one ([`super::count`]).
 
@@ -39,6 +40,9 @@ pub fn is_own(insn: &Instruction, user: bool) -> bool {
     match insn.mnemonic() {
         Rdmsr | Wrmsr | Rdpmc | Int1 | Lmsw | Ltr | Lldt => true,
         Iret | Iretd | Iretq | Retf | Sysret | Sysretq | Sysexit | Sysexitq => true,
+        Syscall | Sysenter => true,
+        // SSE4A, which no model has.
+        Extrq | Insertq | Movntss | Movntsd => true,
         // It may turn on the alignment check.
         Popf | Popfd | Popfq => user,
         Mov => {
@@ -72,6 +76,8 @@ impl Cpu {
             Jmp | Call => self.far_transfer(insn),
             Retf => self.retf(insn),
             Iret | Iretd | Iretq => self.iret(insn),
+            Syscall => self.syscall(insn, model),
+            Sysenter => self.sysenter(model),
             Sysret | Sysretq => self.sysret(insn, model),
             Sysexit | Sysexitq => self.sysexit(insn, model),
             Popf | Popfd | Popfq => self.popf(insn),

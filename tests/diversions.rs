@@ -1,0 +1,110 @@
+//! Diversions: a debugger writes registers and memory and calls functions of the guest, and the past stays what it was.
+
+use retrograde_tests::build_guest;
+use retrograde_tests::debugged::{Debugged, Which};
+
+/// The guest with few landmarks, a while before its end.
+fn looping(which: Which) -> Debugged {
+    Debugged::kernel(which, &build_guest("loop"), 33)
+}
+
+#[test]
+fn gdb_calls_a_function_of_the_guest_and_the_past_stays() {
+    let mut session = looping(Which::Gdb);
+    session.expect("tbreak rare_function", &["Temporary breakpoint 1"]);
+    session.expect("reverse-continue", &["Temporary breakpoint 1, rare_function (iteration=100000)"]);
+    let here = session.debugger.position();
+    let registers = session.debugger.run("info registers");
+    let hot = session.debugger.value("hot_variable");
+    // What is refused names the way.
+    session.expect("set var $eax = 5", &["the past cannot be changed; `monitor divert`"]);
+    session.expect("monitor divert", &[&format!("a diversion from position {here}"), "any seek"]);
+    // xorshift of 1, and a sum with a rotation: from the guest's own code, with a timer that ticks.
+    session.expect("print mix(1)", &[" = 270369"]);
+    session.expect("print accumulate(0x80000001, 4)", &[" = 7"]);
+    session.expect("call rare_function(77)", &[&format!("[diversion from position {here}]")]);
+    session.expect("print rare_variable", &[" = 77"]);
+    session.expect("info registers", &[&registers]);
+    session.expect("maint flush register-cache", &[]);
+    assert!(session.debugger.position() > here);
+    session.expect("set var rare_calls = 1000", &[]);
+    session.expect("next", &["[diversion from position", "rare_variable = iteration;"]);
+    session.expect("print rare_calls", &[" = 1001"]);
+    session.expect("set var $eax = 0x12345678", &[]);
+    session.expect("print/x $eax", &["0x12345678"]);
+    session.expect("monitor where", &["in a diversion from position", "pc 0x"]);
+    // Back into the past, in each way.
+    session.expect("reverse-stepi", &[&format!("[the diversion is left: position {here}]")]);
+    assert_eq!(session.debugger.position(), here);
+    session.expect("info registers", &[&registers]);
+    assert_eq!(session.debugger.value("hot_variable"), hot);
+    session.expect("print rare_calls", &[" = 3"]);
+    session.expect("monitor divert", &["a diversion from"]);
+    session.expect("set var rare_calls = 4", &[]);
+    session.expect("monitor seek +1", &[&format!("position {} of", here + 1)]);
+    session.expect("maint flush register-cache", &[]);
+    assert_eq!(session.debugger.position(), here + 1);
+    session.expect("print rare_calls", &[" = 3"]);
+    session.expect("set var rare_calls = 4", &["Cannot access memory"]);
+    session.expect("reverse-stepi", &[]);
+    session.expect("info registers", &[&registers]);
+    session.expect("continue", &["No more reverse-execution history."]);
+    session.verify();
+}
+
+#[test]
+fn gdb_runs_another_course_of_events() {
+    let mut session = looping(Which::Gdb);
+    session.expect("tbreak rare_function", &[]);
+    session.expect("reverse-continue", &["rare_function (iteration=100000)"]);
+    session.expect("monitor divert", &[]);
+    // The guest compares this at its end.
+    session.expect("set var iteration = 5", &[]);
+    session.expect("watch rare_variable", &["Hardware watchpoint 2"]);
+    session.expect("continue", &["[diversion from", "Old value = 75000", "New value = 5"]);
+    session.expect("delete", &[]);
+    session.expect("continue", &["The machine does not go on: the guest writes to isa-debug-exit."]);
+    session.expect("print/x $eax", &["0x11"]);
+    session.expect("monitor divert off", &["position ", " of "]);
+    session.expect("maint flush register-cache", &[]);
+    session.expect("print iteration", &[" = 100000"]);
+    session.verify();
+}
+
+#[test]
+fn a_quiet_diversion_takes_no_interrupt() {
+    let mut session = Debugged::kernel_with(Which::Gdb, &build_guest("loop"), "iterations=1000000", 33);
+    session.expect("monitor seek 50%", &["position "]);
+    session.expect("maint flush register-cache", &[]);
+    session.expect("print/x $eflags & 0x200", &["0x200"]);
+    let ticks = session.debugger.value("ticks");
+    session.expect("monitor divert quiet", &["no interrupt is taken"]);
+    session.expect("break rare_function", &[]);
+    session.expect("continue", &["rare_function (iteration="]);
+    session.expect("continue", &["rare_function (iteration="]);
+    assert_eq!(session.debugger.value("ticks"), ticks);
+    session.expect("monitor divert", &["chips work"]);
+    session.expect("reverse-continue", &["the diversion is left"]);
+    session.expect("continue", &["rare_function (iteration="]);
+    session.expect("continue", &["rare_function (iteration="]);
+    assert!(session.debugger.value("ticks") > ticks);
+    session.verify();
+}
+
+#[test]
+fn lldb_changes_what_happens_and_comes_back() {
+    let mut session = looping(Which::Lldb);
+    session.expect("breakpoint set --name rare_function", &["Breakpoint 1"]);
+    session.expect("process continue --reverse", &["stop reason = breakpoint 1.1"]);
+    let here = session.debugger.position();
+    session.expect("expression rare_calls = 9", &["error: "]);
+    session.expect("process plugin packet monitor divert", &["a diversion from position"]);
+    session.expect("expression rare_calls = 9", &[" 9"]);
+    session.expect("register write eax 5", &[]);
+    session.expect("register read eax", &["eax = 0x00000005"]);
+    session.expect("thread step-inst", &["stop reason = instruction step into"]);
+    session.expect("process continue --reverse", &["the diversion is left", "Process 1 stopped"]);
+    assert_eq!(session.debugger.position(), here);
+    session.expect("print rare_calls", &["3"]);
+    session.verify();
+}
