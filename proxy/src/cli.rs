@@ -124,10 +124,11 @@ pub struct MachineArgs {
     /// Processor: qemu64, qemu32, pentium3, pentium, 486, max
     #[arg(long, value_name = "NAME", default_value = "qemu64", value_parser = parse_cpu)]
     pub cpu: CpuModel,
-    /// Firmware image [default: SeaBIOS, unless there is a --kernel]
+    /// Firmware image [default: SeaBIOS, unless there is a --kernel that starts without it]
     #[arg(long, value_name = "FILE")]
     pub bios: Option<PathBuf>,
-    /// Kernel to start: a Linux bzImage, a multiboot 1 ELF or a flat image
+    /// Kernel to start: a Linux bzImage, a multiboot 1 ELF or a flat image. With --bios the firmware starts it, which must
+    /// be Linux then
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
     /// Initial RAM disk of the kernel

@@ -1,5 +1,6 @@
 //! Drives and what is in them, from the command line.
 
+use crate::boot_option::{Boot, parse_boot};
 use crate::drive_spec::{self, DriveSpec, Format};
 use crate::usage::Usage;
 use anyhow::{Context, Result};
@@ -7,7 +8,7 @@ use clap::{Args, ValueEnum};
 use snapshots::{Image, Shared};
 use std::path::{Path, PathBuf};
 use vm::config::STORAGE_MAX;
-use vm::{BootDevice, Drive, DriveKind, Medium, Slot};
+use vm::{Drive, DriveKind, Medium, Slot};
 
 /// Sector sizes.
 const DISK_SECTOR: u64 = 512;
@@ -52,9 +53,11 @@ pub struct DriveArgs {
     /// is in the first free place; may be repeated
     #[arg(long, value_name = "SPEC", value_parser = drive_spec::parse)]
     pub drive: Vec<DriveSpec>,
-    /// What the firmware boots from, in order: letters of a (floppy), c (hard disk), d (CD-ROM), n (network)
-    #[arg(long, value_name = "order=LETTERS", default_value = "order=cad", value_parser = parse_boot)]
-    pub boot: BootOrder,
+    /// How the firmware boots: order=LETTERS, what it tries, in order: a (floppy), c (hard disk), d (CD-ROM), n (network);
+    /// once=LETTERS, what it tries until the first reset; menu=on, it offers a menu, for splash-time=MS; strict=on, it tries
+    /// nothing else; reboot-timeout=MS, after which it tries again
+    #[arg(long, value_name = "order=LETTERS,…", default_value = "order=cad", value_parser = parse_boot)]
+    pub boot: Boot,
     /// `on`: images are never written to, and what the guest writes is in the recording only; `off`: it is written to the images
     /// of disks when the recording has ended in order
     #[arg(long, value_enum, default_value_t = Snapshot::On)]
@@ -72,31 +75,6 @@ pub enum Snapshot {
     On,
     /// They get what the guest wrote.
     Off,
-}
-
-/// What the firmware boots from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BootOrder(pub [Option<BootDevice>; 3]);
-
-fn parse_boot(text: &str) -> Result<BootOrder, String> {
-    let letters = text.strip_prefix("order=").unwrap_or(text);
-    let usage =
-        || format!("`{text}`: write up to three different letters of a, c, d and n, for example order=dc");
-    let mut order = BootOrder::default();
-    for (i, letter) in letters.chars().enumerate() {
-        let device = match letter {
-            'a' => BootDevice::Floppy,
-            'c' => BootDevice::Disk,
-            'd' => BootDevice::Cd,
-            'n' => BootDevice::Network,
-            _ => return Err(usage()),
-        };
-        if order.0.contains(&Some(device)) {
-            return Err(usage());
-        }
-        *order.0.get_mut(i).ok_or_else(usage)? = Some(device);
-    }
-    if letters.is_empty() { Err(usage()) } else { Ok(order) }
 }
 
 /// A drive that is wanted somewhere.
@@ -412,15 +390,5 @@ mod tests {
         assert_eq!(found("c"), (Slot::Hdb, DriveKind::Disk));
         assert_eq!(found("d"), (Slot::Fda, DriveKind::Floppy));
         assert_eq!(found("e"), (Slot::Hdd, DriveKind::Cd));
-    }
-
-    #[test]
-    fn the_boot_order_is_read_as_it_is_for_qemu() {
-        let order = |text| parse_boot(text).map(|order| order.0);
-        assert_eq!(order("order=dc"), Ok([Some(BootDevice::Cd), Some(BootDevice::Disk), None]));
-        assert_eq!(order("n"), Ok([Some(BootDevice::Network), None, None]));
-        for bad in ["", "order=", "order=x", "cc", "acdn", "menu=on"] {
-            assert!(order(bad).is_err(), "{bad}");
-        }
     }
 }

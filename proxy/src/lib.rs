@@ -3,6 +3,7 @@
 //! One module for each subcommand ([`record`], [`replay`], [`serve`], [`info`], [`console`], [`screen`]), the GDB server in [`gdb`],
 //! and what they share.
 
+mod boot_option;
 pub mod cli;
 pub mod console;
 pub mod control;

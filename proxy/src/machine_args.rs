@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use std::io::Read;
 use std::path::Path;
 use vm::config::EXPANSION_ROM_BYTES;
-use vm::{Machine, MachineConfig, Vga};
+use vm::{FirmwareKernel, Machine, MachineConfig, Vga};
 
 /// Where Debian's `seabios` package puts its 256 KiB image.
 const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
@@ -20,11 +20,17 @@ const BIOS_MAX_BYTES: u64 = 16 << 20;
 /// The machine that `args` describes, with these drives and its kernel loaded.
 pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
     let vga_bios = vga_bios(args.vga)?;
+    let kernel = args.kernel.as_ref().map(|path| kernel(args, path)).transpose()?;
+    // Firmware starts a kernel if it is asked for, or if the kernel needs it.
+    let by_firmware = kernel
+        .as_ref()
+        .is_some_and(|kernel| args.bios.is_some() || vm::boot::linux::needs_firmware(&kernel.kernel));
+    let (for_firmware, direct) = if by_firmware { (kernel, None) } else { (None, kernel) };
     let config = MachineConfig {
         ram_bytes: args.memory,
         cpu: args.cpu,
         rtc_start: args.rtc.unwrap_or_else(|| crate::units::unix_seconds(std::time::SystemTime::now())),
-        bios: firmware(args)?,
+        bios: if direct.is_some() { Vec::new() } else { firmware(args)? },
         debug_exit_port: args.device.iter().map(|Device::DebugExit { port }| *port).next_back(),
         vga: if vga_bios.is_empty() { Vga::None } else { Vga::Std },
         vga_bios,
@@ -32,26 +38,37 @@ pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
         no_reboot: args.no_reboot,
         drives: drives.drives.clone(),
         media: drives.media.clone(),
-        boot_order: args.drives.boot.0,
+        boot_order: args.drives.boot.order,
+        boot: args.drives.boot.options.clone(),
+        kernel: for_firmware,
     };
     let mut machine = Machine::with_media(&config, drives.sources()).context("cannot build the machine")?;
-    if let Some(path) = &args.kernel {
-        let kernel = read_file("--kernel", path, args.memory)?;
-        let initrd = args.initrd.as_ref().map(|p| read_file("--initrd", p, args.memory)).transpose()?;
-        let cmdline = args.append.as_deref().unwrap_or("");
+    if let (Some(kernel), Some(path)) = (direct, &args.kernel) {
         machine
-            .load_kernel(&kernel, initrd.as_deref(), cmdline)
+            .load_kernel(&kernel.kernel, Some(&kernel.initrd), &kernel.cmdline)
             .with_context(|| format!("cannot start --kernel {}", path.display()))?;
     }
     Ok(machine)
 }
 
+/// What `--kernel`, `--initrd` and `--append` name.
+fn kernel(args: &MachineArgs, path: &Path) -> Result<FirmwareKernel> {
+    let initrd = args.initrd.as_ref().map(|path| read_file("--initrd", path, args.memory)).transpose()?;
+    Ok(FirmwareKernel {
+        kernel: read_file("--kernel", path, args.memory)?,
+        initrd: initrd.unwrap_or_default(),
+        cmdline: args.append.clone().unwrap_or_default(),
+    })
+}
+
 fn firmware(args: &MachineArgs) -> Result<Vec<u8>> {
     match &args.bios {
         Some(path) => read_file("--bios", path, BIOS_MAX_BYTES),
-        // A kernel is started directly.
-        None if args.kernel.is_some() => Ok(Vec::new()),
         None if Path::new(SEABIOS).exists() => read_file("SeaBIOS", Path::new(SEABIOS), BIOS_MAX_BYTES),
+        None if args.kernel.is_some() => bail!(
+            "--kernel: this kernel starts in real mode, which takes firmware, and there is none at {SEABIOS}: install the \
+             package `seabios`, or give --bios FILE"
+        ),
         None => bail!(
             "there is no firmware at {SEABIOS}: install the package `seabios`, or give --bios FILE or --kernel FILE"
         ),

@@ -65,6 +65,13 @@ fn first_at(recording: &Recording, time: VmTime) -> Result<Icount> {
     Ok(Icount(low))
 }
 
+/// Writes a picture to a PPM file (netpbm's "raw" PPM, 8 bits a channel).
+pub fn write_ppm(path: &Path, picture: &Picture) -> Result<()> {
+    let header = format!("P6\n{} {}\n255\n", picture.width, picture.height);
+    std::fs::write(path, [header.as_bytes(), &picture.rgb].concat())
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Writes a picture to a PNG file.
 pub fn write_png(path: &Path, picture: &Picture) -> Result<()> {
     let shown = path.display();

@@ -3,11 +3,20 @@
 rg seek WHERE      go to a position, a time, a mark, an interrupt, and show where that is
 rg mark NAME       name this place
 rg who-wrote EXPR  go to the step that wrote a variable last
-rg irqs            the interrupts around here
-rg where           position, time and mode
+rg linux VMLINUX [NAME=FILE ...]  symbols of a Linux kernel and of its modules
+rg events, timeline, irqs, marks, where, checkpoints, console
 """
 
+import inspect
+import os
+import sys
+
 import gdb
+
+# GDB 13 does not say where a script is.
+HERE = os.path.dirname(os.path.realpath(inspect.currentframe().f_code.co_filename))
+sys.path.insert(0, HERE)
+import retrograde_linux  # noqa: E402
 
 
 def monitor(command):
@@ -27,7 +36,7 @@ def seek(where):
 
 
 class Rg(gdb.Command):
-    """Walk through a recording: rg seek, mark, who-wrote, irqs, where."""
+    """Walk through a recording: rg seek, mark, who-wrote, linux, events, timeline, irqs, where."""
 
     def __init__(self):
         super().__init__("rg", gdb.COMMAND_RUNNING, prefix=True)
@@ -63,6 +72,47 @@ class WhoWrote(gdb.Command):
             seek(answer.rsplit(" ", 1)[1].strip())
 
 
+class LinuxReader:
+    """Memory and registers for retrograde_linux."""
+
+    def read(self, address, length):
+        try:
+            return bytes(gdb.selected_inferior().read_memory(address, length))
+        except gdb.error:
+            return None
+
+    def register(self, name):
+        value = gdb.parse_and_eval("$" + name)
+        return None if value.type.code == gdb.TYPE_CODE_VOID else int(value) & (1 << 64) - 1
+
+
+class Linux(gdb.Command):
+    """Load the symbols of a Linux kernel where this one is: rg linux VMLINUX [NAME=FILE ...].
+
+    VMLINUX is the file of the kernel's build that has symbols; the offset of KASLR is found by itself. NAME=FILE names a
+    module that is loaded, and its file. Of modules only functions are found, not variables."""
+
+    def __init__(self):
+        super().__init__("rg linux", gdb.COMMAND_FILES, gdb.COMPLETE_FILENAME)
+
+    def invoke(self, argument, from_tty):
+        words = gdb.string_to_argv(argument)
+        if not words:
+            raise gdb.GdbError("Write the file with the symbols: rg linux vmlinux")
+        try:
+            found = retrograde_linux.find(LinuxReader(), words[0], words[1:])
+        except retrograde_linux.NotFound as reason:
+            raise gdb.GdbError(str(reason))
+        for path, offset, sections in found.files:
+            if sections is None:
+                gdb.execute('symbol-file "%s" -o %#x' % (path, offset), to_string=True)
+            else:
+                places = " ".join("-s %s %#x" % place for place in sections.items())
+                gdb.execute('add-symbol-file "%s" %s' % (path, places), to_string=True)
+        for line in found.lines:
+            gdb.write(line + "\n")
+
+
 class Passed(gdb.Command):
     """A command of the server."""
 
@@ -77,5 +127,6 @@ class Passed(gdb.Command):
 Rg()
 Seek()
 WhoWrote()
-for name in ("mark", "marks", "irqs", "where", "checkpoints", "console"):
+Linux()
+for name in ("mark", "marks", "irqs", "where", "checkpoints", "console", "events", "timeline"):
     Passed(name)

@@ -44,6 +44,18 @@ pub fn debian_kernel() -> PathBuf {
     kernel("linux-image-amd64", Arch::Amd64)
 }
 
+/// A module of that kernel, by its path below `kernel/`.
+pub fn kernel_module(path: &str) -> PathBuf {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let cached = cache_dir().join("debian").join(format!("module_{name}"));
+    make_once(&cached, |dir| {
+        let package = dependency_of("linux-image-amd64", Arch::Amd64, "linux-image-");
+        unpack(&package, Arch::Amd64, &[&format!("./lib/modules/*/kernel/{path}")], dir);
+    });
+    let mut versions = fs::read_dir(cached.join("lib/modules")).expect("the package's modules").flatten();
+    versions.next().expect("a version of the kernel").path().join("kernel").join(path)
+}
+
 /// The bzImage of the kernel that `metapackage` stands for.
 pub fn kernel(metapackage: &str, arch: Arch) -> PathBuf {
     let boot = kernel_package(metapackage, arch).join("boot");

@@ -2,6 +2,7 @@
 
 use crate::server::Server;
 use crate::tools::{cannot_start, run};
+use crate::workspace_root;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -31,9 +32,9 @@ pub struct Debugger {
 }
 
 impl Debugger {
-    /// GDB, connected; what it showed when it connected.
+    /// GDB, connected; what it showed when it connected. The environment may name another one than the system's.
     pub fn gdb(server: &Server, symbols: Option<&Path>) -> (Debugger, String) {
-        let mut command = Command::new("gdb");
+        let mut command = Command::new(std::env::var_os("RETROGRADE_GDB").unwrap_or_else(|| "gdb".into()));
         command.args(["-nx", "-q"]);
         for setting in ["confirm off", "pagination off", "width 0", "style enabled off"] {
             command.args(["-ex", &format!("set {setting}")]);
@@ -55,6 +56,19 @@ impl Debugger {
         lldb.run("script lldb.debugger.SetAsync(False)");
         let connected = lldb.run(&format!("gdb-remote {}", server.address()));
         (lldb, connected)
+    }
+
+    /// Loads our commands for this debugger.
+    pub fn load_script(&mut self) {
+        let scripts = workspace_root().join("scripts/debugger");
+        let command = match self.dialect {
+            Dialect::Gdb => format!("source {}", scripts.join("retrograde.gdb.py").display()),
+            Dialect::Lldb => {
+                format!("command script import {}", scripts.join("retrograde_lldb.py").display())
+            }
+        };
+        let shown = self.run(&command);
+        assert!(!shown.to_lowercase().contains("error"), "{shown}");
     }
 
     fn start(mut command: Command, dialect: Dialect) -> Debugger {

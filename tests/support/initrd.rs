@@ -43,3 +43,13 @@ pub fn busybox_initrd() -> PathBuf {
     });
     initrd
 }
+
+/// The same with more files in its root; the name of each and where it is.
+pub fn busybox_initrd_with(files: &[(&str, PathBuf)]) -> Vec<u8> {
+    let mut archive = Archive::default();
+    for (name, path) in files {
+        archive.executable(name, &fs::read(path).expect("a file for the initial RAM disk"));
+    }
+    // Linux unpacks archives that stand one behind the other.
+    [fs::read(busybox_initrd()).expect("the cached initial RAM disk"), archive.finish()].concat()
+}

@@ -23,9 +23,9 @@ pub mod sequences;
 pub mod server;
 mod tools;
 
-pub use debian::{debian_kernel, seabios};
+pub use debian::{debian_kernel, kernel_module, seabios};
 pub use guests::{build_cost_guest, build_guest, symbol};
-pub use initrd::{GUEST_READY, busybox_initrd};
+pub use initrd::{GUEST_READY, busybox_initrd, busybox_initrd_with};
 
 use std::path::{Path, PathBuf};
 

@@ -36,6 +36,12 @@ impl Server {
         &self.address
     }
 
+    /// Where its control socket listens, if it was started with one: HOST:PORT.
+    pub fn control_address(&self) -> &str {
+        let address = self.process.console().split("control socket at ").nth(1);
+        address.and_then(|rest| rest.lines().next()).expect("a control socket")
+    }
+
     /// How many of `what` its process has: `task` or `fd`.
     pub fn count(&self, what: &str) -> usize {
         let dir = format!("/proc/{}/{what}", self.process.id());

@@ -1,5 +1,6 @@
 //! What a machine is made of.
 
+use crate::boot::real_mode::FirmwareKernel;
 use crate::media::{Drive, DriveKind, Medium, MediumShape, Slot};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,8 @@ pub const EXPANSION_ROM_BYTES: usize = 64 << 10;
 /// Most bytes of storage: beyond it pages could not be numbered.
 pub const STORAGE_MAX: u64 = 1 << 40;
 
-/// The hardware, fixed for the whole life of a machine. Firmware and kernels are contents of its memory, not of this.
+/// The hardware, fixed for the whole life of a machine. A kernel that is loaded without firmware is contents of its
+/// memory, and not of this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineConfig {
     /// RAM in bytes: a multiple of 1 MiB, [`RAM_MIN`] to [`RAM_MAX`].
@@ -44,6 +46,25 @@ pub struct MachineConfig {
     pub drives: Vec<Drive>,
     /// What firmware tries to boot from, in order.
     pub boot_order: [Option<BootDevice>; 3],
+    /// How firmware goes about it.
+    pub boot: BootOptions,
+    /// A Linux kernel that firmware starts before anything else.
+    pub kernel: Option<FirmwareKernel>,
+}
+
+/// How firmware goes about booting.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootOptions {
+    /// What it tries to boot from until the first reset, if that differs.
+    pub once: Option<[Option<BootDevice>; 3]>,
+    /// It offers a menu.
+    pub menu: bool,
+    /// Milliseconds that the offer stands.
+    pub menu_wait_ms: Option<u16>,
+    /// Milliseconds after which it tries again if nothing could be booted; otherwise it does not.
+    pub retry_ms: Option<u16>,
+    /// It boots from nothing that is not in the order.
+    pub strict: bool,
 }
 
 impl MachineConfig {
@@ -76,6 +97,11 @@ impl MachineConfig {
         self.medium(self.drive(slot)?.medium?)
     }
 
+    /// What firmware tries to boot from before the first reset.
+    pub fn first_boot_order(&self) -> [Option<BootDevice>; 3] {
+        self.boot.once.unwrap_or(self.boot_order)
+    }
+
     /// Bytes of storage at most: RAM, video memory and disks, each disk in whole pages.
     pub fn storage_bytes(&self) -> u64 {
         let page = crate::PAGE_SIZE as u64;
@@ -105,6 +131,12 @@ impl MachineConfig {
         }
         if self.storage_bytes() > STORAGE_MAX {
             return Err(format!("disks that can be written to of more than {} GiB", STORAGE_MAX >> 30));
+        }
+        if let Some(kernel) = &self.kernel {
+            if self.bios.is_empty() {
+                return Err("a kernel that firmware is to start, and no firmware".into());
+            }
+            kernel.check(self.ram_bytes).map_err(|error| error.to_string())?;
         }
         self.check_drives()
     }
@@ -153,6 +185,8 @@ impl Default for MachineConfig {
             media: Vec::new(),
             drives: Vec::new(),
             boot_order: [Some(BootDevice::Disk), Some(BootDevice::Floppy), Some(BootDevice::Cd)],
+            boot: BootOptions::default(),
+            kernel: None,
         }
     }
 }

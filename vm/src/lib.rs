@@ -17,7 +17,8 @@ pub mod units;
 pub mod watch;
 
 pub use board::vga::Picture;
-pub use config::{BootDevice, CpuModel, MachineConfig, Vga};
+pub use boot::real_mode::FirmwareKernel;
+pub use config::{BootDevice, BootOptions, CpuModel, MachineConfig, Vga};
 pub use cpu::state::CpuState;
 pub use footprint::Footprint;
 pub use input::{Input, Output};

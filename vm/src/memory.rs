@@ -10,6 +10,7 @@
 //! *code* (the engine has translated from it, so a write must reach the engine) and *table* (a cached translation was
 //! made by walking through it, so a write may make that translation void).
 
+use crate::board::fw_cfg::Items;
 use crate::config::{EXPANSION_ROM_BYTES, MachineConfig, Vga};
 use crate::media::{BlockSource, Media, MediumShape};
 use crate::units::PhysAddr;
@@ -44,6 +45,10 @@ pub trait PhysMemory {
     fn read_medium(&self, number: usize, offset: u64, buf: &mut [u8]);
     /// Writes to medium `number`; ignored beyond its end and if it cannot be written to.
     fn write_medium(&mut self, number: usize, offset: u64, bytes: &[u8]);
+    /// What the firmware configuration device holds under this number; empty for nothing.
+    fn firmware_item(&self, _item: u16) -> &[u8] {
+        &[]
+    }
 }
 
 /// A part of storage behind RAM.
@@ -107,6 +112,7 @@ pub struct Memory {
     table: Vec<u64>,
     tables: BTreeMap<usize, Table>,
     stale_translations: Option<Stale>,
+    firmware_items: Items,
 }
 
 /// A page table that cached translations were made with.
@@ -190,6 +196,7 @@ impl Memory {
             table: vec![0; seen_words],
             tables: BTreeMap::new(),
             stale_translations: None,
+            firmware_items: Items::new(config),
         })
     }
 
@@ -616,6 +623,11 @@ impl PhysMemory for Memory {
             self.store_at(at, &bytes[from..from + n]);
         }
     }
+
+    fn firmware_item(&self, item: u16) -> &[u8] {
+        self.firmware_items.get(item)
+    }
+
     fn medium(&self, number: usize) -> Option<MediumShape> {
         self.shapes.get(number).copied()
     }

@@ -5,13 +5,15 @@ use super::{ClientId, Control};
 use crate::gdb::monitor;
 use crate::gdb::resume::Resume;
 use crate::gdb::target::Debuggee;
+use crate::screen::{write_png, write_ppm};
 use serde_json::{Map, Value, json};
 use snapshots::Direction;
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
 use vm::Icount;
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "qmp_capabilities",
     "query-version",
     "query-commands",
@@ -22,6 +24,7 @@ const NAMES: [&str; 12] = [
     "replay-seek",
     "stop",
     "cont",
+    "screendump",
     "human-monitor-command",
     "quit",
 ];
@@ -160,6 +163,10 @@ impl Debuggee {
                 then = Then::Seek(self.position_argument(&mut arguments)?);
                 json!({})
             }
+            "screendump" => {
+                self.screendump(&mut arguments)?;
+                json!({})
+            }
             "stop" => json!({}),
             "cont" => {
                 then = if machine == Machine::Paused { Then::Continue } else { Then::Nothing };
@@ -179,6 +186,29 @@ impl Debuggee {
         };
         arguments.end()?;
         Ok((value, then))
+    }
+
+    /// The screen into a file: PPM, as in QEMU, unless another format is named.
+    fn screendump(&self, arguments: &mut Arguments) -> Result<(), Failure> {
+        let file = arguments.text("filename")?;
+        let format = arguments.optional_text("format")?;
+        if let Some(device) = arguments.optional_text("device")? {
+            return Err(Failure::generic(format!("Device '{device}' not found: there is one display")));
+        }
+        arguments.end()?;
+        let write = match format.as_deref() {
+            None | Some("ppm") => write_ppm,
+            Some("png") => write_png,
+            Some(other) => {
+                return Err(Failure::generic(format!(
+                    "Parameter 'format' does not accept value '{other}': ppm or png"
+                )));
+            }
+        };
+        let picture = self.history.picture();
+        let picture =
+            picture.ok_or_else(|| Failure::generic("There is no console to take a screendump from"))?;
+        write(Path::new(&file), &picture).map_err(|e| Failure::generic(format!("{e:#}")))
     }
 
     fn position_argument(&self, arguments: &mut Arguments) -> Result<Icount, Failure> {

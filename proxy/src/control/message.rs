@@ -132,6 +132,11 @@ impl Arguments {
         }
     }
 
+    /// A text that may be there.
+    pub fn optional_text(&mut self, name: &str) -> Result<Option<String>, Failure> {
+        if self.0.contains_key(name) { self.text(name).map(Some) } else { Ok(None) }
+    }
+
     fn take(&mut self, name: &str) -> Result<Value, Failure> {
         self.0.remove(name).ok_or_else(|| Failure::generic(format!("Parameter '{name}' is missing")))
     }

@@ -6,9 +6,10 @@ use super::history::{Condition, History};
 use super::regs::Moment;
 use super::scope::View;
 use super::target::Debuggee;
+use snapshots::recording::TimedInput;
 use snapshots::{Answer, Chips, Direction, Error, Met, Stop, Watch};
 use std::collections::{BTreeMap, BTreeSet};
-use vm::{CpuState, Icount, InterruptTaken, LinAddr, PhysAddr, Picture, Vector, VmTime, WatchKind};
+use vm::{CpuState, Icount, Input, InterruptTaken, LinAddr, PhysAddr, Picture, Vector, VmTime, WatchKind};
 
 /// The fake.
 pub struct FakeHistory {
@@ -25,6 +26,7 @@ pub struct FakeHistory {
     memory: BTreeMap<u64, u8>,
     condition: Option<Condition>,
     interrupts: Vec<InterruptTaken>,
+    inputs: Vec<TimedInput>,
 }
 
 /// A fake being debugged.
@@ -45,6 +47,7 @@ impl FakeHistory {
             rax: None,
             memory: BTreeMap::new(),
             condition: None,
+            inputs: vec![(Icount(300), VmTime(2400), Input::Reset)],
             interrupts: (1..5)
                 .map(|n| InterruptTaken {
                     position: Icount(n * 200),
@@ -201,6 +204,14 @@ impl History for FakeHistory {
 
     fn interrupts(&self) -> Result<Vec<InterruptTaken>, Error> {
         Ok(self.interrupts.clone())
+    }
+
+    fn is_interrupted_at(&self, position: Icount) -> Result<bool, Error> {
+        Ok(self.interrupts.iter().any(|i| i.position == position))
+    }
+
+    fn inputs(&self) -> Result<Vec<TimedInput>, Error> {
+        Ok(self.inputs.clone())
     }
 
     fn checkpoints(&self) -> Vec<(Icount, VmTime)> {

@@ -2,6 +2,7 @@
 
 use super::regs::Moment;
 use super::scope::View;
+use snapshots::recording::TimedInput;
 use snapshots::{Answer, Chips, Direction, Error, Met, Recording, Stop, Timeline};
 use std::sync::Arc;
 use vm::{CpuState, Icount, InterruptTaken, LinAddr, Machine, Picture, VmTime, WatchKind};
@@ -49,6 +50,10 @@ pub trait History: View {
     fn set_position_break(&mut self, position: Option<Icount>);
     /// Interrupts taken in all of history, in order.
     fn interrupts(&self) -> Result<Vec<InterruptTaken>, Error>;
+    /// Whether the recorded step at a position is the delivery of an interrupt; in a diversion it is not recorded.
+    fn is_interrupted_at(&self, position: Icount) -> Result<bool, Error>;
+    /// What came from outside in all of history, in order.
+    fn inputs(&self) -> Result<Vec<TimedInput>, Error>;
     /// Position and virtual time of each checkpoint that is stored.
     fn checkpoints(&self) -> Vec<(Icount, VmTime)>;
     /// The last step before here that wrote a variable.
@@ -180,6 +185,18 @@ impl History for Recorded {
 
     fn interrupts(&self) -> Result<Vec<InterruptTaken>, Error> {
         self.recording.interrupts()
+    }
+
+    fn is_interrupted_at(&self, position: Icount) -> Result<bool, Error> {
+        if self.timeline.diverted_from().is_some() {
+            return Ok(false);
+        }
+        let next = Icount(position.0.saturating_add(1));
+        Ok(!self.recording.interrupts_between(position, next)?.is_empty())
+    }
+
+    fn inputs(&self) -> Result<Vec<TimedInput>, Error> {
+        self.recording.inputs()
     }
 
     fn checkpoints(&self) -> Vec<(Icount, VmTime)> {

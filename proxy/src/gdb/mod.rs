@@ -106,7 +106,7 @@ impl Session {
         match judge(body) {
             Verdict::Forward(form) => {
                 if body.starts_with(b"qSupported") {
-                    debuggee.features = Features::new(&String::from_utf8_lossy(body));
+                    debuggee.features = Features::new(&String::from_utf8_lossy(body), debuggee.features.lldb);
                     self.link.borrow_mut().add_to_next(OUR_FEATURES);
                 }
                 self.forward(&form, debuggee);
@@ -151,7 +151,7 @@ impl Session {
         let len = usize::try_from(len).unwrap_or(usize::MAX).min(PACKET_MAX_BYTES / 2);
         let bytes = debuggee.read_memory(addr, len);
         if bytes.is_empty() && len > 0 {
-            match debuggee.features.error_message || self.lldb_errors {
+            match debuggee.features.error_message || debuggee.features.lldb {
                 true => self.refuse(&format!("address {addr:#x} is not mapped here")),
                 false => self.reply("E0e"),
             }

@@ -2,6 +2,7 @@
 
 mod breaks;
 mod look;
+mod overview;
 
 use super::target::Debuggee;
 use crate::place::Place;
@@ -32,6 +33,8 @@ Changing what happens:
 Asking about history, without going anywhere:
   monitor last-write ADDR [LEN]   which step wrote it last, seen from here
   monitor first-exec ADDR         when an instruction ran first
+  monitor timeline                all of it in one picture
+  monitor events                  inputs and interrupts around here
   monitor irqs                    interrupts taken around here
   monitor checkpoints             those of the recording
   monitor info pic                a chip's state; monitor info names them;
@@ -45,15 +48,29 @@ What the guest wrote:
   monitor screen              the text on the screen here
   monitor screen FILE         the screen here as a picture: a PNG file on the
                               machine that serves
+";
 
+const HELP_GDB: &str = "\
 A position counts the steps of the processor since power-on. GDB does not know
 that a seek moves the machine: `maint flush register-cache` makes it look again.
 Going back: reverse-stepi, reverse-continue, reverse-next, reverse-finish;
 `watch X` and reverse-continue finds who wrote X last.
 ";
 
-const FLUSH_HINT: &str =
+const HELP_LLDB: &str = "\
+A position counts the steps of the processor since power-on. In LLDB a command
+is `process plugin packet monitor COMMAND`, or `monitor COMMAND` with
+scripts/debugger/retrograde_lldb.py, whose `rg seek` shows where it has gone.
+Going back: `process continue --reverse`, and `--forward` before you step;
+`watchpoint set variable X` and going back finds who wrote X last.
+";
+
+const SEEN_LATER_GDB: &str =
     "GDB still shows the place before: `maint flush register-cache` makes it look again.\n";
+const SEEN_LATER_LLDB: &str = "\
+LLDB still shows the place before, until it stops anew: `thread step-inst`, or use
+`rg seek` of scripts/debugger/retrograde_lldb.py.
+";
 
 /// Most marks.
 const MARKS_MAX: usize = 10_000;
@@ -67,7 +84,7 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
     // What stands behind the command, for those that take an expression.
     let rest = command.trim_start().split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim());
     let result = match words.as_slice() {
-        [] | ["help" | "?"] => Ok(HELP.to_owned()),
+        [] | ["help" | "?"] => Ok(help(debuggee)),
         ["info", "replay"] => Ok(info_replay(debuggee)),
         ["where"] => Ok(position_line(debuggee)),
         ["seek", "next", "irq", vector @ ..] => seek_interrupt(debuggee, true, vector),
@@ -91,6 +108,8 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         ["last-write", _, ..] => look::last_write(debuggee, rest),
         ["first-exec", _, ..] => look::first_exec(debuggee, rest),
         ["irqs"] => look::irqs(debuggee),
+        ["events"] => overview::events(debuggee).map_err(|e| e.to_string()),
+        ["timeline"] => overview::timeline(debuggee).map_err(|e| e.to_string()),
         ["checkpoints"] => Ok(look::checkpoints(debuggee)),
         ["info", chip] => look::chip(debuggee, chip),
         ["seek", place] => place.parse().and_then(|place| seek(debuggee, place)),
@@ -118,6 +137,15 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         }
     };
     result.unwrap_or_else(|error| format!("error: {error}\n"))
+}
+
+fn help(debuggee: &Debuggee) -> String {
+    format!("{HELP}\n{}", if debuggee.features.lldb { HELP_LLDB } else { HELP_GDB })
+}
+
+/// That the debugger does not know yet where the machine is.
+fn seen_later(debuggee: &Debuggee) -> &'static str {
+    if debuggee.features.lldb { SEEN_LATER_LLDB } else { SEEN_LATER_GDB }
 }
 
 fn info_replay(debuggee: &Debuggee) -> String {
@@ -159,14 +187,14 @@ fn seek(debuggee: &mut Debuggee, place: Place) -> Result<String, String> {
     };
     answer.push_str(&position_line(debuggee));
     if (debuggee.history.position(), None) != before {
-        answer.push_str(FLUSH_HINT);
+        answer.push_str(seen_later(debuggee));
     }
     Ok(answer)
 }
 
 fn end_diversion(debuggee: &mut Debuggee) -> Result<String, String> {
     debuggee.end_diversion()?;
-    Ok(position_line(debuggee) + FLUSH_HINT)
+    Ok(position_line(debuggee) + seen_later(debuggee))
 }
 
 fn seek_interrupt(debuggee: &mut Debuggee, forward: bool, vector: &[&str]) -> Result<String, String> {

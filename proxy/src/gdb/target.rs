@@ -44,7 +44,7 @@ const CONSOLE_PIECE_BYTES: usize = 1024;
 /// A debugger that passes over a stop has resumed by then.
 const RESUMES_BY_ITSELF: Duration = Duration::from_secs(1);
 
-/// What a debugger says in qSupported that makes a difference to stop replies.
+/// What is known of a debugger, from what it says in qSupported, that makes a difference to replies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Features {
     /// `swbreak+`
@@ -53,16 +53,19 @@ pub(super) struct Features {
     pub hwbreak: bool,
     /// `error-message+`: the reply to each packet may be an error in words.
     pub error_message: bool,
+    /// It is LLDB.
+    pub lldb: bool,
 }
 
 impl Features {
     /// From the text of the packet.
-    pub(super) fn new(packet: &str) -> Features {
+    pub(super) fn new(packet: &str, lldb: bool) -> Features {
         let says = |name: &str| packet.split([':', ';']).any(|feature| feature == name);
         Features {
             swbreak: says("swbreak+"),
             hwbreak: says("hwbreak+"),
             error_message: says("error-message+"),
+            lldb,
         }
     }
 }
@@ -139,6 +142,7 @@ impl Debuggee {
 
     /// The debugger is LLDB, which shows no registers of an architecture that it does not know: the i8086.
     pub fn describe_to_lldb(&mut self) {
+        self.features.lldb = true;
         if self.layout.width == Width::Bits16 {
             self.xml = target_xml(&Layout::new(Width::Bits32));
         }

@@ -62,7 +62,7 @@ if [ -e /modules ]; then
     if [ -b /dev/sr0 ]; then
         mkdir /cd
         mount -t iso9660 -o ro /dev/sr0 /cd
-        is cdrom "$(ls /cd)" boot
+        is cdrom "$(ls /cd/boot/loader)" /cd/boot/loader
     fi
 fi
 cat /sys/devices/system/clocksource/clocksource0/current_clocksource

@@ -46,10 +46,7 @@ pub fn set_up(ram: &mut [u8; 128], config: &MachineConfig) {
             1 => 0x01,
             _ => 0x41,
         };
-    // A nibble each, the first one lowest; bit 0 of 0x38 clear: boot floppies are checked.
-    let [first, second, third] = config.boot_order.map(boot_code);
-    ram[BOOT_ORDER_1_2] = second << 4 | first;
-    ram[BOOT_ORDER_3] = third << 4;
+    set_boot_order(ram, config.first_boot_order());
     for (i, slot) in Slot::IDE.into_iter().enumerate() {
         if let Some(DriveKind::Disk) = config.drive(slot).map(|drive| drive.kind) {
             set_up_disk(ram, i, config.medium_in(slot).map_or(0, |medium| medium.bytes / 512));
@@ -57,6 +54,13 @@ pub fn set_up(ram: &mut [u8; 128], config: &MachineConfig) {
     }
     let sum: u16 = ram[0x10..CHECKSUM].iter().map(|&byte| u16::from(byte)).sum();
     [ram[CHECKSUM], ram[CHECKSUM + 1]] = sum.to_be_bytes();
+}
+
+/// What firmware boots from: a nibble each, the first one lowest; bit 0 of 0x38 clear: boot floppies are checked.
+pub fn set_boot_order(ram: &mut [u8; 128], order: [Option<BootDevice>; 3]) {
+    let [first, second, third] = order.map(boot_code);
+    ram[BOOT_ORDER_1_2] = second << 4 | first;
+    ram[BOOT_ORDER_3] = third << 4;
 }
 
 /// A fixed disk: how its cylinders are translated for programs that know 1024 only, and for the first two a user-defined

@@ -2,13 +2,13 @@
 //!
 //! | IRQ | line |
 //! |---|---|
-//! | 0 | timer, counter 0 |
+//! | 0 | timer, counter 0; timer 0 of the HPET in its place |
 //! | 1 | keyboard |
 //! | 3 | COM2, COM4 |
 //! | 4 | COM1, COM3 |
 //! | 6 | floppy controller |
 //! | 7 | parallel port |
-//! | 8 | real-time clock |
+//! | 8 | real-time clock; timer 1 of the HPET in its place |
 //! | 9 | ACPI (SCI) |
 //! | 12 | mouse |
 //! | 13 | x87 exceptions (FERR#) |
@@ -26,6 +26,7 @@ pub mod dma;
 pub mod fdc;
 mod floppies;
 pub mod fw_cfg;
+pub mod hpet;
 pub mod i8042;
 pub mod ide;
 pub mod ioapic;
@@ -53,6 +54,7 @@ use self::dma::Dma;
 use self::fdc::Fdc;
 use self::floppies::Wires;
 use self::fw_cfg::FwCfg;
+use self::hpet::Hpet;
 use self::i8042::I8042;
 use self::ide::Ide;
 use self::ioapic::IoApic;
@@ -71,7 +73,7 @@ use self::vga::window::{WINDOW, WINDOW_BYTES};
 use crate::config::{MachineConfig, Vga};
 use crate::input::{Input, Output};
 use crate::media::Slot;
-use crate::memory::{PhysMemory, Windows};
+use crate::memory::{Memory, PhysMemory, Place, Windows};
 use crate::units::{PhysAddr, Vector, VmTime};
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +123,7 @@ pub struct Board {
     lapic: LocalApic,
     ioapic: IoApic,
     pit: Pit,
+    hpet: Hpet,
     system_control: SystemControl,
     rtc: Rtc,
     keyboard: I8042,
@@ -147,6 +150,7 @@ impl Board {
             lapic: LocalApic::new(),
             ioapic: IoApic::new(),
             pit: Pit::new(),
+            hpet: Hpet::new(VmTime(0)),
             system_control: SystemControl::new(),
             rtc: Rtc::new(config),
             keyboard: I8042::new(),
@@ -159,7 +163,7 @@ impl Board {
             cpu_lines: CpuLines::default(),
             pm: AcpiPm::new(),
             sysctl: SysCtl::new(),
-            fw_cfg: FwCfg::new(config),
+            fw_cfg: FwCfg::new(),
             debug: DebugPorts::new(config),
             vga: (config.vga == Vga::Std).then(|| Adapter::new(config.bios.is_empty())),
         };
@@ -199,6 +203,9 @@ impl Board {
         if let Some(offset) = ioapic_offset(addr) {
             return u64::from(self.ioapic.read(offset)) & size_mask(size);
         }
+        if let Some(offset) = hpet_offset(addr) {
+            return self.hpet.read(offset, size, bus.now);
+        }
         tracing::debug!(%addr, size, "read of an address where nothing is");
         size_mask(size)
     }
@@ -216,6 +223,10 @@ impl Board {
             }
         } else if let Some(offset) = ioapic_offset(addr) {
             self.ioapic.write(offset, value as u32, &mut self.lapic);
+        } else if let Some(offset) = hpet_offset(addr) {
+            self.hpet.write(offset, size, value, bus.now);
+        } else if lapic::MESSAGES.contains(&addr.0) {
+            self.lapic.signalled(addr.0, value as u32);
         } else {
             tracing::debug!(%addr, size, value, "write to an address where nothing is");
         }
@@ -246,6 +257,20 @@ impl Board {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Fills in what the CPU would read in the window to video memory, and changes nothing.
+    pub fn look(&self, addr: PhysAddr, buf: &mut [u8], mem: &Memory) {
+        let Some(vga) = &self.vga else { return };
+        // What lies before the window, and behind it, stays as it is.
+        let first = WINDOW.saturating_sub(addr.0);
+        let end = (WINDOW + WINDOW_BYTES).saturating_sub(addr.0).min(buf.len() as u64);
+        for at in first..end {
+            let addr = mem.bus_address(addr.0 + at);
+            if let (Some(offset), Place::Device) = (Board::window(PhysAddr(addr)), mem.place(addr, false)) {
+                buf[at as usize] = vga.look(offset, mem);
+            }
         }
     }
 
@@ -288,6 +313,7 @@ impl Board {
         self.now = time;
         self.lapic.advance(time);
         self.pit.advance(time);
+        self.hpet.advance(time);
         self.rtc.advance(time);
         self.keyboard.advance(time);
         for uart in &mut self.uarts {
@@ -306,6 +332,7 @@ impl Board {
         let chips = [
             self.lapic.next_event(),
             self.pit.next_event(),
+            self.hpet.next_event(),
             self.rtc.next_event(),
             self.keyboard.next_event(),
             self.lpt.next_event(),
@@ -330,15 +357,16 @@ impl Board {
     /// Brings the lines of the chips to the interrupt controller.
     fn copy_lines(&mut self) {
         let [com1, com2, com3, com4] = self.uarts.each_ref().map(Uart::irq);
+        let [timer, clock] = self.hpet.legacy_irqs().unwrap_or_else(|| [self.pit.out(0), self.rtc.irq()]);
         let [disks, more_disks] = self.ide.irqs();
         let lines = [
-            (0, self.pit.out(0)),
+            (0, timer),
             (1, self.keyboard.irq1()),
             (3, com2 || com4),
             (4, com1 || com3),
             (6, self.fdc.irq()),
             (7, self.lpt.irq()),
-            (8, self.rtc.irq()),
+            (8, clock),
             (9, self.pm.sci()),
             (12, self.keyboard.irq12()),
             (13, self.cpu_lines.irq13()),
@@ -350,10 +378,11 @@ impl Board {
         for irq in (0..16).filter(|irq| *irq != CASCADE_IRQ) {
             self.pic.set_irq(irq, irqs >> irq & 1 != 0);
         }
-        // The timer has input 2 of the I/O APIC; input 0 is not used.
-        let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN;
-        self.ioapic.set_pins(pins, &mut self.lapic);
+        // The timer has input 2 of the I/O APIC.
+        let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN | self.hpet.pins();
+        self.ioapic.set_pins(pins | u32::from(self.pic.intr()) << ioapic::PIC_PIN, &mut self.lapic);
         self.lapic.set_lint0(self.pic.intr());
+        self.lapic.set_lint1(self.system_control.nmi() && !self.rtc.nmi_masked());
         if self.lapic.take_nmi() {
             self.cpu_lines.raise_nmi();
         }
@@ -361,7 +390,12 @@ impl Board {
 
     /// The INTR line of the CPU.
     pub fn intr(&self) -> bool {
-        self.lapic.pending().is_some() || (self.lapic.passes_pic() && self.pic.intr())
+        self.lapic.pending().is_some() || (self.pic.intr() && self.passes_pic())
+    }
+
+    /// Whether the CPU takes interrupts of the 8259 pair itself.
+    fn passes_pic(&self) -> bool {
+        self.lapic.passes_pic() || self.ioapic.passes_pic(&self.lapic)
     }
 
     /// Interrupt acknowledge cycle: the vector, which is now in service.
@@ -370,7 +404,7 @@ impl Board {
             Some(vector) => Vector(vector),
             None => {
                 let vector = self.pic.acknowledge();
-                self.lapic.set_lint0(self.pic.intr());
+                self.copy_lines();
                 vector
             }
         }
@@ -378,7 +412,7 @@ impl Board {
 
     /// The vector that [`Board::acknowledge`] would give.
     pub fn peek_vector(&self) -> Option<Vector> {
-        let pic = || self.pic.peek_vector().filter(|_| self.lapic.passes_pic());
+        let pic = || self.pic.peek_vector().filter(|_| self.passes_pic());
         self.lapic.pending().map(Vector).or_else(pic)
     }
 
@@ -392,9 +426,10 @@ impl Board {
         self.cpu_lines.take_nmi();
     }
 
-    /// An edge of the NMI line.
-    pub fn raise_nmi(&mut self) {
-        self.cpu_lines.raise_nmi();
+    /// A device reports an error, which is an NMI if the guest lets it be one (ports 0x61 and 0x70).
+    pub fn report_error(&mut self, error: port61::Error) {
+        self.system_control.report(error);
+        self.copy_lines();
     }
 
     /// Whether anything could raise an NMI without the CPU's doing.
@@ -522,6 +557,7 @@ impl Board {
         self.lapic = LocalApic::new();
         self.ioapic = IoApic::new();
         self.pit.reset(now);
+        self.hpet = Hpet::new(now);
         self.system_control = SystemControl::new();
         self.rtc.reset();
         self.keyboard = I8042::new();
@@ -536,12 +572,17 @@ impl Board {
         self.cpu_lines = CpuLines::default();
         self.pm.reset(now);
         self.sysctl = SysCtl::new();
-        self.fw_cfg.reset();
+        self.fw_cfg = FwCfg::new();
         if let Some(vga) = &mut self.vga {
             vga.reset();
         }
         self.copy_lines();
     }
+}
+
+/// Where in the HPET's window an address is.
+fn hpet_offset(addr: PhysAddr) -> Option<u64> {
+    addr.0.checked_sub(hpet::BASE).filter(|offset| *offset < hpet::WINDOW)
 }
 
 /// Where in the I/O APIC's window an address is.

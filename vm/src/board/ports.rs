@@ -58,7 +58,7 @@ impl Board {
         match (port, size) {
             (CONFIG_ADDRESS, 4) | (CONFIG_DATA..=CONFIG_DATA_LAST, _) => self.pci.read(port, size),
             (fw_cfg::SELECTOR..=fw_cfg::DATA | fw_cfg::DMA..=FW_CFG_DMA_LAST, _) => {
-                self.fw_cfg.read(port, size)
+                self.fw_cfg.read(port, size, bus.mem)
             }
             (GPE0_BASE..=GPE0_LAST, _) => self.pm.read_gpe(port - GPE0_BASE, size),
             (DISPI_INDEX..=DISPI_DATA_ALIGNED, 2) => {
@@ -106,6 +106,9 @@ impl Board {
         match (port, size) {
             (CONFIG_ADDRESS, 4) | (CONFIG_DATA..=CONFIG_DATA_LAST, _) => {
                 bus.fx.memory_map_changed |= self.pci.write(port, size, value);
+                if self.pci.ide().is_master() {
+                    self.ide.may_master(bus.now);
+                }
             }
             (fw_cfg::SELECTOR..=fw_cfg::DATA | fw_cfg::DMA..=FW_CFG_DMA_LAST, _) => {
                 self.fw_cfg.write(port, size, value, bus);

@@ -14,7 +14,7 @@
 
 use super::clock::Clock;
 use super::rtc_calendar::{self as calendar, Format};
-use crate::config::MachineConfig;
+use crate::config::{BootDevice, MachineConfig};
 use crate::units::VmTime;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -76,6 +76,8 @@ pub struct Rtc {
     tick: u64,
     /// Tick at which the next update cycle ends, also while SET holds it off; `None` while the divider is held in reset.
     next_update: Option<u64>,
+    /// What firmware is to boot from after a reset, if that is something else than before.
+    order_after_reset: Option<[Option<BootDevice>; 3]>,
 }
 
 impl Rtc {
@@ -86,14 +88,24 @@ impl Rtc {
         super::cmos::set_up(&mut ram, config);
         ram[reg::A] = 0x26; // 32.768 kHz, 1024 Hz periodic rate: what PC firmware expects
         ram[reg::B] = 0x02; // 24 hours, BCD
-        Rtc { ram: Ram(ram), address: 0, nmi_masked: false, tick: 0, next_update: Some(TICKS_PER_SECOND) }
+        Rtc {
+            ram: Ram(ram),
+            address: 0,
+            nmi_masked: false,
+            tick: 0,
+            next_update: Some(TICKS_PER_SECOND),
+            order_after_reset: config.boot.once.map(|_| config.boot_order),
+        }
     }
 
-    /// The RESET pin: interrupt enables and flags ("Signal Description"). Clock and RAM go on.
+    /// A reset of the machine. The RESET pin: interrupt enables and flags ("Signal Description"). Clock and RAM go on.
     pub fn reset(&mut self) {
         self.ram.0[reg::B] &= !(PERIODIC | ALARM | B_UIE | B_SQWE);
         self.ram.0[reg::C] = 0;
         self.nmi_masked = false;
+        if let Some(order) = self.order_after_reset.take() {
+            super::cmos::set_boot_order(&mut self.ram.0, order);
+        }
     }
 
     /// Whether bit 7 of port 0x70 keeps NMI from the CPU.

@@ -71,6 +71,14 @@ impl PhysMemory for FlatMemory {
     }
 
     fn write_medium(&mut self, _: usize, _: u64, _: &[u8]) {}
+
+    fn firmware_item(&self, item: u16) -> &[u8] {
+        match item {
+            0x00 => b"QEMU",
+            0x21 => b"0123456789",
+            _ => &[],
+        }
+    }
 }
 
 /// xorshift64*: the same numbers from the same seed everywhere.

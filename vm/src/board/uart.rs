@@ -170,10 +170,10 @@ impl Uart {
         self.release_line(now);
     }
 
-    /// The interrupt line as the PC sees it: through the buffer that OUT2 opens. In loopback mode the OUT2 pin is
-    /// inactive whatever MCR says (data sheet, 8.6.7 "Modem Control Register", bit 4).
+    /// The chip's interrupt line. The first PCs had a buffer behind it that OUT2 opens; here it is always open, as in QEMU:
+    /// there are kernels that never set OUT2.
     pub fn irq(&self) -> bool {
-        self.mcr & (MCR_OUT2 | MCR_LOOP) == MCR_OUT2 && self.pending() != IIR_NONE
+        self.pending() != IIR_NONE
     }
 
     /// Does what happens up to and including `now`.

@@ -32,6 +32,11 @@ pub fn integer(value: u32) -> Vec<u8> {
     }
 }
 
+/// A string constant of ASCII characters.
+pub fn string(text: &str) -> Vec<u8> {
+    [&[0x0d], text.as_bytes(), &[0]].concat()
+}
+
 /// A plug-and-play identifier in its compressed form (EISAID).
 pub fn eisa_id(id: &str) -> Vec<u8> {
     let (letters, product) = id.split_at(3);
@@ -63,6 +68,11 @@ pub fn scope(path: &str, terms: &[Vec<u8>]) -> Vec<u8> {
 /// `Device (name) { terms }`.
 pub fn device(name: &str, terms: &[Vec<u8>]) -> Vec<u8> {
     with_length(&[0x5b, 0x82], &[name_string(name), terms.concat()].concat())
+}
+
+/// `Processor (name, 0, 0, 0) {}`: the first one, without a block of registers.
+pub fn processor(name: &str) -> Vec<u8> {
+    with_length(&[0x5b, 0x83], &[&name_string(name)[..], &[0; 6]].concat())
 }
 
 /// `Method (name, arguments, Serialized) { terms }`.
@@ -133,6 +143,22 @@ pub fn interrupts(numbers: &[u32]) -> Vec<u8> {
 pub fn ports(first: u16, length: u8) -> Vec<u8> {
     let [low, high] = first.to_le_bytes();
     vec![0x47, 1, low, high, low, high, 1, length]
+}
+
+/// An edge-triggered interrupt, active high and not shared, as on the ISA bus.
+pub fn isa_irq(number: u8) -> Vec<u8> {
+    let [low, high] = (1u16 << number).to_le_bytes();
+    vec![0x22, low, high]
+}
+
+/// A DMA channel of the ISA bus: 8 bits, one byte at a time.
+pub fn isa_dma(channel: u8) -> Vec<u8> {
+    vec![0x2a, 1 << channel, 0]
+}
+
+/// Memory that the device itself uses, read-only for others.
+pub fn fixed_memory(first: u32, length: u32) -> Vec<u8> {
+    [&[0x86, 9, 0, 0][..], &first.to_le_bytes(), &length.to_le_bytes()].concat()
 }
 
 /// What a bridge passes on (address space descriptors).

@@ -1,12 +1,13 @@
-//! The differentiated system description table: soft off, the PCI host bridge, and the interrupt router of the PIIX3.
+//! The differentiated system description table: soft off, the processor, the PCI host bridge, the interrupt router of the
+//! PIIX3, and the devices of a plain PC behind it.
 //!
 //! Without a host bridge in this table an operating system that uses ACPI does not look for PCI devices at all. Interrupts
 //! are left to it to choose: the link devices write the PIRQ route control registers ("82371SB (PIIX3)", section
-//! 2.2.8), which say "disabled" after power-on. Devices of a plain PC (keyboard controller, serial ports, RTC)
-//! are not listed: systems of that time probe for them.
+//! 2.2.8), which say "disabled" after power-on.
 
 use super::acpi::{SCI_IRQ, SLP_TYP_S5};
 use super::aml::*;
+use crate::board::{fw_cfg, hpet};
 
 /// Where the I/O APIC would be; PCI memory ends below.
 const PCI_MEMORY_LAST: u32 = 0xfebf_ffff;
@@ -26,9 +27,53 @@ const PIIX_SLOT: u32 = 1;
 pub fn aml(pci_memory: u32) -> Vec<u8> {
     let sleep_type = integer(SLP_TYP_S5.into());
     let soft_off = package(&[sleep_type.clone(), sleep_type, integer(0), integer(0)]);
-    let mut system_bus = vec![host_bridge(pci_memory)];
+    let mut system_bus = vec![host_bridge(pci_memory), event_timer(), firmware_configuration()];
     system_bus.extend((0..LINKS.len()).map(link));
-    [scope("\\_SB", &system_bus), name("\\_S5", &soft_off)].concat()
+    [scope("\\_PR", &[processor("CPU0")]), scope("\\_SB", &system_bus), name("\\_S5", &soft_off)].concat()
+}
+
+/// The HPET.
+fn event_timer() -> Vec<u8> {
+    let memory = fixed_memory(hpet::BASE as u32, hpet::WINDOW as u32);
+    listed("HPET", &eisa_id("PNP0103"), 0, &[memory])
+}
+
+/// fw_cfg, by the name that QEMU gave it.
+fn firmware_configuration() -> Vec<u8> {
+    listed("FWCF", &string("QEMU0002"), 0, &[ports(fw_cfg::SELECTOR, 12)])
+}
+
+/// A device with an identifier and what it uses.
+fn listed(device_name: &str, id: &[u8], number: u32, uses: &[Vec<u8>]) -> Vec<u8> {
+    let mut terms = vec![name("_HID", id)];
+    if number != 0 {
+        terms.push(name("_UID", &integer(number)));
+    }
+    terms.push(name("_CRS", &resources(uses)));
+    device(device_name, &terms)
+}
+
+/// What is behind the ISA bridge.
+fn isa_devices() -> Vec<Vec<u8>> {
+    let serial = |device_name, number, first, irq| {
+        listed(device_name, &eisa_id("PNP0501"), number, &[ports(first, 8), isa_irq(irq)])
+    };
+    vec![
+        listed("PIC", &eisa_id("PNP0000"), 0, &[ports(0x20, 2), ports(0xa0, 2), ports(0x4d0, 2), isa_irq(2)]),
+        listed("DMAC", &eisa_id("PNP0200"), 0, &[ports(0, 16), ports(0x81, 15), ports(0xc0, 32), isa_dma(4)]),
+        listed("TIMR", &eisa_id("PNP0100"), 0, &[ports(0x40, 4), isa_irq(0)]),
+        listed("RTC", &eisa_id("PNP0B00"), 0, &[ports(0x70, 2), isa_irq(8)]),
+        listed("SPKR", &eisa_id("PNP0800"), 0, &[ports(0x61, 1)]),
+        listed("COPR", &eisa_id("PNP0C04"), 0, &[ports(0xf0, 16), isa_irq(13)]),
+        listed("KBD", &eisa_id("PNP0303"), 0, &[ports(0x60, 1), ports(0x64, 1), isa_irq(1)]),
+        listed("MOU", &eisa_id("PNP0F13"), 0, &[isa_irq(12)]),
+        listed("FDC0", &eisa_id("PNP0700"), 0, &[ports(0x3f2, 4), ports(0x3f7, 1), isa_irq(6), isa_dma(2)]),
+        listed("LPT1", &eisa_id("PNP0400"), 1, &[ports(0x378, 8), isa_irq(7)]),
+        serial("COM1", 1, 0x3f8, 4),
+        serial("COM2", 2, 0x2f8, 3),
+        serial("COM3", 3, 0x3e8, 4),
+        serial("COM4", 4, 0x2e8, 3),
+    ]
 }
 
 fn host_bridge(pci_memory: u32) -> Vec<u8> {
@@ -40,11 +85,12 @@ fn host_bridge(pci_memory: u32) -> Vec<u8> {
         window(Window::Memory(0xa_0000, 0xb_ffff)),
         window(Window::Memory(pci_memory, PCI_MEMORY_LAST)),
     ];
-    let router = [
+    let mut isa = vec![
         name("_ADR", &integer(PIIX_SLOT << 16)),
         pci_config_region("RTCT", ROUTE_CONTROL, ROUTES.len() as u32),
         byte_fields("RTCT", &ROUTES),
     ];
+    isa.extend(isa_devices());
     device(
         "PCI0",
         &[
@@ -52,7 +98,7 @@ fn host_bridge(pci_memory: u32) -> Vec<u8> {
             name("_UID", &integer(0)),
             name("_CRS", &resources(&windows)),
             name("_PRT", &routing_table()),
-            device("ISA", &router),
+            device("ISA", &isa),
         ],
     )
 }

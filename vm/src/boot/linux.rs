@@ -16,39 +16,41 @@ const BOOT_PARAMS_BYTES: usize = 0x1000;
 const CMDLINE: u64 = BOOT_DATA + BOOT_PARAMS_BYTES as u64;
 /// Room for it, with its terminating zero.
 const CMDLINE_ROOM: usize = (BOOT_DATA_END - CMDLINE) as usize;
-const SECTOR: usize = 512;
+pub(super) const SECTOR: usize = 512;
 const PAGE: u64 = 4096;
 
 const HEADER_START: usize = 0x1f1;
 /// `boot_params` has something else from here on.
 const HEADER_LIMIT: usize = 0x290;
-const SETUP_SECTS: usize = 0x1f1;
+pub(super) const SETUP_SECTS: usize = 0x1f1;
 const SYSSIZE: usize = 0x1f4;
-const VID_MODE: usize = 0x1fa;
+pub(super) const VID_MODE: usize = 0x1fa;
 const BOOT_FLAG: usize = 0x1fe;
 /// The displacement of the jump over the header, which tells where the header ends.
 const JUMP_DISTANCE: usize = 0x201;
 const MAGIC: usize = 0x202;
-const VERSION: usize = 0x206;
-const TYPE_OF_LOADER: usize = 0x210;
-const LOADFLAGS: usize = 0x211;
+pub(super) const VERSION: usize = 0x206;
+pub(super) const TYPE_OF_LOADER: usize = 0x210;
+pub(super) const LOADFLAGS: usize = 0x211;
 const CODE32_START: usize = 0x214;
-const RAMDISK_IMAGE: usize = 0x218;
-const RAMDISK_SIZE: usize = 0x21c;
-const CMD_LINE_PTR: usize = 0x228;
-const INITRD_ADDR_MAX: usize = 0x22c;
+pub(super) const RAMDISK_IMAGE: usize = 0x218;
+pub(super) const RAMDISK_SIZE: usize = 0x21c;
+pub(super) const HEAP_END_PTR: usize = 0x224;
+pub(super) const CMD_LINE_PTR: usize = 0x228;
+pub(super) const INITRD_ADDR_MAX: usize = 0x22c;
 const KERNEL_ALIGNMENT: usize = 0x230;
 const RELOCATABLE_KERNEL: usize = 0x234;
-const CMDLINE_SIZE: usize = 0x238;
+pub(super) const CMDLINE_SIZE: usize = 0x238;
 const SETUP_DATA: usize = 0x250;
 const PREF_ADDRESS: usize = 0x258;
 const INIT_SIZE: usize = 0x260;
 
-const LOADED_HIGH: u8 = 1;
+pub(super) const LOADED_HIGH: u8 = 1;
+pub(super) const CAN_USE_HEAP: u8 = 1 << 7;
 /// "Undefined" boot loader.
-const LOADER_UNDEFINED: u8 = 0xff;
+pub(super) const LOADER_UNDEFINED: u8 = 0xff;
 /// `vid_mode`: leave the video mode alone.
-const VIDEO_NORMAL: u16 = 0xffff;
+pub(super) const VIDEO_NORMAL: u16 = 0xffff;
 
 const E820_ENTRIES: usize = 0x1e8;
 const E820_TABLE: usize = 0x2d0;
@@ -58,6 +60,16 @@ const EXT_MEM_K: usize = 0x002;
 /// Whether this is a Linux kernel of any version.
 pub fn is_linux(kernel: &[u8]) -> bool {
     u16_at(kernel, BOOT_FLAG) == Some(0xaa55) && kernel.get(MAGIC..MAGIC + 4) == Some(b"HdrS")
+}
+
+/// Whether this is a Linux kernel that can only be entered in real mode, with a BIOS to call: one of an old protocol, one that
+/// loads low, or one without an entry point in protected mode.
+pub fn needs_firmware(kernel: &[u8]) -> bool {
+    match Setup::parse(kernel) {
+        Ok(setup) => !setup.relocatable && setup.code32_start < HIGH,
+        Err(BootError::LinuxTooOld(_) | BootError::LinuxLow) => is_linux(kernel),
+        Err(_) => false,
+    }
 }
 
 /// What the setup header says, with the defaults of protocol versions that lack a field.

@@ -19,9 +19,11 @@
 //! | 0x90000 | Linux: `boot_params`, and the command line behind it; Multiboot: the information structure and what it points to |
 //! | 0x9f000 | GDT |
 //! | 0x9fc00 | extended BIOS data area |
-//! | 0xf0000 | ACPI root pointer |
+//! | 0xf0000 | ACPI root pointer, SMBIOS and MultiProcessor tables, PCI interrupt routing |
 //! | 0x100000 and up | the kernel, unless it says otherwise |
 //! | last 64 KiB of RAM | ACPI tables |
+//!
+//! A Linux kernel that can be entered in real mode only is a matter of firmware: [`real_mode`].
 //!
 //! No firmware has run: interrupt controllers, timers and the VGA are as after power-on, and the interrupt vector table
 //! is empty. The machine has to open the A20 gate and to enable the ACPI registers (see [`acpi`]).
@@ -33,11 +35,15 @@ mod dsdt;
 mod elf;
 mod layout;
 pub mod linux;
+mod mp_tables;
 pub mod multiboot;
+pub mod real_mode;
+pub mod smbios;
 mod state;
 
 pub use state::reset_state;
 
+use crate::config::MachineConfig;
 use crate::cpu::state::CpuState;
 use layout::Layout;
 use thiserror::Error;
@@ -65,6 +71,9 @@ pub enum BootError {
     /// A Linux kernel that loads below 1 MiB.
     #[error("this Linux kernel is a zImage, which loads below 1 MiB; only bzImage is supported")]
     LinuxLow,
+    /// Something else than Linux where only that can be.
+    #[error("not a Linux kernel: firmware can start no other; leave out --bios")]
+    NotLinux,
     /// An ELF file without a Multiboot header.
     #[error("this ELF file has no Multiboot header in its first 8 KiB (for Linux give bzImage, not vmlinux)")]
     ElfNotMultiboot,
@@ -115,6 +124,12 @@ pub enum BootError {
         /// Bytes possible.
         max: usize,
     },
+}
+
+/// Writes the tables that firmware would have made of the machine, apart from ACPI's, into `ram`.
+pub fn describe(ram: &mut [u8], config: &MachineConfig) -> Result<(), BootError> {
+    smbios::write_tables(ram, config)?;
+    mp_tables::write(ram, config)
 }
 
 /// Loads `kernel` into `ram`, which is guest-physical memory from address 0 on and zero so far, and returns the state in

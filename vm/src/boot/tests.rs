@@ -5,7 +5,7 @@ use super::*;
 use crate::cpu::state::seg;
 
 mod broken;
-mod images;
+pub(super) mod images;
 use images::{BzImage, Elf, aout_kludge};
 
 const MIB: usize = 1 << 20;

@@ -469,12 +469,17 @@ impl Cpu {
 
     /// Reads memory by linear address, without side effects; stops at the first byte that is not mapped.
     pub fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
+        self.read_linear_by(addr, buf, |phys, part| self.mem.read(phys, part))
+    }
+
+    /// [`Self::read_linear`], with what reads physical memory within a page.
+    pub fn read_linear_by(&self, addr: LinAddr, buf: &mut [u8], read: impl Fn(PhysAddr, &mut [u8])) -> usize {
         let mut done = 0;
         while done < buf.len() {
             let at = LinAddr(addr.0.wrapping_add(done as u64));
             let Some(phys) = self.translate(at) else { break };
             let n = (PAGE_SIZE - at.0 as usize % PAGE_SIZE).min(buf.len() - done);
-            self.mem.read(phys, &mut buf[done..done + n]);
+            read(phys, &mut buf[done..done + n]);
             done += n;
         }
         done

@@ -82,9 +82,12 @@ impl Machine {
         core.cpu.take_footprint()
     }
 
-    /// Reads physical memory as the CPU would without side effects: device ranges and holes read as 0xff.
+    /// Reads physical memory as the CPU would, without side effects: video memory is seen through its window, other device
+    /// ranges and holes read as 0xff.
     pub fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) {
-        self.core().cpu.mem.read(addr, buf);
+        let core = self.core();
+        core.cpu.mem.read(addr, buf);
+        core.board.look(addr, buf, &core.cpu.mem);
     }
 
     /// Writes RAM (holes and ROM ignore it), also where it holds code.
@@ -102,7 +105,7 @@ impl Machine {
 
     /// Reads memory by linear address; stops at the first byte that is not mapped. Returns the bytes read.
     pub fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
-        self.core().cpu.read_linear(addr, buf)
+        self.core().cpu.read_linear_by(addr, buf, |phys, part| self.read_phys(phys, part))
     }
 
     /// Replaces the set of breakpoints (linear addresses of instructions).

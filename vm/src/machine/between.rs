@@ -70,6 +70,8 @@ impl Core {
         self.cpu.end_resumption();
         self.settle();
         self.watch_ferr();
+        // Whether time has passed here while the CPU was halted.
+        let mut waited = false;
         loop {
             if self.cpu.pending_db != 0 {
                 let result = self.cpu.deliver_pending_db();
@@ -92,7 +94,10 @@ impl Core {
             }
             // Before anything is returned: the chips at a position must not depend on how it was reached.
             if self.event_time.is_some_and(|t| t <= self.now()) {
-                self.advance();
+                self.advance_after(waited);
+                if self.watch.is_some() {
+                    continue;
+                }
             }
             if self.cpu.pos >= limit.position.0 {
                 return Some(Exit::Position);
@@ -105,7 +110,10 @@ impl Core {
                 Source::Log(_) => self.interrupt_by_log(limit),
             };
             match interrupted {
-                Ok(true) => continue,
+                Ok(true) => {
+                    waited = false;
+                    continue;
+                }
                 Ok(false) => {}
                 Err(divergence) => return Some(Exit::Diverged(Box::new(divergence))),
             }
@@ -115,6 +123,7 @@ impl Core {
             if let Some(exit) = self.pass_halted_time(limit) {
                 return Some(exit);
             }
+            waited = true;
         }
     }
 

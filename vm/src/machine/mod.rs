@@ -210,7 +210,9 @@ impl Machine {
         cmdline: &str,
     ) -> Result<(), VmError> {
         let core = self.core_mut();
-        let state = crate::boot::load(core.cpu.mem.ram_mut(), kernel, initrd, cmdline)
+        let ram = core.cpu.mem.ram_mut();
+        let state = crate::boot::load(ram, kernel, initrd, cmdline)
+            .and_then(|state| crate::boot::describe(ram, &core.config).map(|()| state))
             .map_err(|e| VmError::Config(e.to_string()))?;
         core.cpu.set_state(&state);
         Ok(())

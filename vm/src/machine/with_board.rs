@@ -82,8 +82,19 @@ impl Core {
     }
 
     pub(super) fn advance(&mut self) {
-        let (pos, now) = (self.cpu.pos, self.now());
-        self.on_board(pos, now, |board, bus| board.advance(bus));
+        self.advance_in(self.cpu.pos);
+    }
+
+    /// Lets happen what is due. Where the CPU has just arrived, it belongs to the step that led here, as the state of this position
+    /// has it; where it has `waited`, halted, to the step that is to come.
+    pub(super) fn advance_after(&mut self, waited: bool) {
+        let pos = self.cpu.pos;
+        self.advance_in(if waited { pos } else { pos.saturating_sub(1) });
+    }
+
+    fn advance_in(&mut self, step: u64) {
+        let now = self.now();
+        self.on_board(step, now, |board, bus| board.advance(bus));
     }
 
     /// An x87 exception waits and CR0.NE is clear: the CPU stands still until an interrupt comes, unless the board lets it

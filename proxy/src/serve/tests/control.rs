@@ -265,3 +265,26 @@ fn qemus_reverse_debugging_test_passes() {
     assert_eq!(gdb.ask("bc"), "T05thread:01;");
     assert!(steps.contains(&pc(&mut gdb)));
 }
+
+#[test]
+fn the_screen_is_written_to_a_file() {
+    let server = start(1000);
+    let mut qmp = server.controller();
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    assert_eq!(qmp.ask("screendump", json!({"filename": file("a.ppm")})), json!({}));
+    assert_eq!(std::fs::read(file("a.ppm")).unwrap(), b"P6\n1 1\n255\n\x01\x02\x03");
+    assert_eq!(qmp.ask("screendump", json!({"filename": file("a.png"), "format": "png"})), json!({}));
+    assert!(std::fs::read(file("a.png")).unwrap().starts_with(b"\x89PNG"));
+    for (arguments, text) in [
+        (json!({}), "'filename' is missing"),
+        (json!({"filename": 1}), "expected: string"),
+        (json!({"filename": file("a"), "format": "gif"}), "ppm or png"),
+        (json!({"filename": file("a"), "device": "vga2"}), "vga2"),
+        (json!({"filename": "/nowhere/at/all.ppm"}), "cannot write"),
+        (json!({"filename": file("a"), "head": 7}), "'head' is unexpected"),
+    ] {
+        let (_, error) = qmp.refused(&json!({"execute": "screendump", "arguments": arguments}));
+        assert!(error.contains(text), "{error}");
+    }
+}

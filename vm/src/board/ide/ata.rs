@@ -6,6 +6,8 @@ use super::SECTOR_BYTES;
 use super::device::{
     COMMAND_NS, Device, ERROR_ABORTED, ERROR_ID_NOT_FOUND, Job, Phase, TaskFile, Then, Unit,
 };
+use super::max_address::Reach;
+use super::security::{self, Security};
 use crate::media::MediumShape;
 use crate::memory::PhysMemory;
 use crate::units::VmTime;
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// Sectors that READ MULTIPLE and WRITE MULTIPLE move at once, at most.
 pub(super) const MULTIPLE_MAX: u8 = 16;
 /// Sectors that 28 bits can number.
-const LBA28_SECTORS: u64 = 1 << 28;
+pub(super) const LBA28_SECTORS: u64 = 1 << 28;
 const DEVICE_LBA: u8 = 0x40;
 const DEVICE_HEAD: u8 = 0x0f;
 
@@ -51,17 +53,36 @@ pub(super) struct Disk {
     pub(super) multiple: u8,
     pub(super) smart: bool,
     pub(super) smart_autosave: bool,
+    pub(super) reach: Reach,
+    pub(super) security: Security,
+    /// What WRITE BUFFER has left there.
+    pub(super) sector_buffer: Vec<u8>,
 }
 
 impl Disk {
     pub(super) fn new(medium: MediumShape) -> Disk {
-        let geometry = Geometry::of(medium.bytes / SECTOR_BYTES as u64);
-        Disk { medium, geometry, multiple: MULTIPLE_MAX, smart: true, smart_autosave: true }
+        let sectors = medium.bytes / SECTOR_BYTES as u64;
+        Disk {
+            medium,
+            geometry: Geometry::of(sectors),
+            multiple: MULTIPLE_MAX,
+            smart: true,
+            smart_autosave: true,
+            reach: Reach::of(sectors),
+            security: Security::new(),
+            sector_buffer: vec![0; SECTOR_BYTES],
+        }
     }
 
-    /// How many sectors it has.
+    /// The disk after the reset line.
+    pub(super) fn after_reset(&self) -> Disk {
+        let (reach, security) = (self.reach.after_reset(), self.security.after_reset());
+        Disk { reach, security, ..Disk::new(self.medium) }
+    }
+
+    /// How many sectors can be reached.
     pub(super) fn sectors(&self) -> u64 {
-        self.medium.bytes / SECTOR_BYTES as u64
+        self.reach.sectors
     }
 
     /// The sector that a command without EXT addresses.
@@ -107,6 +128,13 @@ impl Device {
     /// A command for a disk.
     pub(super) fn ata_command(&mut self, command: u8, now: VmTime) {
         use Way::*;
+        let Unit::Disk(disk) = &mut self.unit else { return };
+        let native_read = disk.reach.next_command();
+        let refused = disk.security.refuses(command);
+        disk.security.forget_preparation();
+        if refused {
+            return self.finish(ERROR_ABORTED, now);
+        }
         match command {
             0x20 | 0x21 => self.access(Pio, false, false, now),
             0x24 => self.access(Pio, false, true, now),
@@ -126,9 +154,17 @@ impl Device {
             0x70..=0x7f => self.seek(now),
             0x91 => self.initialize_parameters(now),
             0x27 | 0xf8 => self.read_native_max(command == 0x27, now),
+            0x37 | 0xf9 => self.set_max(command == 0x37, native_read, now),
             0xb0 => self.smart(now),
             0xc6 => self.set_multiple(now),
             0xe7 | 0xea => self.finish(0, now), // FLUSH CACHE
+            // READ BUFFER and WRITE BUFFER
+            0xe4 => {
+                self.buffer = self.disk_ref().map_or_else(Vec::new, |disk| disk.sector_buffer.clone());
+                self.busy(COMMAND_NS, Then::Offer, now);
+            }
+            0xe8 => self.ask_for_block(command),
+            security::SET_PASSWORD..=security::DISABLE_PASSWORD => self.security_command(command, now),
             0xec => {
                 self.buffer = self.identify_disk();
                 self.busy(COMMAND_NS, Then::Offer, now);
@@ -177,7 +213,7 @@ impl Device {
             true => (u64::from(self.tf.count[1]) << 8 | u64::from(self.tf.count[0]), 0x1_0000),
         };
         let left = if count == 0 { most } else { count };
-        let lba = if ext { Some(sector_48(&self.tf)) } else { disk.sector_28(&self.tf) };
+        let lba = self.addressed_sector(ext);
         let end = disk.sectors();
         let block = match way {
             Way::Multiple => u64::from(disk.multiple),
@@ -210,8 +246,18 @@ impl Device {
         }
     }
 
+    /// The sector that the registers name.
+    pub(super) fn addressed_sector(&self, ext: bool) -> Option<u64> {
+        if ext { Some(sector_48(&self.tf)) } else { self.disk_ref()?.sector_28(&self.tf) }
+    }
+
+    /// Addresses are numbers of sectors from now on.
+    pub(super) fn select_lba(&mut self) {
+        self.tf.device |= DEVICE_LBA;
+    }
+
     /// Puts a sector's number into the registers.
-    fn show_sector(&mut self, lba: u64, ext: bool) {
+    pub(super) fn show_sector(&mut self, lba: u64, ext: bool) {
         let bytes = lba.to_le_bytes();
         let geometry = self.disk_ref().map(|disk| disk.geometry);
         let tf = &mut self.tf;
@@ -283,13 +329,6 @@ impl Device {
         }
         let cylinders = disk.sectors() / (u64::from(sectors) * u64::from(heads));
         disk.geometry = Geometry { cylinders: cylinders.min(65535) as u16, heads, sectors };
-        self.finish(0, now);
-    }
-
-    fn read_native_max(&mut self, ext: bool, now: VmTime) {
-        let last = self.disk_ref().map_or(0, Disk::sectors).saturating_sub(1);
-        self.tf.device |= DEVICE_LBA;
-        self.show_sector(if ext { last } else { last.min(LBA28_SECTORS - 1) }, ext);
         self.finish(0, now);
     }
 

@@ -125,6 +125,11 @@ impl Channel {
     /// OUT to the bus master.
     pub(super) fn write_master(&mut self, register: u8, value: u8, now: VmTime) {
         self.master.write(register, value);
+        self.go_on(now);
+    }
+
+    /// A bus master that is started serves a device that waits for it.
+    pub(super) fn go_on(&mut self, now: VmTime) {
         if self.master.is_started()
             && let Some(device) = self.device()
         {

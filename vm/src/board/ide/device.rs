@@ -49,6 +49,8 @@ pub(super) enum Then {
     Offer,
     /// The block that was written goes to the medium.
     Store,
+    /// The next sectors are erased.
+    Erase,
     /// All data is moved by the bus master.
     Dma,
     /// The packet is carried out.
@@ -88,6 +90,10 @@ pub(super) enum Job {
     Sectors { lba: u64, left: u64, block: u64, write: bool },
     /// Blocks of a CD.
     Blocks { lba: u64, left: u64 },
+    /// A block from the host for this command.
+    Block(u8),
+    /// Sectors are erased from this one on.
+    Erase { lba: u64 },
     /// Parameters of a packet command, which nobody looks at.
     Parameters { left: u64 },
 }
@@ -156,7 +162,7 @@ impl Device {
     /// The reset line.
     pub(super) fn reset(&mut self) {
         let unit = match &self.unit {
-            Unit::Disk(disk) => Unit::Disk(Disk::new(disk.medium)),
+            Unit::Disk(disk) => Unit::Disk(disk.after_reset()),
             Unit::Cd(cd) => Unit::Cd(cd.after_reset()),
         };
         *self = Device::new(unit, self.slot);
@@ -345,7 +351,8 @@ impl Device {
         match then {
             Then::End(error) => self.end(error),
             Then::Offer => self.offer(mem),
-            Then::Store => self.store(mem),
+            Then::Store => self.store(now, mem),
+            Then::Erase => self.erase(now, mem),
             Then::Dma => self.move_by_master(master, mem),
             Then::RunPacket => {
                 self.run_packet(now);
@@ -363,14 +370,11 @@ impl Device {
 
     /// Makes the next block ready to be read.
     fn offer(&mut self, mem: &mut dyn PhysMemory) {
-        match self.job {
-            Job::Sectors { .. } => {
-                if !self.load_sectors(mem) {
-                    return;
-                }
-            }
-            Job::Blocks { .. } => self.load_blocks(mem),
-            Job::Buffer | Job::Parameters { .. } => {}
+        if matches!(self.job, Job::Sectors { .. }) && !self.load_sectors(mem) {
+            return;
+        }
+        if matches!(self.job, Job::Blocks { .. }) {
+            self.load_blocks(mem);
         }
         if self.is_packet() {
             self.announce_packet_data();
@@ -380,11 +384,12 @@ impl Device {
     }
 
     /// The block that was written is complete.
-    fn store(&mut self, mem: &mut dyn PhysMemory) {
+    fn store(&mut self, now: VmTime, mem: &mut dyn PhysMemory) {
         match self.job {
             Job::Sectors { .. } => self.store_sectors(mem),
             Job::Parameters { left } => self.take_parameters(left),
-            Job::Buffer | Job::Blocks { .. } => self.end(0),
+            Job::Block(command) => self.take_block(command, now),
+            Job::Buffer | Job::Blocks { .. } | Job::Erase { .. } => self.end(0),
         }
     }
 
@@ -425,7 +430,7 @@ impl Device {
             Job::Sectors { left, .. } => left > 0,
             Job::Blocks { .. } => self.blocks_left(),
             Job::Buffer => self.next_of_packet(),
-            Job::Parameters { .. } => false,
+            Job::Parameters { .. } | Job::Block(_) | Job::Erase { .. } => false,
         };
         if more {
             self.busy(BLOCK_NS, Then::Offer, now);
@@ -445,11 +450,12 @@ impl Device {
             Job::Blocks { left, .. } => (left.saturating_mul(super::mmc::BLOCK_BYTES as u64), true),
             Job::Buffer => (self.buffer.len() as u64, true),
             Job::Parameters { left } => (left, false),
+            Job::Block(_) | Job::Erase { .. } => (0, false),
         }
     }
 
-    /// The bus master moves all data at once. If its table is too short, or it may not use the bus, the command hangs, as it
-    /// does on a real one.
+    /// The bus master moves all data at once. If its table is too short the command hangs, as it does on a real one; if it may
+    /// not use the bus, until it may.
     fn move_by_master(&mut self, master: Option<&mut BusMaster>, mem: &mut dyn PhysMemory) {
         let (bytes, to_memory) = self.bytes_to_move();
         self.phase = Phase::AwaitMaster;

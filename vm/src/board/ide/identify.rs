@@ -74,7 +74,7 @@ impl Device {
         let Unit::Disk(disk) = &self.unit else { return vec![0; SECTOR_BYTES] };
         let mut words = Words::new();
         let sectors = disk.sectors();
-        let power_on = Geometry::of(sectors);
+        let power_on = Geometry::of(disk.reach.native);
         words.0[0] = 0x0040; // a fixed disk
         words.0[1] = power_on.cylinders;
         words.0[2] = 0xc837; // need not be spun up
@@ -97,7 +97,9 @@ impl Device {
         self.transfer_words(&mut words);
         (words.0[80], words.0[81]) = (VERSIONS, 0x0016);
         self.command_set_words(disk, &mut words);
+        words.0[92] = disk.security.revision;
         words.number(100, 4, sectors);
+        words.0[128] = disk.security.word();
         words.seal()
     }
 
@@ -111,16 +113,20 @@ impl Device {
     /// Words 82 to 87: which commands are there, and which are on.
     fn command_set_words(&self, disk: &Disk, words: &mut Words) {
         const SMART: u16 = 0x0001;
+        const SECURITY: u16 = 0x0002;
         const POWER: u16 = 0x0008;
         const WRITE_CACHE: u16 = 0x0020;
         const LOOK_AHEAD: u16 = 0x0040;
+        const PROTECTED_AREA_AND_BUFFERS: u16 = 0x3400;
         const FLUSH_AND_48_BITS: u16 = 0x3400;
-        words.0[82] = SMART | POWER | WRITE_CACHE | LOOK_AHEAD;
+        words.0[82] = SMART | SECURITY | POWER | WRITE_CACHE | LOOK_AHEAD | PROTECTED_AREA_AND_BUFFERS;
         words.0[83] = 0x4000 | FLUSH_AND_48_BITS;
         words.0[84] = 0x4000;
         let on = |is_on: bool, bit: u16| if is_on { bit } else { 0 };
         words.0[85] = on(disk.smart, SMART)
+            | on(disk.security.is_enabled(), SECURITY)
             | POWER
+            | PROTECTED_AREA_AND_BUFFERS
             | on(self.write_cache, WRITE_CACHE)
             | on(self.look_ahead, LOOK_AHEAD);
         words.0[86] = FLUSH_AND_48_BITS;

@@ -26,6 +26,7 @@ const OUT_OF_RANGE: Sense = Sense(5, 0x21, 0);
 const BAD_FIELD: Sense = Sense(5, 0x24, 0);
 const LOCKED: Sense = Sense(5, 0x53, 2);
 const MEDIUM_CHANGED: Sense = Sense(6, 0x28, 0);
+const WAS_RESET: Sense = Sense(6, 0x29, 0);
 
 impl Sense {
     /// The error register: the key, and that the command was aborted.
@@ -55,7 +56,8 @@ pub(super) struct Cd {
     medium: Option<MediumShape>,
     tray_open: bool,
     locked: bool,
-    /// The next command is told that the medium is another one.
+    /// The next command is told of a reset, the one after it that the medium is another one.
+    was_reset: bool,
     changed: bool,
     /// What GET EVENT STATUS NOTIFICATION reports next: 0 nothing, 2 new medium, 3 medium removed.
     event: u8,
@@ -88,6 +90,7 @@ impl Cd {
             medium,
             tray_open: false,
             locked: false,
+            was_reset: true,
             changed: false,
             event: 0,
             sense: Sense::default(),
@@ -131,12 +134,8 @@ impl Cd {
     pub(super) fn run(&mut self, packet: &[u8; 12]) -> Result<Reply, Sense> {
         // These come through whatever has happened (MMC-3, 4.1.6.1).
         let always = matches!(packet[0], 0x03 | 0x12 | 0x46 | 0x4a);
-        let result = if self.changed && !always {
-            self.changed = false;
-            Err(MEDIUM_CHANGED)
-        } else {
-            self.command(packet)
-        };
+        let attention = if always { None } else { self.take_attention() };
+        let result = attention.map_or_else(|| self.command(packet), Err);
         if packet[0] != 0x03 {
             self.sense = result.as_ref().err().copied().unwrap_or_default();
         }
@@ -187,10 +186,17 @@ impl Cd {
         }
     }
 
+    /// What the host has not been told yet (SPC-2, 5.6 "Unit attention condition").
+    fn take_attention(&mut self) -> Option<Sense> {
+        if std::mem::take(&mut self.was_reset) {
+            return Some(WAS_RESET);
+        }
+        std::mem::take(&mut self.changed).then_some(MEDIUM_CHANGED)
+    }
+
     fn request_sense(&mut self) -> Vec<u8> {
-        let pending = std::mem::take(&mut self.changed);
         let Sense(key, code, qualifier) = match std::mem::take(&mut self.sense) {
-            Sense(0, ..) if pending => MEDIUM_CHANGED,
+            Sense(0, ..) => self.take_attention().unwrap_or_default(),
             sense => sense,
         };
         let mut bytes = vec![0; 18];

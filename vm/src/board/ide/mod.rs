@@ -16,7 +16,9 @@ mod bus_master;
 mod channel;
 mod device;
 mod identify;
+mod max_address;
 mod mmc;
+mod security;
 mod smart;
 
 use crate::config::MachineConfig;
@@ -142,6 +144,11 @@ impl Ide {
                 channel.advance(event, may_master, mem);
             }
         }
+    }
+
+    /// The bus masters may use the bus now: those that wait for it go on.
+    pub fn may_master(&mut self, now: VmTime) {
+        self.channels.iter_mut().for_each(|channel| channel.go_on(now));
     }
 
     /// When something next happens by itself.

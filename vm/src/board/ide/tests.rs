@@ -64,7 +64,14 @@ struct Pc {
 }
 
 impl Pc {
+    /// After the CD-ROM drive has told of its reset.
     fn new() -> Pc {
+        let mut pc = Pc::switched_on();
+        pc.packet(&[0], 0, false);
+        pc
+    }
+
+    fn switched_on() -> Pc {
         let pattern =
             |bytes: usize, seed: usize| (0..bytes).map(|i| (i / 512 * seed + i) as u8).collect::<Vec<_>>();
         let media = vec![pattern(DISK_SECTORS * 512, 7), pattern(CD_BLOCKS * 2048, 3), pattern(4096, 5)];
@@ -337,12 +344,146 @@ fn a_table_that_is_too_short_ends_without_an_interrupt() {
 }
 
 #[test]
+fn a_master_that_may_not_use_the_bus_waits_until_it_may() {
+    let mut pc = Pc::new();
+    pc.command(0xc8, 3, 1);
+    pc.start_master(0, true, &[(0x8000, 512)]);
+    while let Some(event) = pc.ide.next_event() {
+        pc.now = event.0;
+        pc.ide.advance(event, false, &mut pc.host);
+    }
+    assert_eq!(pc.inb(MASTER + 2) & 7, 1);
+    assert_eq!(pc.inb(0x3f6) & 0x80, 0x80);
+    pc.ide.may_master(VmTime(pc.now));
+    assert_eq!(pc.wait(0x3f6) & 0x89, 0);
+    assert!(pc.irqs()[0]);
+    assert_eq!(pc.host.flat.0[0x8000..0x8200], pc.host.media[0][3 * 512..4 * 512]);
+}
+
+#[test]
+fn what_is_written_to_the_buffer_is_read_from_it() {
+    let mut pc = Pc::new();
+    let block: Vec<u8> = (0..512).map(|i| (i * 3) as u8).collect();
+    pc.command(0xe8, 0, 0);
+    assert_eq!(pc.wait(0x3f6) & 0x89, 0x08);
+    pc.write_words(0x1f0, &block);
+    assert_eq!(pc.wait(0x3f6) & 0x89, 0);
+    assert!(pc.irqs()[0]);
+    pc.command(0xe4, 0, 0);
+    assert_eq!(pc.wait(0x3f6) & 0x89, 0x08);
+    assert_eq!(pc.read_words(0x1f0, 512), block);
+}
+
+/// The words of IDENTIFY DEVICE.
+fn identified(pc: &mut Pc) -> Vec<u16> {
+    pc.command(0xec, 0, 0);
+    pc.wait(0x3f6);
+    let bytes = pc.read_words(0x1f0, 512);
+    bytes.chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
+}
+
+/// A command ends with these bits in the error register, 0 for none.
+fn ends(pc: &mut Pc, command: u8, lba: u32, count: u8) -> u8 {
+    pc.command(command, lba, count);
+    if pc.wait(0x3f6) & 1 != 0 { pc.inb(0x1f1) } else { 0 }
+}
+
+#[test]
+fn the_end_of_a_disk_can_be_hidden() {
+    let mut pc = Pc::new();
+    assert_eq!(ends(&mut pc, 0xf9, 99, 0), 0x04, "it must follow READ NATIVE MAX ADDRESS");
+    ends(&mut pc, 0xf8, 0, 0);
+    assert_eq!(ends(&mut pc, 0xf9, 99, 0), 0);
+    assert_eq!(identified(&mut pc)[60], 100);
+    assert_eq!(ends(&mut pc, 0x40, 99, 1), 0);
+    assert_eq!(ends(&mut pc, 0x40, 100, 1), 0x10);
+    ends(&mut pc, 0xf8, 0, 0);
+    assert_eq!(ends(&mut pc, 0xf9, DISK_SECTORS as u32, 0), 0x10);
+    // What was set for a while is forgotten at a reset, what was set for good is not, and is set once.
+    pc.ide.reset();
+    assert_eq!(ends(&mut pc, 0x40, 100, 1), 0);
+    ends(&mut pc, 0xf8, 0, 0);
+    assert_eq!(ends(&mut pc, 0xf9, 199, 1), 0);
+    ends(&mut pc, 0xf8, 0, 0);
+    assert_eq!(ends(&mut pc, 0xf9, 299, 1), 0x10);
+    pc.ide.reset();
+    assert_eq!(identified(&mut pc)[60], 200);
+}
+
+/// A command of the security feature set with its block; its error.
+fn secure(pc: &mut Pc, command: u8, master: bool, maximum: bool, password: &[u8]) -> u8 {
+    pc.command(command, 0, 0);
+    if pc.wait(0x3f6) & 1 != 0 {
+        return pc.inb(0x1f1);
+    }
+    let mut block = vec![0; 512];
+    (block[0], block[1]) = (master.into(), maximum.into());
+    block[2..2 + password.len()].copy_from_slice(password);
+    pc.write_words(0x1f0, &block);
+    if pc.wait(0x3f6) & 1 != 0 { pc.inb(0x1f1) } else { 0 }
+}
+
+#[test]
+fn a_disk_with_a_password_is_locked_after_a_reset() {
+    let mut pc = Pc::new();
+    assert_eq!(identified(&mut pc)[128], 1);
+    assert_eq!(secure(&mut pc, 0xf1, false, false, b"open sesame"), 0);
+    assert_eq!(identified(&mut pc)[128], 3);
+    assert_eq!(ends(&mut pc, 0x20, 0, 1), 0, "it is not locked yet");
+    pc.read_words(0x1f0, 512);
+    pc.ide.reset();
+    assert_eq!(identified(&mut pc)[128], 7);
+    for command in [0x20, 0x30, 0xc8, 0xca, 0x40, 0x25, 0xe7, 0xf1, 0xf5] {
+        assert_eq!(ends(&mut pc, command, 0, 1), 0x04, "{command:#x}");
+    }
+    assert_eq!(secure(&mut pc, 0xf2, false, false, b"open barley"), 0x04);
+    assert_eq!(secure(&mut pc, 0xf2, false, false, b"open sesame"), 0);
+    assert_eq!(ends(&mut pc, 0x40, 0, 1), 0);
+    assert_eq!(ends(&mut pc, 0xf5, 0, 0), 0);
+    assert_eq!(secure(&mut pc, 0xf6, false, false, b"open sesame"), 0x04, "it is frozen");
+    pc.ide.reset();
+    secure(&mut pc, 0xf2, false, false, b"open sesame");
+    assert_eq!(secure(&mut pc, 0xf6, false, false, b"open sesame"), 0);
+    pc.ide.reset();
+    assert_eq!(identified(&mut pc)[128], 1);
+}
+
+#[test]
+fn five_wrong_passwords_are_enough_until_the_next_reset() {
+    let mut pc = Pc::new();
+    secure(&mut pc, 0xf1, true, false, b"master");
+    secure(&mut pc, 0xf1, false, true, b"user");
+    pc.ide.reset();
+    // At the maximum level the master password does not unlock.
+    for wrong in [&b"master"[..], b"a", b"b", b"c", b"d"] {
+        assert_eq!(secure(&mut pc, 0xf2, wrong == b"master", false, wrong), 0x04);
+    }
+    assert_eq!(secure(&mut pc, 0xf2, false, false, b"user"), 0x04);
+    assert_eq!(identified(&mut pc)[128], 0x117);
+    pc.ide.reset();
+    assert_eq!(secure(&mut pc, 0xf2, false, false, b"user"), 0);
+}
+
+#[test]
+fn a_locked_disk_can_be_erased_with_the_master_password() {
+    let mut pc = Pc::new();
+    secure(&mut pc, 0xf1, true, false, b"master");
+    secure(&mut pc, 0xf1, false, true, b"user");
+    pc.ide.reset();
+    assert_eq!(secure(&mut pc, 0xf4, true, false, b"master"), 0x04, "it must be prepared");
+    assert_eq!(ends(&mut pc, 0xf3, 0, 0), 0);
+    assert_eq!(secure(&mut pc, 0xf4, true, false, b"master"), 0);
+    assert!(pc.host.media[0].iter().all(|byte| *byte == 0));
+    assert_eq!(identified(&mut pc)[128], 1);
+}
+
+#[test]
 fn commands_beyond_the_end_and_unknown_ones_fail() {
     let mut pc = Pc::new();
     for (command, lba, error) in [
         (0x20, DISK_SECTORS as u32, 0x10),
         (0xc8, DISK_SECTORS as u32 - 1, 0x10),
-        (0xf1, 0, 0x04),
+        (0xdd, 0, 0x04),
         (0, 0, 0x04),
         (0xa1, 0, 0x04),
     ] {
@@ -379,6 +520,18 @@ fn a_cd_is_read_by_the_bus_master() {
     assert_eq!(status & 0x89, 0);
     assert_eq!(pc.host.flat.0[0x1_0000..0x1_1000], pc.host.media[1][2048..3 * 2048]);
     assert_eq!(pc.inb(MASTER + 10) & 7, 4);
+}
+
+#[test]
+fn a_reset_is_told_once() {
+    let mut pc = Pc::switched_on();
+    assert_eq!(pc.packet(&[0x12, 0, 0, 0, 36], 36, false).0[0], 5, "this comes through");
+    assert_eq!(pc.packet(&[0], 0, false).1 & 1, 1);
+    assert_eq!(pc.sense(), (6, 0x29));
+    assert_eq!(pc.packet(&[0], 0, false).1 & 1, 0);
+    pc.ide.reset();
+    assert_eq!(pc.sense(), (6, 0x29));
+    assert_eq!(pc.packet(&[0], 0, false).1 & 1, 0);
 }
 
 #[test]
@@ -425,7 +578,7 @@ fn the_table_of_contents_comes_in_three_forms() {
 /// Random accesses to every register of both channels and their bus masters, weighted towards commands that exist.
 impl Chip for Pc {
     fn power_on() -> Pc {
-        Pc::new()
+        Pc::switched_on()
     }
 
     fn poke(&mut self, rng: &mut Rng, now: VmTime) -> u64 {
@@ -452,15 +605,17 @@ impl Chip for Pc {
             MASTER,
             MASTER + 8,
         ];
-        const COMMANDS: [u8; 16] =
-            [0x20, 0x24, 0x25, 0x30, 0x35, 0xc4, 0xc5, 0xc8, 0xca, 0xec, 0xa0, 0xa0, 0xa1, 0x90, 0xef, 0xb0];
+        const COMMANDS: [u8; 26] = [
+            0x20, 0x24, 0x25, 0x30, 0x35, 0xc4, 0xc5, 0xc8, 0xca, 0xec, 0xa0, 0xa0, 0xa1, 0x90, 0xef, 0xb0,
+            0xe4, 0xe8, 0xf1, 0xf2, 0xf3, 0xf4, 0xf6, 0xf8, 0xf9, 0x37,
+        ];
         let port = PORTS[rng.below(20) as usize];
         let place = Pc::place(port);
         match rng.below(6) {
             0 => self.ide.read(place, 1, now).into(),
             1 | 2 => {
                 let value = match port & 0x37f {
-                    0x177 => COMMANDS[rng.below(16) as usize],
+                    0x177 => COMMANDS[rng.below(26) as usize],
                     0x376 => rng.byte() & 0x82,
                     _ => rng.byte() & if rng.below(2) == 0 { 0x0f } else { 0xff },
                 };

@@ -115,6 +115,23 @@ impl Chip for Card {
 chip_properties!(Card, step_ns: 1000, exact: false);
 
 #[test]
+fn looking_through_the_window_leaves_the_latches_alone() {
+    let mut card = Card::planar();
+    for plane in 0..4u8 {
+        card.out(0x3c4, 2, 1 << plane);
+        card.write(5, 1, 0x10 + u64::from(plane));
+    }
+    card.read(9, 1);
+    let before = card.clone();
+    for plane in 0..4 {
+        card.out(0x3ce, 4, plane);
+        assert_eq!(card.adapter.look(5, &card.memory), 0x10 + plane);
+    }
+    assert_eq!(card.adapter.latches, before.adapter.latches);
+    assert_eq!(card.adapter.look(0x1_8000, &card.memory), 0xff, "the window ends before");
+}
+
+#[test]
 fn whatever_the_registers_hold_a_picture_can_be_drawn() {
     for seed in 0..60 {
         let mut rng = Rng::new(seed);

@@ -77,8 +77,20 @@ impl Adapter {
         (0..size).map(|i| u64::from(self.read_byte(offset + i, mem)) << (8 * i)).sum()
     }
 
+    /// What the CPU would read at an offset of the window. The latches stay as they are.
+    pub fn look(&self, offset: u64, mem: &dyn PhysMemory) -> u8 {
+        self.cell_and_byte(offset, mem).map_or(0xff, |(_, byte)| byte)
+    }
+
     fn read_byte(&mut self, offset: u64, mem: &dyn PhysMemory) -> u8 {
-        let Some(at) = self.decode(offset) else { return 0xff };
+        let Some((cell, byte)) = self.cell_and_byte(offset, mem) else { return 0xff };
+        self.latches = cell.to_le_bytes();
+        byte
+    }
+
+    /// The cell of memory at an offset of the window, and what of it the CPU gets.
+    fn cell_and_byte(&self, offset: u64, mem: &dyn PhysMemory) -> Option<(u32, u8)> {
+        let at = self.decode(offset)?;
         let select = self.graphics[4];
         let (cell, plane) = if self.sequencer[4] & CHAIN_4 != 0 {
             (at / 4, at as u8 & 3)
@@ -87,14 +99,13 @@ impl Adapter {
         } else {
             (at, select)
         };
-        let latches = Adapter::load(self.cell(cell), mem);
-        self.latches = latches.to_le_bytes();
+        let cell = Adapter::load(self.cell(cell), mem);
         if self.graphics[5] & READ_COMPARE == 0 {
-            return self.latches[usize::from(plane & 3)];
+            return Some((cell, cell.to_le_bytes()[usize::from(plane & 3)]));
         }
-        let different = (latches ^ spread(self.graphics[2])) & spread(self.graphics[7]);
+        let different = (cell ^ spread(self.graphics[2])) & spread(self.graphics[7]);
         let [a, b, c, d] = different.to_le_bytes();
-        !(a | b | c | d)
+        Some((cell, !(a | b | c | d)))
     }
 
     /// A write of `size` bytes at an offset of the window.

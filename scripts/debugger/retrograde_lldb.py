@@ -1,0 +1,307 @@
+"""LLDB commands for recordings: `command script import retrograde_lldb.py`, by hand or from ~/.lldbinit.
+
+rg seek WHERE        go to a position, a time, a mark, an interrupt, and show where that is
+rg mark NAME         name this place
+rg who-wrote EXPR    go to the step that wrote a variable last
+rg reverse-stepi [N] back by instructions
+rg reverse-step      back to the line before, into functions
+rg reverse-next      back to the line before, over functions
+rg reverse-finish    back to where this function was called
+rg linux VMLINUX [NAME=FILE ...]  symbols of a Linux kernel and of its modules
+rg events, timeline, irqs, marks, where, checkpoints, console
+monitor COMMAND      any command of the server
+"""
+
+import os
+import shlex
+import sys
+
+import lldb
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+import retrograde_linux  # noqa: E402
+
+# A line that takes more steps than this back is not left by single steps.
+STEPS_MAX = 100000
+# RET and RETF, with and without a number.
+RETURNS = (b"\xc3", b"\xc2", b"\xcb", b"\xca")
+IRET, IRETQ = b"\xcf", b"\x48\xcf"
+
+
+class Error(Exception):
+    """Shown to the user."""
+
+
+def console(debugger, command):
+    """Runs an LLDB command; what it shows."""
+    answer = lldb.SBCommandReturnObject()
+    debugger.GetCommandInterpreter().HandleCommand(command, answer)
+    if not answer.Succeeded():
+        raise Error((answer.GetError() or "LLDB refuses: " + command).strip())
+    return answer.GetOutput() or ""
+
+
+def monitor(debugger, command):
+    """Runs a command of the server; its answer."""
+    shown = console(debugger, "process plugin packet monitor " + command)
+    answer = shown.rsplit("  packet: qRcmd", 1)[0]
+    if answer.startswith("error: "):
+        raise Error(answer[len("error: "):].strip())
+    return answer
+
+
+def without_hint(answer):
+    """An answer without the remark that LLDB does not know yet."""
+    return answer.split("LLDB still shows", 1)[0]
+
+
+class Machine:
+    """The machine behind LLDB's process."""
+
+    def __init__(self, debugger):
+        self.debugger = debugger
+        self.target = debugger.GetSelectedTarget()
+        self.process = self.target.GetProcess()
+        if self.process.GetState() != lldb.eStateStopped:
+            raise Error("Connect first: gdb-remote 1234")
+
+    def monitor(self, command):
+        return monitor(self.debugger, command)
+
+    def thread(self):
+        return self.process.GetThreadAtIndex(0)
+
+    def frame(self):
+        return self.thread().GetFrameAtIndex(0)
+
+    def position(self):
+        return int(self.monitor("where").split()[1])
+
+    def synchronously(self, act):
+        """Does something that runs the machine, and comes back when it stands again."""
+        was = self.debugger.GetAsync()
+        self.debugger.SetAsync(False)
+        try:
+            return act()
+        finally:
+            self.debugger.SetAsync(was)
+
+    def reverse(self):
+        """Runs back; why it stops there."""
+        self.synchronously(lambda: self.process.ContinueInDirection(lldb.eRunReverse))
+        return self.thread().GetStopReason()
+
+    def seek(self, where):
+        """Goes somewhere. LLDB looks at the machine when it stops, so the last step is one that LLDB makes."""
+        self.monitor("seek " + where)
+        there = self.position()
+        if there == 0:
+            return self.reverse()
+        self.monitor("seek %d" % (there - 1))
+        self.synchronously(lambda: self.thread().StepInstruction(False))
+        arrived = self.position()
+        if arrived != there:
+            raise Error("LLDB stopped at position %d instead of %d." % (arrived, there))
+
+    def look(self):
+        """The program counter and the stack pointer as they are, whatever LLDB thinks."""
+        registers = []
+        pc, sp = ("p10", "p7") if self.target.GetAddressByteSize() == 8 else ("p8", "p4")
+        for packet in (pc, sp):
+            shown = console(self.debugger, "process plugin packet send " + packet)
+            digits = shown.rsplit("response: ", 1)[1].strip()
+            registers.append(int.from_bytes(bytes.fromhex(digits), "little"))
+        return registers
+
+    def line_at(self, pc):
+        """File and line, and the start of the function."""
+        address = self.target.ResolveLoadAddress(pc)
+        context = self.target.ResolveSymbolContextForAddress(address, lldb.eSymbolContextEverything)
+        entry = context.GetLineEntry()
+        start = context.GetFunction().GetStartAddress()
+        if not start.IsValid():
+            start = context.GetSymbol().GetStartAddress()
+        line = (entry.GetFileSpec().fullpath, entry.GetLine()) if entry.IsValid() else None
+        return line, start.GetLoadAddress(self.target) if start.IsValid() else None
+
+    def call_of(self, start, sp):
+        """Back to the call of the function that starts at `start` and whose return address lies at `sp` or above."""
+        breakpoint = self.target.BreakpointCreateByAddress(start)
+        try:
+            while True:
+                if self.reverse() != lldb.eStopReasonBreakpoint or self.look()[0] != start:
+                    raise Error("Something else stopped on the way back.")
+                if self.look()[1] >= sp:
+                    break
+        finally:
+            self.target.BreakpointDelete(breakpoint.GetID())
+        self.monitor("seek -1")
+
+    def back(self, sp, over):
+        """Back by one instruction, or by a whole call if that is at its end; program counter, stack pointer and
+        line there."""
+        self.monitor("seek -1")
+        pc, now = self.look()
+        line, start = self.line_at(pc)
+        if over and now < sp:
+            code = self.process.ReadMemory(pc, 2, lldb.SBError()) or b""
+            if code[:1] in RETURNS and start is not None:
+                self.call_of(start, now)
+                pc, now = self.look()
+            elif code[:1] == IRET or code == IRETQ:
+                # It has no call.
+                for _ in range(STEPS_MAX):
+                    if now >= sp:
+                        break
+                    self.monitor("seek -1")
+                    pc, now = self.look()
+            line, _ = self.line_at(pc)
+        return pc, now, line
+
+    def step_back(self, over):
+        """Back to the beginning of the line that ran before, or of this one from its middle."""
+        _, sp = self.look()
+        target = None
+        for _ in range(STEPS_MAX):
+            if self.position() == 0:
+                break
+            pc, sp, line = self.back(sp, over)
+            if target is not None and line != target:
+                self.monitor("seek +1")
+                break
+            if line is not None and self.starts(pc):
+                break
+            target = line
+        self.seek("+0")
+
+    def starts(self, pc):
+        """Whether a line starts at `pc`. LLDB has an entry for each column, which does not count."""
+        entry = self.target.ResolveLoadAddress(pc).GetLineEntry()
+        begins = entry.IsValid() and entry.GetStartAddress().GetLoadAddress(self.target) == pc
+        return begins and self.line_at(pc - 1)[0] != self.line_at(pc)[0]
+
+    def finish_back(self):
+        """Back to the call of the function that runs."""
+        pc, sp = self.look()
+        _, start = self.line_at(pc)
+        if start is None:
+            raise Error("No function is known at %#x." % pc)
+        if pc == start:
+            self.monitor("seek -1")
+        else:
+            self.call_of(start, sp)
+        self.seek("+0")
+
+
+def show(machine, result):
+    """Shows the place as LLDB does when it stops."""
+    result.AppendMessage(without_hint(machine.monitor("where")).strip())
+    result.AppendMessage(console(machine.debugger, "frame select 0").rstrip())
+
+
+def who_wrote(machine, expression, result):
+    value = machine.frame().EvaluateExpression(expression)
+    if value.GetError().Fail():
+        raise Error(value.GetError().GetCString())
+    address = value.GetLoadAddress()
+    if address == lldb.LLDB_INVALID_ADDRESS:
+        raise Error("%s has no address in memory." % expression)
+    answer = machine.monitor("last-write %#x %d" % (address, value.GetByteSize()))
+    result.AppendMessage(answer.splitlines()[0])
+    if "go there: monitor seek " in answer:
+        machine.seek(answer.rsplit(" ", 1)[1].strip())
+        show(machine, result)
+
+
+class LinuxReader:
+    """Memory and registers for retrograde_linux."""
+
+    def __init__(self, machine):
+        self.machine = machine
+
+    def read(self, address, length):
+        error = lldb.SBError()
+        data = self.machine.process.ReadMemory(address, length, error)
+        return data if error.Success() else None
+
+    def register(self, name):
+        value = self.machine.frame().FindRegister(name)
+        return value.GetValueAsUnsigned() if value.IsValid() else None
+
+
+def linux(machine, argument, result):
+    words = shlex.split(argument)
+    if not words:
+        raise Error("Write the file with the symbols: rg linux vmlinux")
+    try:
+        found = retrograde_linux.find(LinuxReader(machine), words[0], words[1:])
+    except retrograde_linux.NotFound as reason:
+        raise Error(str(reason))
+    for path, offset, sections in found.files:
+        module = machine.target.AddModule(path, None, None)
+        if not module.IsValid():
+            raise Error("LLDB cannot read %s." % path)
+        if sections is None:
+            error = machine.target.SetModuleLoadAddress(module, offset)
+            if error.Fail():
+                raise Error(error.GetCString())
+        else:
+            for name, address in sections.items():
+                section = module.FindSection(name)
+                if section.IsValid():
+                    machine.target.SetSectionLoadAddress(section, address)
+    for line in found.lines:
+        result.AppendMessage(line)
+
+
+PASSED = ("mark", "marks", "irqs", "where", "checkpoints", "console", "events", "timeline")
+
+
+def rg(debugger, command, result, _internal):
+    """Walk through a recording: rg seek, mark, who-wrote, reverse-step, ...; `rg help` lists all."""
+    verb, _, argument = command.strip().partition(" ")
+    argument = argument.strip()
+    try:
+        if verb in ("", "help"):
+            result.AppendMessage(__doc__.strip())
+            return
+        machine = Machine(debugger)
+        if verb == "seek":
+            if not argument:
+                raise Error("Write a place: rg seek 50%")
+            machine.seek(argument)
+            show(machine, result)
+        elif verb == "reverse-stepi":
+            machine.seek("-%d" % int(argument or "1", 0))
+            show(machine, result)
+        elif verb in ("reverse-step", "reverse-next"):
+            machine.step_back(over=verb == "reverse-next")
+            show(machine, result)
+        elif verb == "reverse-finish":
+            machine.finish_back()
+            show(machine, result)
+        elif verb == "who-wrote":
+            if not argument:
+                raise Error("Write a variable: rg who-wrote counter")
+            who_wrote(machine, argument, result)
+        elif verb == "linux":
+            linux(machine, argument, result)
+        elif verb in PASSED:
+            result.AppendMessage(machine.monitor((verb + " " + argument).strip()).rstrip())
+        else:
+            raise Error("There is no rg %s; `rg help` lists what there is." % verb)
+    except (Error, ValueError) as reason:
+        result.SetError(str(reason))
+
+
+def pass_to_server(debugger, command, result, _internal):
+    """A command of the server: monitor where."""
+    try:
+        result.AppendMessage(monitor(debugger, command).rstrip())
+    except Error as reason:
+        result.SetError(str(reason))
+
+
+def __lldb_init_module(debugger, _internal):
+    debugger.HandleCommand("command script add -o -f retrograde_lldb.rg rg")
+    debugger.HandleCommand("command script add -o -f retrograde_lldb.pass_to_server monitor")

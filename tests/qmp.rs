@@ -1,0 +1,192 @@
+//! The control socket of a real recording, as QEMU's own tools and tests use one.
+
+use retrograde_tests::debuggers::{Debugger, shows};
+use retrograde_tests::recordings::record_kernel;
+use retrograde_tests::server::{Server, verify};
+use retrograde_tests::workspace_root;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// A client that has negotiated.
+struct Qmp {
+    stream: BufReader<TcpStream>,
+    events: VecDeque<String>,
+}
+
+impl Qmp {
+    fn connect(server: &Server) -> Qmp {
+        let stream = TcpStream::connect(server.control_address()).expect("the control socket listens");
+        stream.set_read_timeout(Some(ANSWER_LIMIT)).expect("a limit can be set");
+        let mut qmp = Qmp { stream: BufReader::new(stream), events: VecDeque::new() };
+        let greeting = qmp.next();
+        assert!(greeting["QMP"]["version"]["qemu"].is_object(), "{greeting}");
+        assert_eq!(qmp.ask("qmp_capabilities", json!({})), json!({}));
+        qmp
+    }
+
+    fn next(&mut self) -> Value {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).expect("the server answers");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+    }
+
+    fn send(&mut self, text: &str) {
+        self.stream.get_mut().write_all(text.as_bytes()).expect("the server reads");
+    }
+
+    /// The next answer; events before it are kept.
+    fn answer(&mut self) -> Value {
+        loop {
+            let message = self.next();
+            match message["event"].as_str() {
+                Some(name) => self.events.push_back(name.to_owned()),
+                None => return message,
+            }
+        }
+    }
+
+    fn ask(&mut self, name: &str, arguments: Value) -> Value {
+        self.send(&json!({"execute": name, "arguments": arguments}).to_string());
+        let answer = self.answer();
+        assert!(answer.get("return").is_some(), "{name}: {answer}");
+        answer["return"].clone()
+    }
+
+    /// What a wrong line is answered with.
+    fn refusal(&mut self, line: &str) -> String {
+        self.send(line);
+        let answer = self.answer();
+        answer["error"]["desc"].as_str().unwrap_or_else(|| panic!("{line}: {answer}")).to_owned()
+    }
+
+    /// Waits for events in this order, whatever comes between them.
+    fn wait_for(&mut self, events: &[&str]) {
+        for event in events {
+            loop {
+                let next = match self.events.pop_front() {
+                    Some(name) => name,
+                    None => self.next()["event"].as_str().expect("an event").to_owned(),
+                };
+                if next == *event {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn icount(&mut self) -> u64 {
+        self.ask("query-replay", json!({}))["icount"].as_u64().expect("a number")
+    }
+}
+
+/// The example, recorded now, and a server with a control socket at `place`.
+fn serve(place: &str) -> (Server, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let recording = dir.path().join("clobber.rgr");
+    record_kernel(&workspace_root().join("examples/clobber/clobber.elf"), "", 3, &recording);
+    let server = Server::start_with(&recording, &["--qmp", "127.0.0.1:0", "--at", place]);
+    (server, dir)
+}
+
+/// What QEMU's functional test of reverse debugging does: steps forward, back, and forward again with GDB, then runs
+/// into a break that was set by QMP and back to the last breakpoint.
+#[test]
+fn what_qemus_test_of_reverse_debugging_does() {
+    const STEPS: usize = 10;
+    let (server, _dir) = serve("start");
+    let mut qmp = Qmp::connect(&server);
+    let replay = qmp.ask("query-replay", json!({}));
+    assert_eq!((&replay["mode"], &replay["icount"]), (&json!("play"), &json!(0)));
+    let last = qmp.ask("human-monitor-command", json!({"command-line": "where"}));
+    let last = last.as_str().and_then(|text| text.split(' ').nth(3)).expect("where the recording ends");
+    let last: u64 = last.parse().expect("a number");
+    let (mut gdb, _) = Debugger::gdb(&server, None);
+    let mut steps = Vec::new();
+    for _ in 0..STEPS {
+        steps.push(gdb.value("$pc"));
+        gdb.run("stepi");
+    }
+    for &address in steps.iter().rev() {
+        gdb.run("reverse-stepi");
+        assert_eq!(gdb.value("$pc"), address);
+    }
+    for &address in &steps {
+        assert_eq!(gdb.value("$pc"), address);
+        gdb.run("stepi");
+    }
+    assert_eq!(qmp.icount(), STEPS as u64);
+    for address in &steps {
+        gdb.run(&format!("break *{address:#x}"));
+    }
+    qmp.ask("replay-break", json!({"icount": last - 1}));
+    gdb.run("continue");
+    assert_eq!(qmp.icount(), last - 1, "none of the first instructions runs again");
+    gdb.run("reverse-continue");
+    assert_eq!(gdb.value("$pc"), *steps.last().expect("ten steps"));
+    assert_eq!(qmp.icount(), STEPS as u64 - 1);
+    // One slot, which a second break takes, and which can be emptied.
+    gdb.run("delete");
+    qmp.ask("replay-break", json!({"icount": 2_000_000}));
+    qmp.ask("replay-break", json!({"icount": 1_000_000}));
+    shows(&gdb.run("continue"), &["Position 1000000 reached."]);
+    qmp.ask("replay-delete-break", json!({}));
+    qmp.ask("replay-delete-break", json!({}));
+    shows(&gdb.run("continue"), &["No more reverse-execution history"]);
+    assert_eq!(qmp.icount(), last);
+}
+
+#[test]
+fn seeking_stopping_and_going_on_are_told_by_events() {
+    let (server, _dir) = serve("end");
+    let mut qmp = Qmp::connect(&server);
+    let mut listener = Qmp::connect(&server);
+    assert_eq!(qmp.ask("query-status", json!({})), json!({"running": false, "status": "paused"}));
+    qmp.ask("replay-seek", json!({"icount": 12_345_678}));
+    qmp.wait_for(&["STOP"]);
+    assert_eq!(qmp.icount(), 12_345_678);
+    listener.wait_for(&["RESUME", "STOP"]);
+    qmp.ask("replay-break", json!({"icount": 13_000_000}));
+    qmp.ask("cont", json!({}));
+    qmp.wait_for(&["RESUME", "STOP"]);
+    assert_eq!(qmp.icount(), 13_000_000);
+    qmp.ask("replay-delete-break", json!({}));
+    qmp.ask("cont", json!({}));
+    qmp.ask("stop", json!({}));
+    qmp.wait_for(&["RESUME", "STOP"]);
+    assert!(qmp.icount() >= 13_000_000);
+    let text = qmp.ask("human-monitor-command", json!({"command-line": "info replay"}));
+    assert!(text.as_str().is_some_and(|text| text.starts_with("Replaying execution '")), "{text}");
+    qmp.ask("quit", json!({}));
+}
+
+#[test]
+fn what_is_not_qmp_is_answered_and_harms_nothing() {
+    let (server, dir) = serve("end");
+    let mut qmp = Qmp::connect(&server);
+    let here = qmp.icount();
+    for (line, text) in [
+        ("hello\n", "JSON parse error"),
+        ("}}}}\n", "JSON parse error"),
+        ("[1, 2]\n", "JSON object"),
+        ("{\"execute\": 5}\n", "must be a string"),
+        ("{\"execute\": \"fly\"}\n", "The command fly has not been found"),
+        ("{\"execute\": \"replay-seek\"}\n", "'icount' is missing"),
+        ("{\"execute\": \"replay-seek\", \"arguments\": {\"icount\": 1e40}}\n", "expected: integer"),
+        ("{\"execute\": \"replay-seek\", \"arguments\": {\"icount\": 99999999999}}\n", "ends at"),
+        ("{\"execute\": \"human-monitor-command\", \"arguments\": {}}\n", "'command-line' is missing"),
+        ("{\"execute\": \"screendump\", \"arguments\": {\"filename\": \"/nowhere/x\"}}\n", "/nowhere/x"),
+    ] {
+        let answer = qmp.refusal(line);
+        assert!(answer.contains(text), "{line}: {answer}");
+    }
+    assert_eq!(qmp.icount(), here);
+    drop(qmp);
+    assert_eq!(Qmp::connect(&server).icount(), here);
+    assert!(!server.said().contains("panicked"), "{}", server.said());
+    verify(&dir.path().join("clobber.rgr"));
+}
