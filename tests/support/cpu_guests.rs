@@ -40,14 +40,7 @@ pub struct Guest {
 const RESETS: &[&str] = &["triple_fault", "reset_92", "reset_cf9", "reset_8042"];
 
 /// Guests for other processors than the default one, with QEMU's name of the same.
-const MODELS: &[(&str, CpuModel, &str)] = &[
-    ("smep_smap", CpuModel::Max, "max"),
-    ("cpuid_486", CpuModel::I486, "486"),
-    ("cpuid_pentium", CpuModel::Pentium, "pentium"),
-    ("cpuid_pentium3", CpuModel::Pentium3, "pentium3"),
-    ("cpuid_qemu32", CpuModel::Qemu32, "qemu32"),
-    ("cpuid_max", CpuModel::Max, "max"),
-];
+const MODELS: &[(&str, CpuModel, &str)] = &[("smep_smap", CpuModel::Max, "max")];
 
 /// Guests with interrupts of a timer.
 const TIMED: &[&str] =
@@ -67,11 +60,6 @@ const QEMU_IS_WRONG: &[(&str, &str)] = &[
     ("gate_ext", "error codes do not have EXT set"),
     ("icebp", "it stops at 0xf1 for its debugger"),
     ("pvi", "it takes CR4.PVI and does not have it"),
-    ("cpuid_486", EXECUTES_MORE),
-    ("cpuid_pentium", EXECUTES_MORE),
-    ("cpuid_pentium3", EXECUTES_MORE),
-    ("cpuid_qemu32", EXECUTES_MORE),
-    ("cpuid_max", EXECUTES_MORE),
     ("canonical", "only the first byte of an operand has to be canonical"),
     ("fpu_state", "MMX instructions do not set the exponent"),
     ("lock", "LOCK MOV is executed"),
@@ -92,8 +80,6 @@ const QEMU_IS_WRONG: &[(&str, &str)] = &[
     ("v86_vme", "it takes CR4.VME and does not have it"),
     ("gate_limit", "code segments have no limit"),
 ];
-
-const EXECUTES_MORE: &str = "it executes some of what it does not announce";
 
 /// Where our machine is wrong against the manuals. Each must still fail: what works is taken off the list.
 const KNOWN: &[(&str, &str)] = &[("real_limits", "a word at the end of 64 KiB by a 16-bit register")];

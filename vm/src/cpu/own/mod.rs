@@ -50,15 +50,8 @@ pub fn is_own(insn: &Instruction, user: bool) -> bool {
             special(insn.op0_register()) || special(insn.op1_register())
         }
         Jmp | Call => is_far(insn),
-        _ => (insn.is_invalid() && insn.has_lock_prefix()) || sse::is_misaligned(insn) || is_avx(insn),
+        _ => (insn.is_invalid() && insn.has_lock_prefix()) || sse::is_misaligned(insn),
     }
-}
-
-/// Encodings of AVX, which the engine takes for those of SSE. No model has it; BMI shares its prefix.
-fn is_avx(insn: &Instruction) -> bool {
-    use iced_x86::{CpuidFeature, EncodingKind};
-    matches!(insn.encoding(), EncodingKind::VEX | EncodingKind::EVEX | EncodingKind::XOP)
-        && !insn.cpuid_features().iter().any(|f| matches!(f, CpuidFeature::BMI1 | CpuidFeature::BMI2))
 }
 
 fn is_far(insn: &Instruction) -> bool {

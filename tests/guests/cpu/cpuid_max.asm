@@ -1,2 +1,0 @@
-; What CPUID announces is executed, and what it does not announce is undefined (SDM 2A, CPUID): the processor `max`.
-%include "cpuid.inc"
