@@ -225,6 +225,8 @@ impl Board {
             self.ioapic.write(offset, value as u32, &mut self.lapic);
         } else if let Some(offset) = hpet_offset(addr) {
             self.hpet.write(offset, size, value, bus.now);
+        } else if lapic::MESSAGES.contains(&addr.0) {
+            self.lapic.signalled(addr.0, value as u32);
         } else {
             tracing::debug!(%addr, size, value, "write to an address where nothing is");
         }
@@ -376,10 +378,11 @@ impl Board {
         for irq in (0..16).filter(|irq| *irq != CASCADE_IRQ) {
             self.pic.set_irq(irq, irqs >> irq & 1 != 0);
         }
-        // The timer has input 2 of the I/O APIC; input 0 is not used.
-        let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN;
-        self.ioapic.set_pins(pins | self.hpet.pins(), &mut self.lapic);
+        // The timer has input 2 of the I/O APIC.
+        let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN | self.hpet.pins();
+        self.ioapic.set_pins(pins | u32::from(self.pic.intr()) << ioapic::PIC_PIN, &mut self.lapic);
         self.lapic.set_lint0(self.pic.intr());
+        self.lapic.set_lint1(self.system_control.nmi() && !self.rtc.nmi_masked());
         if self.lapic.take_nmi() {
             self.cpu_lines.raise_nmi();
         }
@@ -387,7 +390,12 @@ impl Board {
 
     /// The INTR line of the CPU.
     pub fn intr(&self) -> bool {
-        self.lapic.pending().is_some() || (self.lapic.passes_pic() && self.pic.intr())
+        self.lapic.pending().is_some() || (self.pic.intr() && self.passes_pic())
+    }
+
+    /// Whether the CPU takes interrupts of the 8259 pair itself.
+    fn passes_pic(&self) -> bool {
+        self.lapic.passes_pic() || self.ioapic.passes_pic(&self.lapic)
     }
 
     /// Interrupt acknowledge cycle: the vector, which is now in service.
@@ -396,7 +404,7 @@ impl Board {
             Some(vector) => Vector(vector),
             None => {
                 let vector = self.pic.acknowledge();
-                self.lapic.set_lint0(self.pic.intr());
+                self.copy_lines();
                 vector
             }
         }
@@ -404,7 +412,7 @@ impl Board {
 
     /// The vector that [`Board::acknowledge`] would give.
     pub fn peek_vector(&self) -> Option<Vector> {
-        let pic = || self.pic.peek_vector().filter(|_| self.lapic.passes_pic());
+        let pic = || self.pic.peek_vector().filter(|_| self.passes_pic());
         self.lapic.pending().map(Vector).or_else(pic)
     }
 
@@ -418,9 +426,10 @@ impl Board {
         self.cpu_lines.take_nmi();
     }
 
-    /// An edge of the NMI line.
-    pub fn raise_nmi(&mut self) {
-        self.cpu_lines.raise_nmi();
+    /// A device reports an error, which is an NMI if the guest lets it be one (ports 0x61 and 0x70).
+    pub fn report_error(&mut self, error: port61::Error) {
+        self.system_control.report(error);
+        self.copy_lines();
     }
 
     /// Whether anything could raise an NMI without the CPU's doing.

@@ -63,7 +63,7 @@ const VGA: (u8, u8) = (2, 0);
 const FIRST_PORT: u16 = 0xc000;
 const FIRST_MEMORY: u32 = 0xfd00_0000;
 /// The IRQs that firmware routes PIRQA# to PIRQD# to.
-const FIRMWARE_ROUTES: [u8; 4] = [10, 10, 11, 11];
+pub const FIRMWARE_ROUTES: [u8; 4] = [10, 10, 11, 11];
 
 fn ide() -> Endpoint {
     let identity = Identity {
