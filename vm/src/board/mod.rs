@@ -18,6 +18,7 @@
 //! controller as they are. Chips are brought to the time of an access before it happens, in order of their events, so that
 //! an edge cannot be lost or seen late by looking late.
 
+pub mod cards;
 pub mod clock;
 mod cmos;
 pub mod cpu_lines;
@@ -33,6 +34,7 @@ pub mod ioapic;
 pub mod lapic;
 mod lapic_timer;
 pub mod lpt;
+pub mod net;
 pub mod pci;
 pub mod pic;
 pub mod pit;
@@ -42,12 +44,14 @@ pub mod port61;
 mod ports;
 pub mod rtc;
 mod rtc_calendar;
+pub mod sound;
 pub mod sysctl;
 #[cfg(test)]
 mod test_support;
 pub mod uart;
 pub mod vga;
 
+use self::cards::Cards;
 use self::cpu_lines::CpuLines;
 use self::debug::DebugPorts;
 use self::dma::Dma;
@@ -139,6 +143,7 @@ pub struct Board {
     fw_cfg: FwCfg,
     debug: DebugPorts,
     vga: Option<Adapter>,
+    cards: Cards,
 }
 
 impl Board {
@@ -166,6 +171,7 @@ impl Board {
             fw_cfg: FwCfg::new(),
             debug: DebugPorts::new(config),
             vga: (config.vga == Vga::Std).then(|| Adapter::new(config.bios.is_empty())),
+            cards: Cards::new(config),
         };
         board.copy_lines();
         board
@@ -206,6 +212,11 @@ impl Board {
         if let Some(offset) = hpet_offset(addr) {
             return self.hpet.read(offset, size, bus.now);
         }
+        if let Some(place) = self.cards.at_address(addr, &self.pci) {
+            let value = self.cards.read(place, size, &self.pci, bus);
+            self.copy_lines();
+            return value & size_mask(size);
+        }
         tracing::debug!(%addr, size, "read of an address where nothing is");
         size_mask(size)
     }
@@ -227,6 +238,8 @@ impl Board {
             self.hpet.write(offset, size, value, bus.now);
         } else if lapic::MESSAGES.contains(&addr.0) {
             self.lapic.signalled(addr.0, value as u32);
+        } else if let Some(place) = self.cards.at_address(addr, &self.pci) {
+            self.cards.write(place, size, value, &self.pci, bus);
         } else {
             tracing::debug!(%addr, size, value, "write to an address where nothing is");
         }
@@ -324,6 +337,7 @@ impl Board {
         let may_master = self.pci.ide().is_master();
         self.ide.advance(time, may_master, bus.mem);
         self.pm.advance(time);
+        self.cards.advance(time, &self.pci, bus);
         self.copy_lines();
     }
 
@@ -339,6 +353,7 @@ impl Board {
             self.fdc.next_event(),
             self.ide.next_event(),
             self.pm.next_event(),
+            self.cards.next_event(),
         ];
         let uarts = self.uarts.iter().map(Uart::next_event);
         chips.into_iter().chain(uarts).flatten().filter(|event| *event > self.now).min()
@@ -347,7 +362,7 @@ impl Board {
     /// When memory may next change by itself: a CPU must not pass this time without [`Board::advance`], for it could see that.
     /// Everything else can be caught up with at the next access.
     pub fn next_memory_event(&self) -> Option<VmTime> {
-        [self.fdc.memory_event(), self.ide.memory_event()]
+        [self.fdc.memory_event(), self.ide.memory_event(), self.cards.memory_event()]
             .into_iter()
             .flatten()
             .filter(|event| *event > self.now)
@@ -356,6 +371,7 @@ impl Board {
 
     /// Brings the lines of the chips to the interrupt controller.
     fn copy_lines(&mut self) {
+        self.cards.copy_lines(&mut self.pci);
         let [com1, com2, com3, com4] = self.uarts.each_ref().map(Uart::irq);
         let [timer, clock] = self.hpet.legacy_irqs().unwrap_or_else(|| [self.pit.out(0), self.rtc.irq()]);
         let [disks, more_disks] = self.ide.irqs();
@@ -526,6 +542,11 @@ impl Board {
         self.vga.as_ref()
     }
 
+    /// Whether a frame that arrives now for a network card would be kept.
+    pub fn can_receive(&self, card: usize) -> bool {
+        self.cards.can_receive(card)
+    }
+
     /// An input arrives.
     pub fn inject(&mut self, input: &Input, bus: &mut Bus) {
         self.advance(bus);
@@ -539,6 +560,9 @@ impl Board {
             Input::Mouse { dx, dy, dz, buttons } => self.keyboard.mouse([*dx, *dy, *dz], *buttons, bus.now),
             Input::Reset => self.reset(),
             Input::PowerButton => self.pm.power_button(bus.now),
+            Input::Net { card, frame } => {
+                self.cards.receive(usize::from(*card), &frame.0, &self.pci, bus);
+            }
             Input::Media { slot, medium } => {
                 let shape = medium.and_then(|number| bus.mem.medium(number));
                 match Slot::FLOPPY.iter().position(|place| place == slot) {
@@ -568,7 +592,8 @@ impl Board {
         self.dma.reset();
         self.fdc.reset();
         self.ide.reset();
-        self.pci.reset();
+        self.cards.reset();
+        self.pci.reset(self.cards.endpoints());
         self.cpu_lines = CpuLines::default();
         self.pm.reset(now);
         self.sysctl = SysCtl::new();

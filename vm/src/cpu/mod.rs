@@ -112,6 +112,8 @@ pub struct Cpu {
     pub page_features: mmu::Features,
     /// Virtual time of the instruction that is executed here, in ns.
     pub now_ns: u64,
+    /// Pages that the delivery, or the instruction that is executed here, has read from and written to last.
+    near: [Option<descriptor::Near>; 2],
     /// What has been touched.
     pub(crate) footprint: Collector,
     table: BlockTable,
@@ -161,6 +163,7 @@ impl Cpu {
             rep_interrupted: false,
             page_features: mmu::Features::default(),
             now_ns: 0,
+            near: [None; 2],
             footprint: Collector::new(),
             table: BlockTable::new(),
             known_calls: Vec::new(),
@@ -346,8 +349,15 @@ impl Cpu {
     }
 
     fn decode(&self, addr: u64, len: usize, each: impl FnMut(u64, &Instruction) -> bool) {
-        let mut code = vec![0; len.min(PAGE_SIZE + MAX_INSN)];
-        let got = self.read_linear(LinAddr(addr), &mut code);
+        if len <= MAX_INSN {
+            self.decode_in(&mut [0; MAX_INSN][..len], addr, each);
+        } else {
+            self.decode_in(&mut vec![0; len.min(PAGE_SIZE + MAX_INSN)], addr, each);
+        }
+    }
+
+    fn decode_in(&self, code: &mut [u8], addr: u64, each: impl FnMut(u64, &Instruction) -> bool) {
+        let got = self.read_linear(LinAddr(addr), code);
         count::for_each_insn(self.env.code_bits(), addr, &code[..got], each);
     }
 

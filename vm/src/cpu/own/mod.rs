@@ -62,6 +62,7 @@ impl Cpu {
     /// Executes the instruction at RIP, one of those that [`is_own`] names. What [`Cpu::complete_own`] needs.
     pub fn execute_own(&mut self, insn: &Instruction, model: &Model) -> Result<Flow, Fault> {
         use Mnemonic::*;
+        self.forget_near();
         if insn.is_invalid() || insn.has_lock_prefix() {
             return Err(Fault::undefined());
         }
