@@ -29,6 +29,7 @@ pub mod vector {
     pub const PF: u8 = 14;
     pub const MF: u8 = 16;
     pub const AC: u8 = 17;
+    pub const XM: u8 = 19;
 }
 
 /// What is delivered.
