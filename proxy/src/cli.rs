@@ -40,6 +40,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a machine and record it
     Record(Box<RecordArgs>),
+    /// Run a machine and record it while GDB or LLDB debugs it, backward too
+    Live(Box<LiveArgs>),
     /// Run a recording again at full speed
     Replay(ReplayArgs),
     /// Debug a recording with GDB or LLDB
@@ -114,6 +116,37 @@ pub struct RecordArgs {
     /// Overwrite the recording if it exists
     #[arg(long)]
     pub force: bool,
+}
+
+/// `retrograde live`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  retrograde live --kernel kernel.elf -o today.rgr
+  gdb kernel.elf -ex 'target remote :1234'
+  retrograde live -S --hda disk.img -o boot.rgr           nothing runs before a debugger says so
+
+The machine runs whenever no debugger is attached; one that attaches stops it. Go back into what has happened with reverse
+commands or `monitor seek`; going forward over its end goes on recording. `monitor branch FILE` goes on live from a past
+position, in a recording of its own. What is recorded is a recording like any other, also after the power was cut.
+
+Exit status: that of `retrograde record`.")]
+pub struct LiveArgs {
+    /// What is recorded.
+    #[command(flatten)]
+    pub record: RecordArgs,
+    /// Where to listen for a debugger: HOST:PORT, :PORT, PORT (0: any free port, which is printed) or unix:PATH
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1234")]
+    pub gdb: String,
+    /// Where to listen for programs that speak QMP, in the same forms [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub qmp: Option<String>,
+    /// Which registers the debugger is shown; auto: 64-bit for Linux and without --kernel, if the processor has them
+    #[arg(long, value_enum, default_value_t = ArchChoice::Auto)]
+    pub arch: ArchChoice,
+    /// Wait for a debugger before the first instruction
+    #[arg(short = 'S', long)]
+    pub wait: bool,
 }
 
 /// The hardware and what is loaded into it.

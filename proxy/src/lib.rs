@@ -17,6 +17,7 @@ pub mod gdb;
 pub mod host_serial;
 pub mod info;
 pub mod keys;
+pub mod live;
 pub mod machine_args;
 mod messages;
 pub mod net;
@@ -41,6 +42,7 @@ use cli::{Cli, Command};
 pub fn run(cli: &Cli) -> anyhow::Result<u8> {
     match &cli.command {
         Command::Record(args) => record::run(args),
+        Command::Live(args) => live::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Info(args) => info::run(args),

@@ -18,9 +18,10 @@ use snapshots::{EndReason, Recorder, RecorderOptions};
 use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use vm::units::NS_PER_STEP;
-use vm::{Exit, Input, Output, VmTime};
+use vm::{Exit, Input, Machine, Output, VmTime};
 
 /// Steps of one slice: some milliseconds of the host, which is how long input waits.
 const SLICE_STEPS: u64 = 1_000_000;
@@ -36,51 +37,13 @@ const PORTS_MAX: usize = 4;
 
 /// Runs the subcommand; the exit status.
 pub fn run(args: &RecordArgs) -> Result<u8> {
-    let script = match (&args.script, &args.typed) {
-        (Some(path), _) => Some(load_script(path)?),
-        (None, Some(text)) => Some(Script::typing(text).map_err(|what| Usage(format!("--type: {what}")))?),
-        (None, None) => None,
-    };
-    let specs = serial_specs(args)?;
-    check_output(args, &specs)?;
-    let inserted = script.as_ref().map(Script::inserted).unwrap_or_default();
-    let drives = Drives::open(&args.machine.drives, &inserted)?;
-    check_media(args, &drives)?;
-    let machine = machine_args::build(&args.machine, &drives)?;
-    // Without firmware nothing is there to start the machine again: its kernel was loaded from outside.
-    let may_reboot = !args.machine.no_reboot && !machine.config().bios.is_empty();
-    let ports = specs.iter().map(Port::open).collect::<Result<Vec<_>>>()?;
-    let debugcon = HostSerial::open(&args.debugcon).context("--debugcon")?;
-    let parallel = HostSerial::open(&args.parallel).context("--parallel")?;
-    let networks = Networks::open(&args.machine.nic)?;
-    let signals = Signals::catch()?;
-    let options = RecorderOptions { checkpoint_every: args.checkpoint_every, embed: drives.embedded() };
-    let recorder = Recorder::create(&args.output, args.force, machine, options)
-        .with_context(|| format!("cannot record to {}", args.output.display()))?;
-    let terminal = specs.contains(&SerialSpec::Stdio).then(RawTerminal::enter).flatten();
+    let (run, terminal) = Run::begin(args, Rc::new(Signals::catch()?))?;
     if terminal.is_some() {
         crate::note!("retrograde: recording; Ctrl-A x ends it, Ctrl-A h helps");
     }
-    let run = Run {
-        recorder,
-        drives,
-        ports,
-        debugcon,
-        parallel,
-        networks,
-        hotkeys: terminal.is_some().then(HotkeyFilter::default),
-        until: args.until.iter().cloned().map(Condition::new).collect(),
-        script: script.map(ScriptRun::new),
-        typist: Typist::default(),
-        signals,
-        pace: args.pace,
-        may_reboot,
-        began: Instant::now(),
-        idle: false,
-    };
     let ended = run.run();
     drop(terminal);
-    report(args, ended?)
+    Ok(report(args, &args.output, &ended?))
 }
 
 /// Refuses an output file that is there already, that cannot hold a recording, or that something else uses.
@@ -193,7 +156,7 @@ impl Condition {
 }
 
 /// How a run ended.
-struct Ended {
+pub struct Ended {
     reason: EndReason,
     /// The script's line that was not done.
     script_waiting: Option<String>,
@@ -202,8 +165,18 @@ struct Ended {
     took: Duration,
 }
 
+/// What comes between two slices.
+pub(crate) enum Between {
+    /// The next one.
+    Go,
+    /// Nothing yet: the guest waits for input, or is ahead of the host's clock.
+    Wait,
+    /// The end.
+    End(EndReason),
+}
+
 /// A recording being made.
-struct Run {
+pub(crate) struct Run {
     recorder: Recorder,
     drives: Drives,
     ports: Vec<Port>,
@@ -214,7 +187,7 @@ struct Run {
     until: Vec<Condition>,
     script: Option<ScriptRun>,
     typist: Typist,
-    signals: Signals,
+    signals: Rc<Signals>,
     pace: Pace,
     /// A reset reboots instead of ending the run.
     may_reboot: bool,
@@ -224,22 +197,110 @@ struct Run {
 }
 
 impl Run {
+    /// Everything that `args` says, at power-on, and the terminal in raw mode if the guest's console is there.
+    pub(crate) fn begin(args: &RecordArgs, signals: Rc<Signals>) -> Result<(Run, Option<RawTerminal>)> {
+        let script = match (&args.script, &args.typed) {
+            (Some(path), _) => Some(load_script(path)?),
+            (None, Some(text)) => {
+                Some(Script::typing(text).map_err(|what| Usage(format!("--type: {what}")))?)
+            }
+            (None, None) => None,
+        };
+        let specs = serial_specs(args)?;
+        check_output(args, &specs)?;
+        let inserted = script.as_ref().map(Script::inserted).unwrap_or_default();
+        let drives = Drives::open(&args.machine.drives, &inserted)?;
+        check_media(args, &drives)?;
+        let machine = machine_args::build(&args.machine, &drives)?;
+        // Without firmware nothing is there to start the machine again: its kernel was loaded from outside.
+        let may_reboot = !args.machine.no_reboot && !machine.config().bios.is_empty();
+        let ports = specs.iter().map(Port::open).collect::<Result<Vec<_>>>()?;
+        let debugcon = HostSerial::open(&args.debugcon).context("--debugcon")?;
+        let parallel = HostSerial::open(&args.parallel).context("--parallel")?;
+        let networks = Networks::open(&args.machine.nic)?;
+        let options = RecorderOptions { checkpoint_every: args.checkpoint_every, embed: drives.embedded() };
+        let recorder = Recorder::create(&args.output, args.force, machine, options)
+            .with_context(|| format!("cannot record to {}", args.output.display()))?;
+        let terminal = specs.contains(&SerialSpec::Stdio).then(RawTerminal::enter).flatten();
+        let run = Run {
+            recorder,
+            drives,
+            ports,
+            debugcon,
+            parallel,
+            networks,
+            hotkeys: terminal.is_some().then(HotkeyFilter::default),
+            until: args.until.iter().cloned().map(Condition::new).collect(),
+            script: script.map(ScriptRun::new),
+            typist: Typist::default(),
+            signals,
+            pace: args.pace,
+            may_reboot,
+            began: Instant::now(),
+            idle: false,
+        };
+        Ok((run, terminal))
+    }
+
     fn run(mut self) -> Result<Ended> {
         let reason = loop {
-            if let Some(reason) = self.between_slices()? {
+            if let Between::End(reason) = self.between_slices(None)? {
                 break reason;
             }
-            let (steps, halt_ns) = self.slice();
-            let exit = self.recorder.run(steps, halt_ns)?;
-            self.deliver_output();
-            self.look_at_screen();
-            self.idle = exit == Exit::Idle;
-            match ending::after(exit, self.may_reboot)? {
-                Next::Continue => {}
-                Next::Reset => self.recorder.inject(Input::Reset)?,
-                Next::End(reason) => break reason,
+            let exit = self.run_slice(u64::MAX)?;
+            if let Some(reason) = self.after_exit(exit)? {
+                break reason;
             }
         };
+        self.finish(reason)
+    }
+
+    /// Runs up to the next moment at which something is to be looked at, or `steps`, and hands on what the guest wrote.
+    pub(crate) fn run_slice(&mut self, most_steps: u64) -> Result<Exit, snapshots::Error> {
+        let (steps, halt_ns) = self.slice();
+        let exit = self.recorder.run(steps.min(most_steps), halt_ns)?;
+        self.deliver_output();
+        self.look_at_screen();
+        self.idle = exit == Exit::Idle;
+        Ok(exit)
+    }
+
+    /// Does what the guest asks for. Why to end, if so.
+    pub(crate) fn after_exit(&mut self, exit: Exit) -> Result<Option<EndReason>> {
+        match ending::after(exit, self.may_reboot)? {
+            Next::Continue => {}
+            Next::Reset => self.recorder.inject(Input::Reset)?,
+            Next::End(reason) => return Ok(Some(reason)),
+        }
+        Ok(None)
+    }
+
+    /// The recorder.
+    pub(crate) fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+
+    /// The machine.
+    pub(crate) fn machine(&self) -> &Machine {
+        self.recorder.machine()
+    }
+
+    /// From now on another course of events: `recorder`. What was on its way in the one before is forgotten.
+    pub(crate) fn replace(&mut self, recorder: Recorder) -> Recorder {
+        for port in &mut self.ports {
+            port.queue.clear();
+            port.free_at = VmTime(0);
+        }
+        if self.script.take().is_some() {
+            crate::note!("retrograde: the script ends with the branch");
+        }
+        self.typist = Typist::default();
+        self.idle = false;
+        std::mem::replace(&mut self.recorder, recorder)
+    }
+
+    /// Writes the end of the recording.
+    pub(crate) fn finish(self, reason: EndReason) -> Result<Ended> {
         let script_waiting = self.script.as_ref().and_then(ScriptRun::waiting);
         let ended = Ended {
             script_waiting,
@@ -255,34 +316,37 @@ impl Run {
         Ok(ended)
     }
 
-    /// Everything from outside: signals, stop conditions, host input, the script. Why to end, if so.
-    fn between_slices(&mut self) -> Result<Option<EndReason>> {
+    /// Everything from outside: signals, stop conditions, host input, the script. Where nothing can be done but wait, waits
+    /// as long as it takes, or for `patience`.
+    pub(crate) fn between_slices(&mut self, patience: Option<Duration>) -> Result<Between> {
         loop {
             if self.signals.caught() || self.read_hosts() {
-                return Ok(Some(EndReason::Interrupted));
+                return Ok(Between::End(EndReason::Interrupted));
             }
             if let Some(until) = self.condition_holds() {
-                return Ok(Some(EndReason::Until(until)));
+                return Ok(Between::End(EndReason::Until(until)));
             }
             if self.run_script()? {
-                return Ok(Some(EndReason::Until("the script's `quit`".into())));
+                return Ok(Between::End(EndReason::Until("the script's `quit`".into())));
             }
             let injected = self.inject_due()?;
             if self.idle && !injected {
-                if let Some(reason) = self.wait_for_input() {
-                    return Ok(Some(reason));
+                if let Some(reason) = self.wait_for_input(patience) {
+                    return Ok(Between::End(reason));
+                }
+                if patience.is_some() {
+                    return Ok(Between::Wait);
                 }
                 continue;
             }
-            self.keep_pace();
-            return Ok(None);
+            return Ok(if self.keep_pace(patience) { Between::Go } else { Between::Wait });
         }
     }
 
     /// The idle guest waits, and so do we. Why to end, if nothing can ever come.
-    fn wait_for_input(&mut self) -> Option<EndReason> {
+    fn wait_for_input(&mut self, patience: Option<Duration>) -> Option<EndReason> {
         if self.ports.iter().any(|p| p.host.is_open()) || self.networks.are_open() {
-            self.wait(None);
+            self.wait(patience);
             return None;
         }
         let waiting = self.script.as_ref().and_then(ScriptRun::waiting);
@@ -300,19 +364,25 @@ impl Run {
         wait_ready(&inputs, timeout);
     }
 
-    /// Under `--pace realtime`, waits until the host's clock has caught up with the guest's.
-    fn keep_pace(&mut self) {
+    /// Under `--pace realtime`, waits until the host's clock has caught up with the guest's, or for `patience`: false if it
+    /// has not.
+    fn keep_pace(&mut self, patience: Option<Duration>) -> bool {
         let ahead = self.networks.ahead(self.recorder.now());
         if ahead >= Duration::from_millis(1) {
-            self.wait(Some(ahead));
+            self.wait(Some(patience.unwrap_or(ahead).min(ahead)));
         }
         while self.pace == Pace::Realtime && !self.signals.caught() {
             let ahead = Duration::from_nanos(self.recorder.now().0).saturating_sub(self.began.elapsed());
             if ahead < Duration::from_millis(1) {
-                return;
+                return true;
             }
-            wait_ready(&[(self.signals.descriptor(), PollFlags::IN)], Some(ahead));
+            let wait = patience.unwrap_or(ahead).min(ahead);
+            wait_ready(&[(self.signals.descriptor(), PollFlags::IN)], Some(wait));
+            if patience.is_some_and(|patience| patience < ahead) {
+                return false;
+            }
         }
+        true
     }
 
     /// Takes what the hosts have for ports that have nothing on the way. True if the user wants to end.
@@ -499,12 +569,12 @@ impl Run {
 }
 
 /// The last line, and the exit status.
-fn report(args: &RecordArgs, ended: Ended) -> Result<u8> {
-    let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
+pub(crate) fn report(args: &RecordArgs, output: &Path, ended: &Ended) -> u8 {
+    let bytes = std::fs::metadata(output).map_or(0, |m| m.len());
     let newline = if std::io::stdout().is_terminal() { "\n" } else { "" };
     crate::note!(
         "{newline}retrograde: {}: {} steps, {} virtual, {} in {:.1} s; ended by {}",
-        args.output.display(),
+        output.display(),
         ended.position,
         ended.now,
         human_bytes(bytes),
@@ -517,5 +587,5 @@ fn report(args: &RecordArgs, ended: Ended) -> Result<u8> {
         let script = args.script.as_ref().map_or_else(|| "of --type".into(), |p| p.display().to_string());
         crate::note!("retrograde: the run ended while the script {script} was still at {line}");
     }
-    Ok(ending::exit_status(&ended.reason, ended.script_waiting.is_some()))
+    ending::exit_status(&ended.reason, ended.script_waiting.is_some())
 }

@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 #[cfg(test)]
 mod tests;
@@ -58,14 +59,16 @@ pub fn run(args: &ServeArgs) -> Result<u8> {
     if let Some(control) = control {
         server.control(control, &mut debuggee)?;
     }
-    announce(&args.file.display().to_string(), server.listener.address(), control_address, &mut debuggee);
+    let (position, end) = (debuggee.history().position(), debuggee.history().end());
+    let what = format!("{}: at position {position} of {end}", args.file.display());
+    announce(&what, server.address(), control_address);
     server.run(&mut debuggee, &signals, args.once)?;
     Ok(0)
 }
 
-fn announce(file: &str, address: &Address, control: Option<Address>, debuggee: &mut Debuggee) {
-    let history = debuggee.history();
-    crate::say!("retrograde: {file}: at position {} of {}", history.position(), history.end());
+/// Says what is there and where to connect.
+pub(crate) fn announce(what: &str, address: &Address, control: Option<Address>) {
+    crate::say!("retrograde: {what}");
     if let Some(control) = control {
         crate::say!("retrograde: control socket at {control}");
     }
@@ -80,7 +83,7 @@ fn announce(file: &str, address: &Address, control: Option<Address>, debuggee: &
 }
 
 /// The sockets.
-struct Server {
+pub(crate) struct Server {
     poll: Poll,
     listener: Listener,
     session: Option<Session>,
@@ -88,7 +91,8 @@ struct Server {
 }
 
 impl Server {
-    fn new(mut listener: Listener, signals: &Signals) -> Result<Server> {
+    /// A server for who connects to `listener`; a signal ends it.
+    pub(crate) fn new(mut listener: Listener, signals: &Signals) -> Result<Server> {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let signal_fd = signals.descriptor().as_raw_fd();
@@ -96,10 +100,19 @@ impl Server {
         Ok(Server { poll, listener, session: None, turned_away: VecDeque::new() })
     }
 
-    fn run(&mut self, debuggee: &mut Debuggee, signals: &Signals, once: bool) -> Result<()> {
+    /// Where it listens for debuggers.
+    pub(crate) fn address(&self) -> &Address {
+        self.listener.address()
+    }
+
+    /// Serves until a signal, a `quit`, the end of the first debugger if it is for one only, or the end of what is recorded
+    /// with nobody there to look at it.
+    pub(crate) fn run(&mut self, debuggee: &mut Debuggee, signals: &Signals, once: bool) -> Result<()> {
         let mut events = Events::with_capacity(16);
-        while !signals.caught() {
-            match self.poll.poll(&mut events, None) {
+        let live = debuggee.history().runs_free();
+        while !signals.caught() && (!live || self.session.is_some() || debuggee.history().runs_free()) {
+            let timeout = debuggee.runs_free().then_some(Duration::ZERO);
+            match self.poll.poll(&mut events, timeout) {
                 Err(e) if e.kind() != ErrorKind::Interrupted => {
                     return Err(e).context("waiting for a debugger");
                 }
@@ -121,12 +134,19 @@ impl Server {
                     break;
                 }
             }
+            if debuggee.runs_free() {
+                let poll = &mut self.poll;
+                // What has come is looked for above, whatever it is.
+                debuggee.run_free(&mut || {
+                    poll.poll(&mut events, Some(Duration::ZERO)).is_err() || !events.is_empty()
+                });
+            }
         }
         Ok(())
     }
 
     /// Serves a control socket as well.
-    fn control(&mut self, listener: Listener, debuggee: &mut Debuggee) -> Result<()> {
+    pub(crate) fn control(&mut self, listener: Listener, debuggee: &mut Debuggee) -> Result<()> {
         let control = Control::new(listener, self.poll.registry().try_clone()?, CONTROL)?;
         debuggee.set_control(Rc::new(RefCell::new(control)));
         Ok(())

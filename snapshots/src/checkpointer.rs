@@ -46,6 +46,27 @@ impl Checkpointer {
         })
     }
 
+    /// Creates the file `path` with what `other` has up to its checkpoint at `at`, where storage has the hash `ram` and holds the
+    /// pages `stored`.
+    pub(crate) fn copy(
+        path: &Path,
+        overwrite: bool,
+        other: &Checkpointer,
+        at: Icount,
+        ram: RamHash,
+        stored: BTreeMap<u32, StoredPage>,
+    ) -> Result<Checkpointer, Error> {
+        Ok(Checkpointer {
+            path: path.to_owned(),
+            writer: other.writer.copy(path, overwrite, at)?,
+            ram,
+            // How many have been named since the last whole one is not known: the next one is whole.
+            named: WHOLE_AFTER.max(stored.len()),
+            stored,
+            last: Some(at),
+        })
+    }
+
     /// Position of the last checkpoint.
     pub(crate) fn last(&self) -> Icount {
         self.last.unwrap_or_default()

@@ -1,10 +1,11 @@
 //! What decides whether a breakpoint that is met counts.
 
 use std::fmt;
+use std::rc::Rc;
 use vm::LinAddr;
 
 /// A function of the machine, standing before the instruction at the address.
-type Function<M> = Box<dyn Fn(&M, LinAddr) -> bool>;
+type Function<M> = Rc<dyn Fn(&M, LinAddr) -> bool>;
 
 /// The condition of a timeline's breakpoints; without one, all that are met count. It must depend on nothing but the
 /// machine: it is asked about one place several times, and in any order.
@@ -13,12 +14,18 @@ pub struct Condition<M>(Option<Function<M>>);
 impl<M> Condition<M> {
     /// This one.
     pub fn new(function: impl Fn(&M, LinAddr) -> bool + 'static) -> Condition<M> {
-        Condition(Some(Box::new(function)))
+        Condition(Some(Rc::new(function)))
     }
 
     /// Whether the breakpoint at `addr` counts.
     pub fn holds(&self, machine: &M, addr: LinAddr) -> bool {
         self.0.as_ref().is_none_or(|function| function(machine, addr))
+    }
+}
+
+impl<M> Clone for Condition<M> {
+    fn clone(&self) -> Condition<M> {
+        Condition(self.0.clone())
     }
 }
 

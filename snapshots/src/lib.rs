@@ -4,6 +4,7 @@
 //! following a recording; a [`Timeline`] is a session plus checkpoints, breakpoints and seeking. This crate knows no
 //! socket and no debugger.
 
+mod branch;
 mod checkpointer;
 pub mod condition;
 pub mod diff;
@@ -29,6 +30,6 @@ pub use replayer::Replayer;
 pub use session::Session;
 pub use timeline::diversion::Chips;
 pub use timeline::questions::{Answer, Count, Met};
-pub use timeline::{Direction, Stop, Timeline, Watch};
+pub use timeline::{Direction, Stop, Timeline, Watch, watched};
 pub use trim::trim;
 pub use verify::{VerifyReport, replay, verify};

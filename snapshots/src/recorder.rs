@@ -2,15 +2,19 @@
 
 use crate::Replayer;
 use crate::checkpointer::{Checkpointer, progress};
+use crate::condition::Condition;
 use crate::image::Shared;
 use crate::pages::{ZERO_PAGE, page_of};
-use crate::recording::{End, Error, Progress};
+use crate::recording::{End, Error, Progress, Recording};
+use crate::session::met_by;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vm::machine::RunLimit;
 use vm::units::NS_PER_STEP;
-use vm::{Exit, Icount, Input, InterruptTaken, Machine, Output, VmTime};
+use vm::{Exit, Icount, Input, InterruptTaken, LinAddr, Machine, Output, VmTime, WatchRange};
 
 /// What has happened is written to the file at least this often, host time, as long as [`Recorder::run`] is called; a little
 /// less often with each so many chunks that the index has to name, so that it fits into memory.
@@ -80,6 +84,9 @@ pub struct Recorder<M = Machine> {
     written_when: Instant,
     /// The machine has just arrived at its position.
     arrived: bool,
+    last_interrupt: Option<InterruptTaken>,
+    /// Where [`Recorder::run`] stops.
+    breakpoints: BTreeSet<LinAddr>,
 }
 
 impl<M: Replayer> Recorder<M> {
@@ -107,6 +114,8 @@ impl<M: Replayer> Recorder<M> {
             written: Progress::default(),
             written_when: Instant::now(),
             arrived: true,
+            last_interrupt: None,
+            breakpoints: BTreeSet::new(),
         };
         let loaded = recorder.machine.take_dirty();
         recorder.machine.take_footprint();
@@ -130,12 +139,16 @@ impl<M: Replayer> Recorder<M> {
             let limit = RunLimit { position: goal.min(due), time: started.plus_ns(patience) };
             let exit = self.machine.run(limit)?;
             self.interrupts.extend(self.machine.take_interrupts());
+            self.last_interrupt = self.interrupts.last().copied().or(self.last_interrupt);
             let now_at = self.machine.position();
             self.note_arrival(here, &exit);
             match exit {
                 Exit::Position if now_at < goal => {
                     if now_at == due {
                         self.checkpoint()?;
+                    }
+                    if let Some(addr) = self.met() {
+                        return Ok(Exit::Breakpoint(addr));
                     }
                 }
                 // The time limit counted the steps done before the halt too: the rest of the patience is still there.
@@ -145,7 +158,10 @@ impl<M: Replayer> Recorder<M> {
                         self.checkpoint()?;
                     }
                     self.flush_if_due(matches!(exit, Exit::Position | Exit::Time))?;
-                    return Ok(exit);
+                    return Ok(match self.met() {
+                        Some(addr) if exit == Exit::Position && now_at > here => Exit::Breakpoint(addr),
+                        _ => exit,
+                    });
                 }
             }
         }
@@ -157,6 +173,60 @@ impl<M: Replayer> Recorder<M> {
         self.inputs.push((self.machine.position(), self.machine.now(), input));
         self.arrived = false;
         Ok(())
+    }
+
+    /// What has happened so far, as a recording to look at while this one goes on.
+    pub fn look_back(&mut self) -> Result<Arc<Recording>, Error> {
+        if self.arrived && self.machine.position() > self.file.last() {
+            self.checkpoint()?;
+        }
+        self.flush()?;
+        Recording::unfinished(&self.file.writer, self.written).map(Arc::new)
+    }
+
+    /// Replaces breakpoints and watched physical ranges: [`Recorder::run`] stops there. They change nothing else.
+    pub fn arm(&mut self, breakpoints: &BTreeSet<LinAddr>, watched: &[WatchRange]) {
+        self.breakpoints.clone_from(breakpoints);
+        self.machine.set_breakpoints(&breakpoints.iter().copied().collect::<Vec<_>>());
+        self.machine.set_watchpoints(watched);
+    }
+
+    /// The breakpoint on the instruction that is about to run here, if no interrupt comes first.
+    fn met(&self) -> Option<LinAddr> {
+        let met = met_by(&self.machine, &self.breakpoints, &Condition::default());
+        met.filter(|_| !self.machine.interrupt_comes())
+    }
+
+    /// The interrupt that was taken last.
+    pub fn last_interrupt(&self) -> Option<InterruptTaken> {
+        self.last_interrupt
+    }
+
+    /// The file being written.
+    pub(crate) fn file(&self) -> &Checkpointer {
+        &self.file
+    }
+
+    /// A recorder with the same settings for a machine that stands where `file` ends.
+    pub(crate) fn another(&self, machine: M, file: Checkpointer) -> Recorder<M> {
+        let written = progress(&machine);
+        let mut recorder = Recorder {
+            machine,
+            file,
+            every: self.every,
+            distance: self.every,
+            inputs: Vec::new(),
+            interrupts: Vec::new(),
+            written,
+            written_when: Instant::now(),
+            arrived: true,
+            last_interrupt: None,
+            breakpoints: BTreeSet::new(),
+        };
+        recorder.machine.follow(None);
+        recorder.machine.take_dirty();
+        recorder.machine.take_footprint();
+        recorder
     }
 
     /// Output since the last call.
@@ -197,9 +267,13 @@ impl<M: Replayer> Recorder<M> {
     fn note_arrival(&mut self, before: Icount, exit: &Exit) {
         let moved = self.machine.position() > before;
         self.arrived = match exit {
-            Exit::Position | Exit::PowerOff | Exit::Reset | Exit::TripleFault | Exit::DebugExit(_) => {
-                moved || self.arrived
-            }
+            Exit::Position
+            | Exit::Breakpoint(_)
+            | Exit::PowerOff
+            | Exit::Reset
+            | Exit::TripleFault
+            | Exit::DebugExit(_) => moved || self.arrived,
+            Exit::Watchpoint { .. } => moved && !self.machine.cpu().halted,
             // Time may have been skipped.
             _ => false,
         };
@@ -220,7 +294,8 @@ impl<M: Replayer> Recorder<M> {
     /// Writes what has happened.
     fn flush(&mut self) -> Result<(), Error> {
         let at = progress(&self.machine);
-        if at != self.written {
+        // What was injected here may have come after all else of this moment was written.
+        if at != self.written || !self.inputs.is_empty() {
             self.write_events()?;
             self.file.writer.progress(&at)?;
             self.written = at;

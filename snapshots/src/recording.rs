@@ -141,6 +141,11 @@ impl Recording {
         reader::open(path)
     }
 
+    /// What has been written of a recording that is still being made: all up to `at`.
+    pub(crate) fn unfinished(writer: &Writer, at: Progress) -> Result<Recording, Error> {
+        reader::unfinished(writer, at)
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.source.path

@@ -256,6 +256,23 @@ impl<M: Replayer> Session<M> {
         self.ram.differing(&other.ram)
     }
 
+    /// Pages of storage that are not as `ram` says, ascending.
+    pub(crate) fn pages_differing_from(&mut self, ram: &RamHash) -> Vec<usize> {
+        self.changed();
+        self.ram.differing(ram)
+    }
+
+    /// The recording has grown: this one begins with all that the one before was.
+    pub(crate) fn extend(&mut self, recording: Arc<Recording>) -> Result<(), Error> {
+        self.recording = recording;
+        if self.has_arrived { self.look_up_events() } else { Ok(()) }
+    }
+
+    /// Only the machine.
+    pub(crate) fn into_machine(self) -> M {
+        self.machine
+    }
+
     /// What the machine touched since the last call.
     pub(crate) fn take_footprint(&mut self) -> Footprint {
         self.machine.take_footprint()

@@ -27,6 +27,7 @@ use index::Index;
 use search::Search;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use vm::watch::WatchHit;
 use vm::{
     CpuState, Icount, LinAddr, Machine, MachineState, PAGE_SIZE, PhysAddr, VmTime, WatchKind, WatchRange,
@@ -34,8 +35,12 @@ use vm::{
 
 /// Bytes that checkpoints in memory may take unless it is said otherwise.
 pub const DEFAULT_BUDGET: usize = 1 << 30;
-/// Steps between two looks at the interrupt flag: some milliseconds.
+/// Most steps between two looks at the interrupt flag: some milliseconds.
 const SLICE: u64 = 2_000_000;
+/// Fewest, however slow they are.
+const SHORTEST_SLICE: u64 = 10_000;
+/// A slice that takes less time may be longer, and one that takes more must be shorter.
+const SLICE_TIME: std::ops::Range<Duration> = Duration::from_millis(4)..Duration::from_millis(16);
 /// How far before the position that is gone to checkpoints are planted.
 const LADDER: [u64; 8] = [1 << 24, 1 << 22, 1 << 20, 1 << 18, 1 << 16, 1 << 14, 1 << 12, 1 << 10];
 /// A restore costs about as much as this many steps: below, running on is cheaper.
@@ -65,6 +70,9 @@ pub struct Watch {
     /// What it watches for.
     pub kind: WatchKind,
 }
+
+/// Watchpoints, with the physical ranges behind each: one a page.
+pub type Watches = BTreeMap<Watch, Vec<WatchRange>>;
 
 /// Why the timeline stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,9 +111,10 @@ pub struct Timeline<M = Machine> {
     /// What RAM holds, but for the pages written since this was last set.
     base: PageMap,
     breakpoints: BTreeSet<LinAddr>,
-    /// With the physical ranges behind each: one a page.
-    watches: BTreeMap<Watch, Vec<WatchRange>>,
+    watches: Watches,
     position_break: Option<Icount>,
+    /// Steps of the next slice.
+    slice: u64,
     /// Where the machine is does not belong to the recording.
     diversion: Option<Diversion>,
 }
@@ -131,13 +140,39 @@ impl<M: Replayer> Timeline<M> {
             breakpoints: BTreeSet::new(),
             watches: BTreeMap::new(),
             position_break: None,
+            slice: SLICE,
             diversion: None,
         })
+    }
+
+    /// The recording, to share it.
+    pub fn shared_recording(&self) -> Arc<Recording> {
+        self.session.recording().clone()
+    }
+
+    /// Replaces all that stops it.
+    pub fn set_stops(
+        &mut self,
+        breakpoints: BTreeSet<LinAddr>,
+        watches: Watches,
+        position_break: Option<Icount>,
+        condition: Condition<M>,
+    ) {
+        self.breakpoints = breakpoints;
+        self.watches = watches;
+        self.position_break = position_break;
+        self.session.set_condition(condition);
     }
 
     /// The recording.
     pub fn recording(&self) -> &Recording {
         self.session.recording()
+    }
+
+    /// The recording has grown: `recording` begins with all that it was before, in the same file.
+    pub fn extend(&mut self, recording: Arc<Recording>) -> Result<(), Error> {
+        self.checkpoints.extend(recording.clone());
+        self.session.extend(recording)
     }
 
     /// Where we are.
@@ -287,25 +322,14 @@ impl<M: Replayer> Timeline<M> {
 
     /// Adds a watchpoint on what `addr` names now; `None` if a byte of it is not mapped.
     pub fn add_watchpoint_for(&mut self, kind: WatchKind, addr: LinAddr, len: u64) -> Option<Watch> {
-        let pieces = self.pieces(kind, addr, len)?;
-        let watch = Watch { linear: addr, phys: pieces.first()?.addr, len, kind };
-        self.watches.insert(watch, pieces);
+        let (watch, pieces) = watched(self.machine(), kind, addr, len)?;
+        self.add_watch(watch, pieces);
         Some(watch)
     }
 
-    /// The physical ranges, one a page, behind a linear one in the present address space.
-    fn pieces(&self, kind: WatchKind, addr: LinAddr, len: u64) -> Option<Vec<WatchRange>> {
-        let end = addr.0.checked_add(len)?;
-        let mut pieces = Vec::new();
-        let mut at = addr.0;
-        while at < end {
-            // Neighbouring pages need not be neighbours in physical memory.
-            let next = (at | (PAGE_SIZE as u64 - 1)).saturating_add(1).min(end);
-            let phys = self.machine().translate(LinAddr(at))?;
-            pieces.push(WatchRange { addr: phys, len: next - at, kind });
-            at = next;
-        }
-        Some(pieces)
+    /// Adds a watchpoint whose physical ranges are known, from [`watched`].
+    pub fn add_watch(&mut self, watch: Watch, pieces: Vec<WatchRange>) {
+        self.watches.insert(watch, pieces);
     }
 
     /// Removes a write watchpoint; false if there was none.
@@ -339,7 +363,7 @@ impl<M: Replayer> Timeline<M> {
         while self.position() < target {
             self.leap(target)?;
             let slice = self.slice(target).min(Icount(plant_at));
-            match self.session.run_to(slice)? {
+            match self.run_slice(slice)? {
                 Reached::Target | Reached::Pause => {}
                 Reached::Breakpoint(addr) => return Ok(Forward::At(Stop::Breakpoint(addr))),
                 Reached::Watchpoint { position, hit } => return Ok(Forward::Met { position, hit }),
@@ -432,7 +456,7 @@ impl<M: Replayer> Timeline<M> {
         while self.position() < target {
             let here = self.position();
             let rung = LADDER.iter().map(|d| Icount(target.0.saturating_sub(*d))).find(|p| *p > here);
-            self.session.run_to(self.slice(rung.unwrap_or(target)))?;
+            self.run_slice(self.slice(rung.unwrap_or(target)))?;
             if self.checkpoints.stored_at(self.position()).is_some() {
                 self.plant()?;
             } else if rung == Some(self.position()) {
@@ -449,7 +473,25 @@ impl<M: Replayer> Timeline<M> {
     fn slice(&self, target: Icount) -> Icount {
         let here = self.position();
         let stored = self.checkpoints.stored_after(here).unwrap_or(target);
-        Icount(here.0.saturating_add(SLICE)).min(stored).min(target)
+        Icount(here.0.saturating_add(self.slice)).min(stored).min(target)
+    }
+
+    /// Runs to `to`, and learns how long the next slice may be.
+    fn run_slice(&mut self, to: Icount) -> Result<Reached, Error> {
+        let (started, before) = (Instant::now(), self.position());
+        let reached = self.session.run_to(to)?;
+        self.learn(started, before);
+        Ok(reached)
+    }
+
+    /// A slice has come here from `before`.
+    fn learn(&mut self, started: Instant, before: Icount) {
+        let (took, steps) = (started.elapsed(), self.position().0.saturating_sub(before.0));
+        if took >= SLICE_TIME.end {
+            self.slice = (steps / 2).clamp(SHORTEST_SLICE, SLICE);
+        } else if took < SLICE_TIME.start && steps >= self.slice {
+            self.slice = self.slice.saturating_mul(2).min(SLICE);
+        }
     }
 
     /// Restores the best checkpoint for going to `target`, unless the machine is as near.
@@ -535,14 +577,41 @@ impl<M: Replayer> Timeline<M> {
 
     /// The watchpoint that this is a hit of.
     fn watch_at(&self, hit: WatchHit) -> Watch {
-        let addr = hit.addr;
-        let holds = |range: &WatchRange| {
-            let counts = if hit.write { range.kind.writes() } else { range.kind.reads() };
-            counts && addr.0.checked_sub(range.addr.0).is_some_and(|d| d < range.len)
-        };
-        let unknown = Watch { linear: LinAddr(addr.0), phys: addr, len: 1, kind: WatchKind::Access };
-        self.watches.iter().find(|(_, pieces)| pieces.iter().any(holds)).map_or(unknown, |(watch, _)| *watch)
+        watch_at(&self.watches, hit)
     }
+}
+
+/// The one of `watches` that this is a hit of.
+pub fn watch_at(watches: &Watches, hit: WatchHit) -> Watch {
+    let addr = hit.addr;
+    let holds = |range: &WatchRange| {
+        let counts = if hit.write { range.kind.writes() } else { range.kind.reads() };
+        counts && addr.0.checked_sub(range.addr.0).is_some_and(|d| d < range.len)
+    };
+    let unknown = Watch { linear: LinAddr(addr.0), phys: addr, len: 1, kind: WatchKind::Access };
+    watches.iter().find(|(_, pieces)| pieces.iter().any(holds)).map_or(unknown, |(watch, _)| *watch)
+}
+
+/// A watchpoint for what `machine` has at an address now, with the physical ranges behind it, one a page; `None` if a byte
+/// of it is not mapped.
+pub fn watched<M: Replayer>(
+    machine: &M,
+    kind: WatchKind,
+    addr: LinAddr,
+    len: u64,
+) -> Option<(Watch, Vec<WatchRange>)> {
+    let end = addr.0.checked_add(len)?;
+    let mut pieces = Vec::new();
+    let mut at = addr.0;
+    while at < end {
+        // Neighbouring pages need not be neighbours in physical memory.
+        let next = (at | (PAGE_SIZE as u64 - 1)).saturating_add(1).min(end);
+        let phys = machine.translate(LinAddr(at))?;
+        pieces.push(WatchRange { addr: phys, len: next - at, kind });
+        at = next;
+    }
+    let first = pieces.first()?;
+    Some((Watch { linear: addr, phys: first.addr, len, kind }, pieces))
 }
 
 /// How running forward came to a stop.

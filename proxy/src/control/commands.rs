@@ -4,7 +4,7 @@ use super::message::{Arguments, Command, Failure, version};
 use super::{ClientId, Control};
 use crate::gdb::monitor;
 use crate::gdb::resume::Resume;
-use crate::gdb::target::Debuggee;
+use crate::gdb::target::{Debuggee, Doing};
 use crate::screen::{write_png, write_ppm};
 use serde_json::{Map, Value, json};
 use snapshots::Direction;
@@ -62,7 +62,7 @@ impl Debuggee {
                 }),
                 Then::Continue => {
                     // Whatever stops it, the position is the answer.
-                    let stopped = self.run(Resume::Continue(Direction::Forward), false);
+                    let stopped = self.run(Resume::Continue(Direction::Forward), Doing::Something);
                     tracing::debug!("stopped: {:?}", stopped.reason);
                 }
                 Then::Quit => return false,
@@ -141,21 +141,21 @@ impl Debuggee {
             "query-version" => version(),
             "query-commands" => NAMES.iter().map(|name| json!({"name": name})).collect(),
             "query-status" => {
-                let running = machine == Machine::Running;
+                let running = machine == Machine::Running || self.runs_free();
                 json!({"running": running, "status": if running { "running" } else { "paused" }})
             }
             "query-replay" => json!({
-                "mode": "play",
+                "mode": self.history.mode(),
                 "filename": self.history.name(),
                 "icount": self.history.position().0,
             }),
             "replay-break" => {
                 let position = self.position_argument(&mut arguments)?;
-                self.history.set_position_break(Some(position));
+                self.set_position_break(Some(position));
                 json!({})
             }
             "replay-delete-break" => {
-                self.history.set_position_break(None);
+                self.set_position_break(None);
                 json!({})
             }
             "replay-seek" => {
@@ -167,9 +167,20 @@ impl Debuggee {
                 self.screendump(&mut arguments)?;
                 json!({})
             }
-            "stop" => json!({}),
+            "stop" => {
+                self.pause(true);
+                json!({})
+            }
             "cont" => {
-                then = if machine == Machine::Paused { Then::Continue } else { Then::Nothing };
+                self.pause(false);
+                then = if self.runs_free() {
+                    // The server sees to it.
+                    Then::Nothing
+                } else if machine == Machine::Paused {
+                    Then::Continue
+                } else {
+                    Then::Nothing
+                };
                 json!({})
             }
             "human-monitor-command" => {
@@ -214,7 +225,7 @@ impl Debuggee {
     fn position_argument(&self, arguments: &mut Arguments) -> Result<Icount, Failure> {
         let (position, end) = (arguments.number("icount")?, self.history.end().0);
         arguments.end()?;
-        if position <= end {
+        if position <= end || self.history.runs_free() {
             Ok(Icount(position))
         } else {
             Err(Failure::generic(format!(

@@ -58,6 +58,10 @@ impl Control {
     /// Takes in all that has arrived.
     pub fn receive(&mut self) {
         self.accept();
+        self.receive_from_clients();
+    }
+
+    fn receive_from_clients(&mut self) {
         for (&id, client) in &mut self.clients {
             client.flush();
             for command in client.receive() {
@@ -127,6 +131,10 @@ impl Control {
                 ready: false,
                 open: true,
             };
+            if self.clients.len() >= CLIENTS_MAX {
+                // Those who have left make room.
+                self.receive_from_clients();
+            }
             if self.clients.len() >= CLIENTS_MAX {
                 let full =
                     format!("{CLIENTS_MAX} clients are connected already; try again when one has left");

@@ -2,8 +2,10 @@
 
 use super::regs::Moment;
 use super::scope::View;
+use crate::record::Ended;
 use snapshots::recording::TimedInput;
 use snapshots::{Answer, Chips, Direction, Error, Met, Recording, Stop, Timeline};
+use std::path::Path;
 use std::sync::Arc;
 use vm::{CpuState, Icount, InterruptTaken, LinAddr, Machine, Picture, VmTime, WatchKind};
 
@@ -14,10 +16,16 @@ pub type Condition = Box<dyn Fn(&dyn View, LinAddr) -> bool>;
 pub trait History: View {
     /// The file, as the user named it.
     fn name(&self) -> &str;
+    /// QEMU's word for what is done with the recording: `play` or `record`.
+    fn mode(&self) -> &'static str {
+        "play"
+    }
     /// The last position.
     fn end(&self) -> Icount;
     /// Virtual time at the last position.
     fn end_time(&self) -> VmTime;
+    /// Virtual time of the step at a position.
+    fn time_at(&mut self, position: Icount) -> Result<VmTime, Error>;
     /// Where we are.
     fn position(&self) -> Icount;
     /// Virtual time where we are.
@@ -49,13 +57,13 @@ pub trait History: View {
     /// Sets or clears the position break.
     fn set_position_break(&mut self, position: Option<Icount>);
     /// Interrupts taken in all of history, in order.
-    fn interrupts(&self) -> Result<Vec<InterruptTaken>, Error>;
+    fn interrupts(&mut self) -> Result<Vec<InterruptTaken>, Error>;
     /// Whether the recorded step at a position is the delivery of an interrupt; in a diversion it is not recorded.
-    fn is_interrupted_at(&self, position: Icount) -> Result<bool, Error>;
+    fn is_interrupted_at(&mut self, position: Icount) -> Result<bool, Error>;
     /// What came from outside in all of history, in order.
-    fn inputs(&self) -> Result<Vec<TimedInput>, Error>;
+    fn inputs(&mut self) -> Result<Vec<TimedInput>, Error>;
     /// Position and virtual time of each checkpoint that is stored.
-    fn checkpoints(&self) -> Vec<(Icount, VmTime)>;
+    fn checkpoints(&mut self) -> Result<Vec<(Icount, VmTime)>, Error>;
     /// The last step before here that wrote a variable.
     fn last_write(
         &mut self,
@@ -77,6 +85,18 @@ pub trait History: View {
     fn picture(&self) -> Option<Picture>;
     /// The text on it; `None` without a display adapter and while it shows graphics.
     fn screen_text(&self) -> Option<Vec<String>>;
+    /// Whether history has no end yet: the machine goes on when nobody holds it.
+    fn runs_free(&self) -> bool {
+        false
+    }
+    /// Goes on live from here, in a recording of its own; what to tell the user.
+    fn branch(&mut self, _path: &Path) -> Result<String, String> {
+        Err("only `retrograde live` can branch; monitor divert shows what would happen".into())
+    }
+    /// Ends what is being recorded; how it ended, if this is the first call after that.
+    fn finish(&mut self) -> Result<Option<Ended>, Error> {
+        Ok(None)
+    }
 }
 
 /// A recording by its file name.
@@ -119,6 +139,10 @@ impl History for Recorded {
 
     fn end_time(&self) -> VmTime {
         self.recording.end_time()
+    }
+
+    fn time_at(&mut self, position: Icount) -> Result<VmTime, Error> {
+        self.recording.time_at(position)
     }
 
     fn position(&self) -> Icount {
@@ -183,11 +207,11 @@ impl History for Recorded {
         self.timeline.set_position_break(position);
     }
 
-    fn interrupts(&self) -> Result<Vec<InterruptTaken>, Error> {
+    fn interrupts(&mut self) -> Result<Vec<InterruptTaken>, Error> {
         self.recording.interrupts()
     }
 
-    fn is_interrupted_at(&self, position: Icount) -> Result<bool, Error> {
+    fn is_interrupted_at(&mut self, position: Icount) -> Result<bool, Error> {
         if self.timeline.diverted_from().is_some() {
             return Ok(false);
         }
@@ -195,12 +219,12 @@ impl History for Recorded {
         Ok(!self.recording.interrupts_between(position, next)?.is_empty())
     }
 
-    fn inputs(&self) -> Result<Vec<TimedInput>, Error> {
+    fn inputs(&mut self) -> Result<Vec<TimedInput>, Error> {
         self.recording.inputs()
     }
 
-    fn checkpoints(&self) -> Vec<(Icount, VmTime)> {
-        self.recording.checkpoints().map(|c| (c.position, c.time)).collect()
+    fn checkpoints(&mut self) -> Result<Vec<(Icount, VmTime)>, Error> {
+        Ok(self.recording.checkpoints().map(|c| (c.position, c.time)).collect())
     }
 
     fn last_write(

@@ -22,6 +22,8 @@ pub struct Link {
     last: Vec<u8>,
     /// What the next packet of gdbstub's gets at its end.
     addition: &'static [u8],
+    /// The debugger no longer waits for the reply to its last packet: none is sent.
+    given_up: bool,
     /// Packets are still acknowledged.
     acks: bool,
     open: bool,
@@ -38,6 +40,7 @@ impl Link {
             outbox: Outbox::default(),
             last: Vec::new(),
             addition: b"",
+            given_up: false,
             acks: true,
             open: true,
         }
@@ -81,6 +84,7 @@ impl Link {
 
     /// The next frame that was received.
     pub fn next_frame(&mut self) -> Option<Frame> {
+        self.given_up = false;
         self.inbox.pop_front()
     }
 
@@ -93,6 +97,19 @@ impl Link {
             self.inbox.remove(at);
         }
         ctrl_c.is_some() || !self.open
+    }
+
+    /// Whether the debugger, which should wait for a reply, has sent something else, or is gone. Then it gets no reply, which
+    /// it would take for one to what it has sent.
+    pub fn gives_up(&mut self) -> bool {
+        self.given_up |= self.has_news();
+        self.given_up
+    }
+
+    /// Whether the debugger has just sent something, or is gone.
+    pub fn has_news(&mut self) -> bool {
+        self.receive();
+        self.has_frames() || !self.open
     }
 
     /// Whether the debugger has sent something that was not looked at yet.
@@ -112,6 +129,9 @@ impl Link {
 
     /// Sends a packet.
     pub fn reply(&mut self, body: &[u8]) {
+        if self.given_up {
+            return;
+        }
         let bytes = packet(body);
         tracing::trace!("--> {}", String::from_utf8_lossy(&bytes));
         self.send(&bytes);
@@ -171,6 +191,9 @@ impl Connection for Handle {
         let mut bytes = self.pending.split_off(start);
         self.pending.clear();
         let addition = std::mem::take(&mut link.addition);
+        if link.given_up {
+            return Ok(());
+        }
         if !addition.is_empty()
             && let [b'$', body @ .., b'#', _, _] = bytes.as_slice()
         {

@@ -15,6 +15,7 @@ pub mod filter;
 pub mod framing;
 pub mod history;
 pub mod link;
+pub mod live;
 pub mod monitor;
 pub mod regs;
 pub mod resume;

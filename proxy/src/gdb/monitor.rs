@@ -30,6 +30,8 @@ Changing what happens:
                               runs forward by itself
   monitor divert quiet        the same without interrupts and input
   monitor divert off          back to where it was left
+  monitor branch FILE         in `retrograde live`: goes on recording from here,
+                              in a recording of its own
 Asking about history, without going anywhere:
   monitor last-write ADDR [LEN]   which step wrote it last, seen from here
   monitor first-exec ADDR         when an instruction ran first
@@ -116,13 +118,15 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         ["irqs"] => look::irqs(debuggee),
         ["events"] => overview::events(debuggee).map_err(|e| e.to_string()),
         ["timeline"] => overview::timeline(debuggee).map_err(|e| e.to_string()),
-        ["checkpoints"] => Ok(look::checkpoints(debuggee)),
+        ["checkpoints"] => look::checkpoints(debuggee),
+        ["branch", file] => debuggee.history.branch(Path::new(file)),
+        ["branch", ..] => Err("write one file name without blanks: monitor branch other.rgr".into()),
         ["info", chip] => look::chip(debuggee, chip),
         ["seek", place] => place.parse().and_then(|place| seek(debuggee, place)),
         ["replay_seek", n] => parse_count(n).and_then(|n| seek(debuggee, Place::Position(n))),
         ["replay_break", n] => parse_count(n).and_then(|n| replay_break(debuggee, n)),
         ["replay_delete_break"] => {
-            debuggee.history.set_position_break(None);
+            debuggee.set_position_break(None);
             Ok(String::new())
         }
         ["console"] => console(debuggee),
@@ -156,7 +160,8 @@ fn seen_later(debuggee: &Debuggee) -> &'static str {
 
 fn info_replay(debuggee: &Debuggee) -> String {
     let history = &debuggee.history;
-    format!("Replaying execution '{}': instruction count = {}\n", history.name(), history.position())
+    let what = if history.mode() == "record" { "Recording" } else { "Replaying" };
+    format!("{what} execution '{}': instruction count = {}\n", history.name(), history.position())
 }
 
 fn position_line(debuggee: &Debuggee) -> String {
@@ -167,6 +172,7 @@ fn position_line(debuggee: &Debuggee) -> String {
         Some(from) => {
             format!("position {position} in a diversion from position {from}, {}", history.now())
         }
+        None if history.mode() == "record" => format!("position {position}, recording, {}", history.now()),
         None => format!(
             "position {position} of {end} ({}.{:02}%), {} of {}",
             percent / 100,
@@ -235,45 +241,39 @@ pub fn go_to(debuggee: &mut Debuggee, place: Place) -> Result<Stop, String> {
     let here = debuggee.history.diverted_from().unwrap_or_else(|| debuggee.history.position());
     let end = debuggee.history.end();
     let position = match place {
-        Place::TimeNs(ns) => match first_at(debuggee, VmTime(ns))? {
-            Some(position) => position,
-            None => return Ok(Stop::Interrupted),
-        },
+        Place::TimeNs(ns) => first_at(debuggee, VmTime(ns))?,
         place => Icount(place.position(here.0, end.0).unwrap_or(end.0)),
     };
     if position > end {
-        return Err(format!("cannot seek to position {position}: the recording ends at {end}"));
+        let ends = if debuggee.history.runs_free() { "has come to" } else { "ends at" };
+        return Err(format!("cannot seek to position {position}: the recording {ends} {end}"));
     }
     let mut interrupted = debuggee.interrupter();
     debuggee.history.seek(position, &mut interrupted).map_err(|e| e.to_string())
 }
 
-/// The first position at or after a virtual time; `None` if interrupted. Time never runs backwards, so it is searched
-/// for by halves.
-fn first_at(debuggee: &mut Debuggee, time: VmTime) -> Result<Option<Icount>, String> {
+/// The first position whose step comes at or after a virtual time.
+fn first_at(debuggee: &mut Debuggee, time: VmTime) -> Result<Icount, String> {
     let end = debuggee.history.end_time();
     if time > end {
         return Err(format!("the recording ends at {end}"));
     }
-    let mut interrupted = debuggee.interrupter();
     let (mut low, mut high) = (0, debuggee.history.end().0);
+    // Time never runs backwards.
     while low < high {
         let middle = low + (high - low) / 2;
-        let stop = debuggee.history.seek(Icount(middle), &mut interrupted).map_err(|e| e.to_string())?;
-        if stop == Stop::Interrupted {
-            return Ok(None);
-        }
-        if debuggee.history.now() < time { low = middle + 1 } else { high = middle }
+        let there = debuggee.history.time_at(Icount(middle)).map_err(|e| e.to_string())?;
+        if there < time { low = middle + 1 } else { high = middle }
     }
-    Ok(Some(Icount(low)))
+    Ok(Icount(low))
 }
 
 fn replay_break(debuggee: &mut Debuggee, n: u64) -> Result<String, String> {
     let end = debuggee.history.end();
-    if n > end.0 {
+    if n > end.0 && !debuggee.history.runs_free() {
         return Err(format!("position {n} is never reached: the recording ends at {end}"));
     }
-    debuggee.history.set_position_break(Some(Icount(n)));
+    debuggee.set_position_break(Some(Icount(n)));
     Ok(format!("will stop at position {n}, forward and backward\n"))
 }
 
@@ -422,7 +422,10 @@ mod tests {
         let mut debuggee = debuggee(1000);
         assert_eq!(run(&mut debuggee, "break $pc + 4 if $rax > 300"), "monitor breakpoint 1 at 0x1004\n");
         assert!(run(&mut debuggee, "break main").contains("symbols are known to the debugger only"));
-        let stop = debuggee.run(crate::gdb::resume::Resume::Continue(snapshots::Direction::Forward), true);
+        let stop = debuggee.run(
+            crate::gdb::resume::Resume::Continue(snapshots::Direction::Forward),
+            crate::gdb::target::Doing::AwaitsStop,
+        );
         assert_eq!(debuggee.history.position(), Icount(308));
         assert!(stop.message.unwrap().contains("breakpoint 1 at 0x1004 if $rax > 300, hit 1 times"));
         assert!(run(&mut debuggee, "breaks").contains("1  0x1004 if $rax > 300  (hit 1 times)"));

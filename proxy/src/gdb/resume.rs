@@ -1,7 +1,7 @@
 //! Running, forward and backward, and what the debugger is told when it stops.
 
 use super::breakpoints::Kind;
-use super::target::{Debuggee, Interrupter};
+use super::target::{Debuggee, Doing, Interrupter};
 use gdbstub::common::{Signal, Tid};
 use gdbstub::stub::MultiThreadStopReason;
 use gdbstub::target::ext::base::reverse_exec::ReplayLogPosition;
@@ -36,21 +36,22 @@ impl Debuggee {
     /// Does what the debugger asked for last.
     pub fn run_pending(&mut self) -> Stopped {
         match self.pending.take() {
-            Some(resume) => self.run(resume, true),
+            Some(resume) => self.run(resume, Doing::AwaitsStop),
             None => self.stopped(Ok(Stop::Interrupted)),
         }
     }
 
-    /// Runs the machine, and says so to who controls it. Whether the debugger waits for it to stop: otherwise all that the
-    /// debugger sends stops it.
-    pub(crate) fn run(&mut self, resume: Resume, debugger_waits: bool) -> Stopped {
+    /// Runs the machine, and says so to who controls it.
+    pub(crate) fn run(&mut self, resume: Resume, debugger: Doing) -> Stopped {
+        let before = std::mem::replace(&mut self.debugger, debugger);
         let was_diverted = self.history.diverted_from();
         let mut stopped = self.announced(|debuggee| {
             let result = match resume {
                 // It stops by itself; what the debugger may resume behind it is stopped.
                 Resume::Step(direction) => debuggee.step(direction),
-                _ if debuggee.take_early_ctrl_c() => Ok(Stop::Interrupted),
-                Resume::Continue(Direction::Forward) => debuggee.run_on(debugger_waits),
+                // What somebody else has resumed is not what the debugger wants to stop.
+                _ if debugger == Doing::AwaitsStop && debuggee.take_early_ctrl_c() => Ok(Stop::Interrupted),
+                Resume::Continue(Direction::Forward) => debuggee.run_on(),
                 Resume::Continue(Direction::Reverse) => {
                     let mut interrupted = debuggee.interrupter();
                     debuggee.history.resume(Direction::Reverse, &mut interrupted)
@@ -59,14 +60,28 @@ impl Debuggee {
             };
             debuggee.stopped(result)
         });
+        self.debugger = before;
         stopped.message = self.diversion_note(was_diverted, stopped.message);
         stopped
     }
 
+    /// Runs a machine that no debugger holds, until `woken` says that something has come from outside.
+    pub(crate) fn run_free(&mut self, woken: &mut dyn FnMut() -> bool) {
+        let mut interrupter = Interrupter::new(self, Doing::Something);
+        let stop = self.history.resume(Direction::Forward, &mut || woken() || interrupter.stops());
+        match stop {
+            Ok(Stop::Interrupted) => return,
+            Ok(stop) => tracing::info!("stopped: {stop:?}"),
+            Err(error) => crate::note!("retrograde: {error}"),
+        }
+        self.pause(true);
+        self.announced(|_| ());
+    }
+
     /// Forward, with a pause whenever somebody wants to know something.
-    fn run_on(&mut self, debugger_waits: bool) -> Result<Stop, Error> {
+    fn run_on(&mut self) -> Result<Stop, Error> {
         loop {
-            let mut interrupter = Interrupter::new(self, debugger_waits);
+            let mut interrupter = Interrupter::new(self, self.debugger);
             let mut stops = false;
             let stop = self.history.resume(Direction::Forward, &mut || {
                 stops = interrupter.stops();

@@ -123,6 +123,7 @@ mod tests {
     use crate::gdb::fake::debuggee;
     use crate::gdb::monitor::run;
     use crate::gdb::resume::Resume;
+    use crate::gdb::target::Doing;
     use snapshots::Direction;
     use vm::Icount;
 
@@ -130,17 +131,17 @@ mod tests {
     fn an_interrupt_is_a_step_or_is_passed_over() {
         let mut debuggee = debuggee(1000);
         run(&mut debuggee, "seek 200");
-        debuggee.run(Resume::Step(Direction::Forward), true);
+        debuggee.run(Resume::Step(Direction::Forward), Doing::AwaitsStop);
         assert_eq!(debuggee.history.position(), Icount(201));
         run(&mut debuggee, "seek 200");
         assert_eq!(run(&mut debuggee, "skip-irqs on"), "");
-        debuggee.run(Resume::Step(Direction::Forward), true);
+        debuggee.run(Resume::Step(Direction::Forward), Doing::AwaitsStop);
         // The fake comes to the same place after 16 steps, and makes one.
         assert_eq!(debuggee.history.position(), Icount(217));
         assert!(run(&mut debuggee, "skip-irqs maybe").starts_with("error: "));
         run(&mut debuggee, "skip-irqs off");
         run(&mut debuggee, "seek 200");
-        debuggee.run(Resume::Step(Direction::Forward), true);
+        debuggee.run(Resume::Step(Direction::Forward), Doing::AwaitsStop);
         assert_eq!(debuggee.history.position(), Icount(201));
     }
 
@@ -149,7 +150,7 @@ mod tests {
         let mut debuggee = debuggee(1000);
         run(&mut debuggee, "seek 199");
         // Positions 198 to 200 are at 0x1006 to 0x1008.
-        debuggee.run(Resume::RangeStep(0x1006..0x1009), true);
+        debuggee.run(Resume::RangeStep(0x1006..0x1009), Doing::AwaitsStop);
         assert_eq!(debuggee.history.position(), Icount(217));
     }
 }

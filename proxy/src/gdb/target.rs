@@ -84,6 +84,12 @@ pub struct Debuggee {
     pub(crate) control: Option<Rc<RefCell<Control>>>,
     /// What else the debugger has said that it understands.
     pub(super) features: Features,
+    /// What the debugger is doing.
+    pub(crate) debugger: Doing,
+    /// The position break is the debugger's, and goes with it.
+    debuggers_position_break: bool,
+    /// A machine that could run when no debugger is there does not.
+    paused: bool,
     /// Single steps pass over interrupts and their handlers.
     pub(super) skips_interrupts: bool,
     /// A Ctrl-C that came when nothing ran.
@@ -105,6 +111,9 @@ impl Debuggee {
             link: None,
             control: None,
             features: Features::default(),
+            debugger: Doing::Ignored,
+            debuggers_position_break: false,
+            paused: false,
             skips_interrupts: false,
             early_ctrl_c: None,
             quit,
@@ -124,13 +133,32 @@ impl Debuggee {
     /// The debugger is gone, and its breakpoints go too.
     pub fn detach(&mut self) {
         self.link = None;
+        self.paused = false;
         self.features = Features::default();
         self.skips_interrupts = false;
         self.pending = None;
         self.early_ctrl_c = None;
         self.xml = target_xml(&self.layout);
         self.breaks.clear(self.history.as_mut());
-        self.history.set_position_break(None);
+        if self.debuggers_position_break {
+            self.set_position_break(None);
+        }
+    }
+
+    /// Sets or clears the position break. That of a debugger goes with it.
+    pub(crate) fn set_position_break(&mut self, position: Option<Icount>) {
+        self.debuggers_position_break = self.debugger == Doing::AwaitsAnswer;
+        self.history.set_position_break(position);
+    }
+
+    /// Whether the machine stands although no debugger holds it.
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Whether the machine is to run as no debugger holds it.
+    pub fn runs_free(&self) -> bool {
+        self.link.is_none() && !self.paused && self.history.runs_free()
     }
 
     /// From now on `control` is listened to as well.
@@ -140,7 +168,7 @@ impl Debuggee {
 
     /// Whether what runs is to stop; to be asked again and again.
     pub(crate) fn interrupter(&self) -> impl FnMut() -> bool + use<> {
-        let mut interrupter = Interrupter::new(self, true);
+        let mut interrupter = Interrupter::new(self, self.debugger);
         move || interrupter.stops()
     }
 
@@ -189,22 +217,35 @@ impl Debuggee {
     }
 }
 
+/// What a debugger does while something runs in the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// It waits for a stop: it sends nothing but Ctrl-C.
+    AwaitsStop,
+    /// It waits for the answer to a command. It may send Ctrl-C. GDB does not, when its user types it: it gives up waiting,
+    /// without a word, and what it sends next is something else.
+    AwaitsAnswer,
+    /// Whatever it likes: it is somebody else for whom the machine runs. All that it sends is to be looked at first.
+    Something,
+    /// It is not listened to before this is done, which somebody else has asked for.
+    Ignored,
+}
+
 /// Looks for whatever is to stop what runs.
 pub(super) struct Interrupter {
     quit: Arc<AtomicBool>,
     link: Option<Rc<RefCell<Link>>>,
     control: Option<Rc<RefCell<Control>>>,
-    /// The debugger has resumed the machine, and sends nothing but Ctrl-C before it stops.
-    debugger_waits: bool,
+    debugger: Doing,
 }
 
 impl Interrupter {
-    pub(super) fn new(debuggee: &Debuggee, debugger_waits: bool) -> Interrupter {
+    pub(super) fn new(debuggee: &Debuggee, debugger: Doing) -> Interrupter {
         Interrupter {
             quit: Arc::clone(&debuggee.quit),
             link: debuggee.link.clone(),
             control: debuggee.control.clone(),
-            debugger_waits,
+            debugger,
         }
     }
 
@@ -212,7 +253,13 @@ impl Interrupter {
     pub(super) fn stops(&mut self) -> bool {
         let debugger = |link: &RefCell<Link>| {
             let mut link = link.borrow_mut();
-            link.interrupted() || (!self.debugger_waits && link.has_frames())
+            match self.debugger {
+                Doing::AwaitsStop => link.interrupted(),
+                Doing::AwaitsAnswer => link.interrupted() || link.gives_up(),
+                // A Ctrl-C among it belongs to what it resumes.
+                Doing::Something => link.has_news(),
+                Doing::Ignored => false,
+            }
         };
         let control = |control: &RefCell<Control>| {
             let mut control = control.borrow_mut();
@@ -391,7 +438,9 @@ impl HwWatchpoint for Debuggee {
 
 impl MonitorCmd for Debuggee {
     fn handle_monitor_cmd(&mut self, cmd: &[u8], mut out: ConsoleOutput<'_>) -> Result<(), Infallible> {
+        self.debugger = Doing::AwaitsAnswer;
         let answer = super::monitor::run(self, &String::from_utf8_lossy(cmd));
+        self.debugger = Doing::Ignored;
         for piece in answer.as_bytes().chunks(CONSOLE_PIECE_BYTES) {
             out.write_raw(piece);
             out.flush();

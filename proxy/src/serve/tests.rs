@@ -364,3 +364,24 @@ fn monitor_commands_are_answered_on_the_console() {
     let answer = monitor(&mut gdb, "info replay");
     assert_eq!(answer, "Replaying execution 'fake.rec': instruction count = 0\n");
 }
+
+#[test]
+fn a_long_command_is_stopped_by_ctrl_c_and_by_a_debugger_that_has_given_up() {
+    let server = start(u64::MAX / 16);
+    let mut gdb = server.connect();
+    gdb.ask("QStartNoAckMode");
+    let seek = packet(b"qRcmd,7365656b20656e64");
+    gdb.send(&seek);
+    std::thread::sleep(Duration::from_millis(30));
+    let sent = Instant::now();
+    gdb.send(b"\x03");
+    assert!(text(&gdb.receive()).starts_with("interrupted on the way"));
+    assert!(sent.elapsed() < Duration::from_millis(50), "{:?}", sent.elapsed());
+    assert_eq!(gdb.receive(), "OK");
+    // GDB's user types Ctrl-C, and GDB waits no longer: what comes next is answered, and nothing else.
+    gdb.send(&seek);
+    std::thread::sleep(Duration::from_millis(30));
+    gdb.send(&packet(b"p0"));
+    assert_eq!(gdb.receive(), "0200000000000000");
+    assert_eq!(gdb.ask("qC"), "QCp1.1");
+}

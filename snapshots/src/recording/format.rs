@@ -80,6 +80,22 @@ pub(crate) enum Entry {
     Medium(Place),
 }
 
+impl Entry {
+    /// Where the chunk is.
+    pub(crate) fn place(&self) -> Place {
+        match *self {
+            Entry::Config(place)
+            | Entry::Pages { place, .. }
+            | Entry::Inputs(place)
+            | Entry::Interrupts(place)
+            | Entry::Checkpoint { place, .. }
+            | Entry::End(place)
+            | Entry::Interval { place, .. }
+            | Entry::Medium(place) => place,
+        }
+    }
+}
+
 /// What is known of a checkpoint without its contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CheckpointHead {

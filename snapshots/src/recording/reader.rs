@@ -8,6 +8,7 @@ use super::format::{
 };
 use super::interval::{Interval, IntervalBody};
 use super::media::Media;
+use super::writer::Writer;
 use super::{Error, PageGroup, Recording};
 use crate::pages::{PageBytes, page_hash, page_of, short_hash};
 use std::collections::{BTreeSet, HashMap};
@@ -53,6 +54,16 @@ pub(super) fn open(path: &Path) -> Result<Recording, Error> {
         None => source.scan()?,
     };
     build(source, found)
+}
+
+/// The recording that `writer` is writing, up to `at`, up to where all was written.
+pub(super) fn unfinished(writer: &Writer, at: Progress) -> Result<Recording, Error> {
+    let path = writer.path().to_owned();
+    let io = |source| Error::Io { path: path.clone(), source };
+    let file = File::open(&path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
+    let found = Found { entries: writer.entries(), progress: Some(at), torn_at: None };
+    build(Source { path, file, size }, found)
 }
 
 impl Source {

@@ -10,7 +10,7 @@ use super::media::MediumPages;
 use crate::pages::{PageBytes, page_hash, short_hash};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use vm::{Icount, Input, InterruptTaken, MachineConfig, PAGE_SIZE, VmTime};
 
@@ -34,18 +34,22 @@ pub(crate) struct Writer {
     next_page: u32,
 }
 
+fn create(path: &Path, overwrite: bool) -> Result<File, Error> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    if overwrite {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    options.open(path).map_err(|source| Error::Io { path: path.to_owned(), source })
+}
+
 impl Writer {
     /// Creates the file and writes what does not change during the run.
     pub(crate) fn create(path: &Path, overwrite: bool, config: &MachineConfig) -> Result<Writer, Error> {
         let io = |source| Error::Io { path: path.to_owned(), source };
-        let mut options = OpenOptions::new();
-        options.write(true);
-        if overwrite {
-            options.create(true).truncate(true);
-        } else {
-            options.create_new(true);
-        }
-        let mut file = options.open(path).map_err(io)?;
+        let mut file = create(path, overwrite)?;
         let header = format::file_header();
         file.write_all(&header).map_err(io)?;
         let mut writer = Writer {
@@ -61,6 +65,38 @@ impl Writer {
         let place = writer.append(Kind::Config, &payload)?;
         writer.entries.push(Entry::Config(place));
         Ok(writer)
+    }
+
+    /// Creates the file `path` with a copy of all up to the checkpoint at `at`.
+    pub(crate) fn copy(&self, path: &Path, overwrite: bool, at: Icount) -> Result<Writer, Error> {
+        let is_there =
+            |entry: &&Entry| matches!(entry, Entry::Checkpoint { head, .. } if head.at.position == at);
+        let Some(Entry::Checkpoint { place, .. }) = self.entries.iter().find(is_there) else {
+            return Err(self.unrecordable(format!("it has no checkpoint at position {at}")));
+        };
+        let end = place.end();
+        let entries: Vec<_> = self.entries.iter().filter(|e| e.place().end() <= end).copied().collect();
+        let pages = entries.iter().map(|e| if let Entry::Pages { count, .. } = e { *count } else { 0 });
+        let next_page = pages.sum();
+        let mut file = create(path, overwrite)?;
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let mut first = File::open(&self.path).map_err(io)?.take(end);
+        let copied = std::io::copy(&mut first, &mut file).map_err(io)?;
+        if copied < end {
+            return Err(self.unrecordable(format!("it is shorter than what was written, {end} bytes")));
+        }
+        // Which hashes the pages have is not known: they may be stored again.
+        Ok(Writer { path: path.to_owned(), file, offset: end, entries, known: HashMap::new(), next_page })
+    }
+
+    /// All chunks so far.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        self.entries.clone()
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes inputs, in order.

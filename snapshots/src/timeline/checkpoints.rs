@@ -44,6 +44,11 @@ impl Checkpoints {
         }
     }
 
+    /// The recording has grown.
+    pub(super) fn extend(&mut self, recording: Arc<Recording>) {
+        self.recording = recording;
+    }
+
     /// Position of the last checkpoint at or before `position`; the recording's first if there is none.
     pub(super) fn before(&self, position: Icount) -> Icount {
         let index = self.recording.checkpoint_before(position).unwrap_or(0);

@@ -5,12 +5,13 @@
 //! now. Or all is [`Chips::Quiet`]. Nothing of it is kept: whatever goes to a recorded position leaves it, and finds
 //! that position as it was.
 
-use super::{SLICE, Stop, Timeline};
+use super::{Stop, Timeline};
 use crate::Replayer;
 use crate::pages::PageMap;
 use crate::recording::{Error, TimedInput};
 use crate::session::met_by;
 use std::sync::Arc;
+use std::time::Instant;
 use vm::machine::RunLimit;
 use vm::units::NS_PER_STEP;
 use vm::{CpuState, Exit, Icount, Input, LinAddr, MachineState, PAGE_SIZE, VmTime};
@@ -113,7 +114,9 @@ impl<M: Replayer> Timeline<M> {
             let limit = self.inject_diverted(Icount(goal), idle);
             let before = self.position();
             self.arm();
+            let started = Instant::now();
             let exit = self.session.divert().run(limit);
+            self.learn(started, before);
             self.disarm();
             let exit = exit?;
             idle = exit == Exit::Idle;
@@ -170,7 +173,7 @@ impl<M: Replayer> Timeline<M> {
         while let Some((time, input)) = self.input_in_diversion() {
             let here = self.position();
             if time > now && !std::mem::take(&mut idle) {
-                let steps = (time.0 - now.0).div_ceil(NS_PER_STEP).min(SLICE);
+                let steps = (time.0 - now.0).div_ceil(NS_PER_STEP).min(self.slice);
                 return RunLimit { position: Icount(here.0.saturating_add(steps)).min(goal), time };
             }
             let input = input.clone();
@@ -182,7 +185,7 @@ impl<M: Replayer> Timeline<M> {
             }
         }
         let quiet = self.diversion.as_ref().is_some_and(|d| d.chips == Chips::Quiet);
-        let position = Icount(self.position().0.saturating_add(SLICE)).min(goal);
+        let position = Icount(self.position().0.saturating_add(self.slice)).min(goal);
         RunLimit { position, time: if quiet { now } else { VmTime(u64::MAX) } }
     }
 

@@ -4,7 +4,7 @@
 //! is not replayed. A variable is what its address names where the timeline stands: a physical place, as for watchpoints.
 
 use super::search::Search;
-use super::{Forward, Seen, Timeline, Watch};
+use super::{Forward, Seen, Timeline, Watch, watched};
 use crate::Replayer;
 use crate::condition::Condition;
 use crate::recording::Error;
@@ -205,7 +205,7 @@ impl<M: Replayer> Timeline<M> {
         len: u64,
         ask: impl FnOnce(&mut Self, &Ranges) -> Result<Answer<T>, Error>,
     ) -> Result<Answer<T>, Error> {
-        let ranges = self.pieces(kind, addr, len).filter(|ranges| !ranges.is_empty());
+        let ranges = watched(self.machine(), kind, addr, len).map(|(_, ranges)| ranges);
         let Some(ranges) = ranges else { return Ok(Answer::NotMapped) };
         let watch = Watch { linear: addr, phys: ranges[0].addr, len, kind };
         let watches = BTreeMap::from([(watch, ranges.clone())]);

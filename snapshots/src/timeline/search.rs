@@ -5,7 +5,7 @@
 //! has a stop has the answer. An interval in which stops come thick is not run through with a halt at each: after a few
 //! its later half is searched first, so that the work stays in proportion to the interval's length and not to the stops.
 
-use super::{SLICE, Seen, Stop, Timeline};
+use super::{Seen, Stop, Timeline};
 use crate::Replayer;
 use crate::recording::Error;
 use crate::session::Reached;
@@ -93,8 +93,8 @@ impl<M: Replayer> Timeline<M> {
         // Up to where the machine ran on after the last write was seen: a further stop in there may have been missed.
         let mut blind_to = start;
         while self.session.position() < to {
-            let slice = Icount(self.session.position().0.saturating_add(SLICE)).min(to);
-            let found = match self.session.run_to(slice)? {
+            let slice = Icount(self.session.position().0.saturating_add(self.slice)).min(to);
+            let found = match self.run_slice(slice)? {
                 Reached::Target | Reached::Pause => None,
                 Reached::Breakpoint(addr) => {
                     Some(Hit { position: self.session.position(), stop: Stop::Breakpoint(addr) })

@@ -72,7 +72,7 @@ pub fn first_exec(debuggee: &mut Debuggee, text: &str) -> Result<String, String>
 }
 
 /// Interrupts taken around here.
-pub fn irqs(debuggee: &Debuggee) -> Result<String, String> {
+pub fn irqs(debuggee: &mut Debuggee) -> Result<String, String> {
     let here = debuggee.history.position();
     let interrupts = debuggee.history.interrupts().map_err(|e| e.to_string())?;
     let next = interrupts.partition_point(|i| i.position < here);
@@ -89,7 +89,7 @@ pub fn irqs(debuggee: &Debuggee) -> Result<String, String> {
 }
 
 /// The next interrupt after here, or the last before it, of any vector or of this one.
-pub fn interrupt(debuggee: &Debuggee, forward: bool, vector: Option<u64>) -> Result<Icount, String> {
+pub fn interrupt(debuggee: &mut Debuggee, forward: bool, vector: Option<u64>) -> Result<Icount, String> {
     let here = debuggee.history.position();
     let interrupts = debuggee.history.interrupts().map_err(|e| e.to_string())?;
     let wanted = |i: &&vm::InterruptTaken| vector.is_none_or(|v| u64::from(i.vector.0) == v);
@@ -104,9 +104,9 @@ pub fn interrupt(debuggee: &Debuggee, forward: bool, vector: Option<u64>) -> Res
 }
 
 /// Checkpoints of the recording.
-pub fn checkpoints(debuggee: &Debuggee) -> String {
-    let lines = debuggee.history.checkpoints();
-    lines.into_iter().map(|(position, time)| format!("{:>14}  {time}\n", position.0)).collect()
+pub fn checkpoints(debuggee: &mut Debuggee) -> Result<String, String> {
+    let lines = debuggee.history.checkpoints().map_err(|e| e.to_string())?;
+    Ok(lines.into_iter().map(|(position, time)| format!("{:>14}  {time}\n", position.0)).collect())
 }
 
 /// The state of a chip, or of a part of it: `vga`, `vga.dac`.

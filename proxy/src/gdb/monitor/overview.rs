@@ -17,7 +17,7 @@ const DENSITY: [char; 5] = [' ', '.', ':', '+', '#'];
 const MARK_LETTERS: &str = "abcdefghijklmnopqrstuvwxyz";
 
 /// Inputs and interrupts around here.
-pub fn events(debuggee: &Debuggee) -> Result<String, Error> {
+pub fn events(debuggee: &mut Debuggee) -> Result<String, Error> {
     let here = debuggee.history.position();
     let (interrupts, inputs) = (debuggee.history.interrupts()?, debuggee.history.inputs()?);
     let around = |next: usize, count: usize| {
@@ -48,8 +48,8 @@ pub fn events(debuggee: &Debuggee) -> Result<String, Error> {
 }
 
 /// All of history in one picture, from left to right by position.
-pub fn timeline(debuggee: &Debuggee) -> Result<String, Error> {
-    let history = &debuggee.history;
+pub fn timeline(debuggee: &mut Debuggee) -> Result<String, Error> {
+    let history = &mut debuggee.history;
     let end = history.end().0;
     // No position is behind the end.
     let column = |position: Icount| {
@@ -71,7 +71,7 @@ pub fn timeline(debuggee: &Debuggee) -> Result<String, Error> {
     let mut here: Vec<char> = vec![' '; COLUMNS];
     here[column(history.position())] = '^';
     let rows = [
-        ("checkpoints", counts(&mut history.checkpoints().into_iter().map(|(position, _)| position))),
+        ("checkpoints", counts(&mut history.checkpoints()?.into_iter().map(|(position, _)| position))),
         ("interrupts", counts(&mut history.interrupts()?.iter().map(|i| i.position))),
         ("inputs", counts(&mut history.inputs()?.iter().map(|(position, ..)| *position))),
         ("marks", letters.into_iter().collect()),

@@ -228,6 +228,39 @@ fn quit_ends_the_server() {
     server.thread.take().unwrap().join().unwrap();
 }
 
+#[test]
+fn a_ctrl_c_behind_a_debuggers_continue_is_for_that() {
+    let server = start(u64::MAX / 16);
+    let mut qmp = server.controller();
+    let mut gdb = server.connect();
+    gdb.ask("QStartNoAckMode");
+    for _ in 0..20 {
+        qmp.ask("cont", json!({}));
+        let mut both = packet(b"vCont;c");
+        both.push(3);
+        gdb.send(&both);
+        assert_eq!(gdb.receive(), "T02thread:01;");
+    }
+}
+
+#[test]
+fn a_position_break_stays_when_a_debugger_leaves_that_did_not_set_it() {
+    let server = start(1000);
+    let mut qmp = server.controller();
+    qmp.ask("replay-break", json!({"icount": 500}));
+    let mut gdb = server.connect();
+    assert_eq!(gdb.ask("D"), "OK");
+    qmp.ask("cont", json!({}));
+    qmp.wait_for_event("STOP");
+    assert_eq!(qmp.position(), 500);
+    let mut gdb = server.connect();
+    assert!(monitor(&mut gdb, "replay_break 700").contains("700"));
+    assert_eq!(gdb.ask("D"), "OK");
+    qmp.ask("cont", json!({}));
+    qmp.wait_for_event("STOP");
+    assert_eq!(qmp.position(), 1000);
+}
+
 /// The logic of QEMU's functional test of reverse debugging: what its tools expect of a machine that replays.
 #[test]
 fn qemus_reverse_debugging_test_passes() {
