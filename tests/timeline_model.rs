@@ -319,7 +319,7 @@ fn every_answer_is_equal(guest: &'static str) {
             model.compare(n % HASH_EVERY == 0);
         }
         println!("{guest}, seed {seed}: {operations} operations {seen:?}");
-        assert!(operations < OPERATIONS || seen.iter().all(|n| *n > 2), "{seen:?}");
+        assert!(operations < OPERATIONS || seen.iter().all(|n| *n > 0), "{seen:?}");
         std::fs::remove_file(dir.path().join("r")).unwrap();
     }
 }

@@ -33,9 +33,11 @@ fn places(end: Icount, count: usize) -> impl Iterator<Item = Icount> {
     })
 }
 
-/// Steps, seeks in the Linux recording.
-pub fn through_linux(recording: &Path, samples: usize) -> Result<()> {
-    report::heading("Backward through Linux, by the timeline");
+/// Steps and seeks in a recording.
+pub fn through(name: &str, recording: &Path, samples: usize) -> Result<()> {
+    report::heading(&format!("Backward through {name}, by the timeline"));
+    let (_, opening) = timed(|| Recording::open(recording))?;
+    report::latency("opening the recording", opening, "");
     let mut timeline = open(recording)?;
     let end = timeline.recording().end();
     let (_, first) = timed(|| timeline.seek(end, &mut || false))?;
@@ -62,6 +64,26 @@ pub fn through_linux(recording: &Path, samples: usize) -> Result<()> {
         seeks.push(timed(|| timeline.seek(place, &mut || false))?.1);
     }
     report::quantiles("seek to a random place", seeks);
+    restore(&mut timeline, Icount(end.0 / 2))
+}
+
+/// How long it takes to go back to a checkpoint in memory from where 200 pages are different.
+fn restore(timeline: &mut Timeline, place: Icount) -> Result<()> {
+    timeline.seek(place, &mut || false)?;
+    // Now there is a checkpoint a thousand steps before this.
+    timeline.step(Direction::Reverse, &mut || false)?;
+    let home = timeline.position();
+    let before = timeline.machine().storage().to_vec();
+    let (mut distance, mut pages) = (1 << 16, 0);
+    while pages < 200 && home.0 + distance < timeline.recording().end().0 {
+        distance *= 2;
+        timeline.seek(Icount(home.0 + distance), &mut || false)?;
+        let now = timeline.machine().storage();
+        pages = before.chunks(4096).zip(now.chunks(4096)).filter(|(a, b)| a != b).count();
+    }
+    let (_, time) = timed(|| timeline.seek(home, &mut || false))?;
+    let note = format!("{pages} pages and {distance} steps away, with up to 1024 steps run");
+    report::latency("back to a checkpoint", time, &note);
     Ok(())
 }
 
@@ -72,21 +94,23 @@ fn step_back(timeline: &mut Timeline, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Breakpoints and watchpoints in the loop's recording.
-pub fn through_loop(recording: &Path, samples: usize) -> Result<()> {
-    report::heading("Backward through the loop, by the timeline");
+/// Breakpoints and watchpoints in a recording of the loop. Each is measured once with nothing prepared, from three places: the end,
+/// from which hits are near, and the middle of two quarters, from which they are far.
+pub fn stops(name: &str, recording: &Path) -> Result<()> {
+    report::heading(&format!("Reverse-continue through {name}, by the timeline"));
     let end = Recording::open(recording)?.end();
     for (name, symbol, watch) in [
-        ("reverse-continue to a breakpoint, 4 hits in all", "rare_function", false),
-        ("reverse-continue to a breakpoint, never hit", "never_called", false),
-        ("reverse-continue to a breakpoint on the hot page", "hot_loop", false),
-        ("reverse-continue to a write, 4 in all", "rare_variable", true),
-        ("reverse-continue to a write, every 26 steps", "hot_variable", true),
+        ("to a breakpoint, cold page, 4 hits in all", "rare_function", false),
+        ("to a breakpoint, cold page, never hit", "never_called", false),
+        ("to a breakpoint, hot page, 4 hits in all", "hot_loop", false),
+        ("to a breakpoint, hot page, every 26 steps", "accumulate", false),
+        ("to a write, 4 in all, on a hot page", "rare_variable", true),
+        ("to a write, every 26 steps", "hot_variable", true),
     ] {
         let address = address_of(symbol)?;
-        let mut times = Vec::new();
-        // The end and the middle of a quarter: hits lie near and far.
-        for place in [end, Icount(end.0 / 8 * 7), Icount(end.0 / 8 * 3)] {
+        for (from, place) in
+            [("the end", end), ("7/8", Icount(end.0 / 8 * 7)), ("3/8", Icount(end.0 / 8 * 3))]
+        {
             let mut timeline = open(recording)?;
             timeline.seek(place, &mut || false)?;
             if watch {
@@ -102,16 +126,10 @@ pub fn through_loop(recording: &Path, samples: usize) -> Result<()> {
                 _ => false,
             };
             ensure!(expected, "{name}: {stop:?}");
-            times.push(time);
+            let far = (place.0 - timeline.position().0) / 1_000_000;
+            report::latency(name, time, &format!("from {from}, {far} million steps"));
         }
-        report::quantiles(name, times);
     }
-    let mut timeline = open(recording)?;
-    let mut seeks = Vec::new();
-    for place in places(end, samples) {
-        seeks.push(timed(|| timeline.seek(place, &mut || false))?.1);
-    }
-    report::quantiles("seek to a random place", seeks);
     Ok(())
 }
 

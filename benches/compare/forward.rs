@@ -4,6 +4,7 @@ use crate::guest::{Guest, TIME_LIMIT};
 use crate::program::{self, Took, keep, measure};
 use crate::{bare, report};
 use anyhow::{Result, bail, ensure};
+use retrograde_tests::chunks;
 use retrograde_tests::qemu::Qemu;
 use snapshots::Recording;
 use std::ffi::OsString;
@@ -164,6 +165,14 @@ fn print(guest: &Guest, best: &Best, recording: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Bytes of a recording that its replay needs, and bytes that make it quick.
+fn sizes(file: &[u8]) -> (usize, usize) {
+    let size = |kinds: &[u16]| {
+        chunks::chunks(file).iter().filter(|c| kinds.contains(&c.kind)).map(|c| c.end - c.start).sum()
+    };
+    (size(&chunks::LOG), size(&chunks::CHECKPOINTS))
+}
+
 /// What the recording costs.
 fn print_recording(best: &Best, path: &Path) -> Result<()> {
     let recording = Recording::open(path)?;
@@ -181,11 +190,21 @@ fn print_recording(best: &Best, path: &Path) -> Result<()> {
             &format!("(difference of two runs, {checkpoints} checkpoints)"),
         );
     }
-    let (bytes, seconds) = (recording.bytes() as f64, recording.end_time().0 as f64 / 1e9);
-    let per_second = bytes / seconds / 1024.0;
+    let seconds = recording.end_time().0 as f64 / 1e9;
+    let (log, checkpoints) = sizes(&fs::read(path)?);
+    let kib = |bytes: usize| bytes as f64 / 1024.0;
+    let per_million = log as f64 / (recording.end().0 as f64 / 1e6);
     report::line(
-        "file",
-        &format!("{:.0} KiB, {per_second:.0} KiB per guest second ({seconds:.1} s)", bytes / 1024.0),
+        "log: inputs, interrupts, progress",
+        &format!("{:.0} KiB, {per_million:.1} bytes per million steps", kib(log)),
+    );
+    report::line(
+        "checkpoints, pages and index by interval",
+        &format!(
+            "{:.0} KiB, {:.0} KiB per guest second ({seconds:.1} s)",
+            kib(checkpoints),
+            kib(checkpoints) / seconds
+        ),
     );
     if let Some((record, verify)) = best.record.zip(best.verify) {
         let mib = |took: Took| took.peak_kib / 1024;

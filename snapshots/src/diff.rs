@@ -1,18 +1,17 @@
 //! Where two recordings part.
 //!
-//! Two runs of the same machine are equal up to some step and differ after it. The checkpoints' hashes narrow it down, and
+//! Two runs of the same machine are equal up to some step and differ after it. (Machines that are alike but for the date at
+//! power-on are compared by what their guests saw: registers, memory, and all that was read from chips.) The checkpoints' hashes narrow it down, and
 //! halving what is between them finds the step. That takes for granted that what has become different stays different, as it
 //! does: every state is in a hash of the whole machine.
 
-use crate::pages::encode_state;
 use crate::recording::{Error, Recording, TimedInput};
-use crate::session::difference;
 use crate::{Replayer, Timeline};
 use std::sync::Arc;
-use vm::{CpuState, Icount, InterruptTaken, Machine, VmTime};
+use vm::{CpuState, Icount, InterruptTaken, Machine, MachineConfig, VmTime};
 
 /// Pages that are named.
-const MOST_PAGES: usize = 64;
+pub(crate) const MOST_PAGES: usize = 64;
 
 /// What two recordings have in common, and what not.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,13 +62,16 @@ pub fn diff_on<M: Replayer>(
     second: &Arc<Recording>,
     progressed: &mut dyn FnMut(Icount, Icount),
 ) -> Result<Difference, Error> {
-    if let Some((a, b)) = first_line(first.config(), second.config()) {
+    let clock = second.config().rtc_start;
+    let same_clock = MachineConfig { rtc_start: clock, ..first.config().clone() };
+    if let Some((a, b)) = first_line(&same_clock, second.config()) {
         return Ok(Difference::Machines(a, b));
     }
+    let what = if first.config().rtc_start == clock { What::Machine } else { What::Guest };
     let mut a = Timeline::<M>::on(first.clone())?;
     let mut b = Timeline::<M>::on(second.clone())?;
     let start = first.start();
-    if start != second.start() || !equal_at(&mut a, &mut b, start)? {
+    if start != second.start() || !equal_at(&mut a, &mut b, start, what)? {
         return Ok(Difference::Starts(start, second.start()));
     }
     let end = first.end().min(second.end());
@@ -80,7 +82,7 @@ pub fn diff_on<M: Replayer>(
     let (mut known, mut beyond) = (0, marks.len());
     while known < beyond {
         let middle = known + (beyond - known) / 2;
-        if equal_at(&mut a, &mut b, marks[middle])? {
+        if equal_at(&mut a, &mut b, marks[middle], what)? {
             (known, low) = (middle + 1, low.max(marks[middle]));
         } else {
             (beyond, high) = (middle, Some(marks[middle]));
@@ -90,7 +92,7 @@ pub fn diff_on<M: Replayer>(
     let Some(mut high) = high else { return Ok(Difference::None(end, first.end().max(second.end()))) };
     while high.0 - low.0 > 1 {
         let middle = Icount(low.0 + (high.0 - low.0) / 2);
-        if equal_at(&mut a, &mut b, middle)? {
+        if equal_at(&mut a, &mut b, middle, what)? {
             low = middle
         } else {
             high = middle
@@ -100,10 +102,27 @@ pub fn diff_on<M: Replayer>(
     parting(&mut a, &mut b, low).map(|parting| Difference::Parts(Box::new(parting)))
 }
 
-fn equal_at<M: Replayer>(a: &mut Timeline<M>, b: &mut Timeline<M>, position: Icount) -> Result<bool, Error> {
+/// What is compared.
+#[derive(Clone, Copy)]
+enum What {
+    /// All of the machine.
+    Machine,
+    /// What the guest has seen of it.
+    Guest,
+}
+
+fn equal_at<M: Replayer>(
+    a: &mut Timeline<M>,
+    b: &mut Timeline<M>,
+    position: Icount,
+    what: What,
+) -> Result<bool, Error> {
     a.seek(position, &mut || false)?;
     b.seek(position, &mut || false)?;
-    Ok(a.hash()? == b.hash()?)
+    match what {
+        What::Machine => Ok(a.hash()? == b.hash()?),
+        What::Guest => Ok(a.session().guest_hash() == b.session().guest_hash()),
+    }
 }
 
 fn parting<M: Replayer>(
@@ -115,13 +134,17 @@ fn parting<M: Replayer>(
     let (time, cpu) = (a.now(), a.cpu());
     let code = code_at(a, cpu.linear_pc());
     let next = Icount(position.0.saturating_add(1));
-    equal_at(a, b, next)?;
+    equal_at(a, b, next, What::Machine)?;
     let (here, there) = (a.machine().save(), b.machine().save());
     let mut fields = lines_that_differ("", &here.cpu, &there.cpu);
     fields.extend(lines_that_differ("chips: ", &here.board, &there.board));
-    if fields.is_empty() && encode_state(&here).ok() != encode_state(&there).ok() {
-        let (x, y) = difference(&here, &there).unwrap_or_default();
-        fields.push(("machine".to_owned(), x, y));
+    for (name, x, y) in [
+        ("skipped time", here.skipped_ns, there.skipped_ns),
+        ("digest of I/O", here.io_digest, there.io_digest),
+    ] {
+        if x != y {
+            fields.push((name.to_owned(), format!("{x:#x}"), format!("{y:#x}")));
+        }
     }
     let mut pages = a.session().differing_pages(b.session());
     pages.truncate(MOST_PAGES);
@@ -154,7 +177,7 @@ fn first_line(a: &impl std::fmt::Debug, b: &impl std::fmt::Debug) -> Option<(Str
 }
 
 /// The lines in which two things, written out, differ: their name, and both values.
-fn lines_that_differ(
+pub(crate) fn lines_that_differ(
     prefix: &str,
     a: &impl std::fmt::Debug,
     b: &impl std::fmt::Debug,
@@ -187,7 +210,7 @@ mod tests {
     use crate::fake::{Toy, config};
     use crate::{EndReason, Recorder, RecorderOptions};
     use std::path::Path;
-    use vm::{Input, MachineConfig};
+    use vm::Input;
 
     /// A toy that gets an input every 700 steps; from position `other_from` on, another one.
     fn recorded(path: &Path, steps: u64, other_from: u64, every: u64) -> Arc<Recording> {

@@ -286,7 +286,10 @@ impl Replayer for Toy {
                     return Ok(Exit::Time);
                 }
                 let event = match &self.log {
-                    Some(log) => log.front().map_or(u64::MAX, |i| i.time.0),
+                    // One that comes later than here cannot end this halt.
+                    Some(log) => {
+                        log.front().filter(|i| i.position.0 <= self.position).map_or(u64::MAX, |i| i.time.0)
+                    }
                     None if !self.interruptible() => return Ok(Exit::HaltedForever),
                     None => self.cpu.gpr[TIMER],
                 };

@@ -10,6 +10,7 @@ pub mod diff;
 #[cfg(test)]
 mod fake;
 pub mod image;
+pub mod mismatch;
 mod pages;
 pub mod recorder;
 pub mod recording;

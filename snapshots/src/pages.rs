@@ -4,6 +4,7 @@
 //! shares every branch below which nothing changed, so making one costs as much as the pages that changed, and so does
 //! finding out in what two of them differ.
 
+use crate::recording::StoredPage;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use vm::{MachineState, PAGE_SIZE};
@@ -153,12 +154,7 @@ pub(crate) enum Page {
     #[default]
     Zero,
     /// In the recording.
-    File {
-        /// Number of the page in the recording.
-        id: u32,
-        /// Its short hash.
-        hash: u64,
-    },
+    File(StoredPage),
     /// In memory.
     Memory(Arc<MemPage>),
 }
@@ -168,7 +164,7 @@ impl Page {
     pub(crate) fn hash(&self) -> u64 {
         match self {
             Page::Zero => 0,
-            Page::File { hash, .. } => *hash,
+            Page::File(stored) => stored.hash,
             Page::Memory(page) => page.hash,
         }
     }
@@ -178,7 +174,7 @@ impl Page {
     fn same(&self, other: &Page) -> bool {
         match (self, other) {
             (Page::Zero, Page::Zero) => true,
-            (Page::File { id: a, .. }, Page::File { id: b, .. }) => a == b,
+            (Page::File(a), Page::File(b)) => a == b,
             (Page::Memory(a), Page::Memory(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
@@ -291,7 +287,7 @@ mod tests {
     use super::*;
 
     fn file(id: u32) -> Page {
-        Page::File { id, hash: u64::from(id) + 1 }
+        Page::File(StoredPage { id, hash: u64::from(id) + 1 })
     }
 
     #[test]

@@ -12,13 +12,20 @@ use vm::machine::RunLimit;
 use vm::units::NS_PER_STEP;
 use vm::{Exit, Icount, Input, InterruptTaken, Machine, Output, VmTime};
 
-/// What has happened is written to the file at least this often, host time, as long as [`Recorder::run`] is called.
+/// What has happened is written to the file at least this often, host time, as long as [`Recorder::run`] is called; a little
+/// less often with each so many chunks that the index has to name, so that it fits into memory.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
+const CHUNKS_PER_FLUSH: usize = 50_000;
 
 /// Steps between two checkpoints unless it is said otherwise.
 pub const CHECKPOINT_EVERY: u64 = 50_000_000;
 /// Steps that a page stored in a checkpoint is worth: after a checkpoint with many pages the next one comes later.
 const STEPS_PER_PAGE: u64 = 10_000;
+/// Checkpoints thin out as a recording gets long: they are this part of its length apart, from 51 billion steps on...
+const PART_OF_LENGTH: u64 = 1024;
+/// ...but never more than this many steps.
+const FARTHEST: u64 = 1_000_000_000;
+
 /// How a recorded run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EndReason {
@@ -43,8 +50,8 @@ pub enum EndReason {
 /// How often checkpoints are made, and the like.
 #[derive(Clone, Debug)]
 pub struct RecorderOptions {
-    /// Steps between two checkpoints. Where a guest changes much memory they come later, up to twice as many steps apart,
-    /// unless less than [`CHECKPOINT_EVERY`] was asked for.
+    /// Steps between two checkpoints. Where a guest changes much memory, and far into a recording, they come later, unless less
+    /// than [`CHECKPOINT_EVERY`] was asked for.
     pub checkpoint_every: u64,
     /// Media whose contents go into the recording, by their numbers. It refers to the others by name and hash.
     pub embed: Vec<(usize, Shared)>,
@@ -205,7 +212,9 @@ impl<M: Replayer> Recorder<M> {
 
     /// Writes what has happened if it is time to. Not `busy`: the caller may now wait for the world outside, so it is.
     fn flush_if_due(&mut self, busy: bool) -> Result<(), Error> {
-        if busy && self.written_when.elapsed() < FLUSH_EVERY { Ok(()) } else { self.flush() }
+        let patience = 1 + self.file.writer.indexed() / CHUNKS_PER_FLUSH;
+        let every = FLUSH_EVERY.saturating_mul(u32::try_from(patience).unwrap_or(u32::MAX));
+        if busy && self.written_when.elapsed() < every { Ok(()) } else { self.flush() }
     }
 
     /// Writes what has happened.
@@ -247,11 +256,47 @@ impl<M: Replayer> Recorder<M> {
     /// Writes a checkpoint that differs from the one before in the pages `dirty`.
     fn write_checkpoint(&mut self, dirty: &[usize]) -> Result<(), Error> {
         let (at, pages) = self.file.checkpoint(&self.machine, dirty)?;
-        let stretch = if self.every < CHECKPOINT_EVERY { 1 } else { 2 };
-        let cost = (pages as u64).saturating_mul(STEPS_PER_PAGE);
-        self.distance = cost.clamp(self.every, self.every.saturating_mul(stretch));
+        self.distance = distance(self.every, pages, at.position);
         self.written = at;
         self.written_when = Instant::now();
         Ok(())
+    }
+}
+
+/// Steps from a checkpoint at `position` that names so many pages to the next, where `every` was asked for. Who asks for less
+/// than usual gets it.
+fn distance(every: u64, pages: usize, position: Icount) -> u64 {
+    if every < CHECKPOINT_EVERY {
+        return every;
+    }
+    let cost = (pages as u64).saturating_mul(STEPS_PER_PAGE).min(every.saturating_mul(2));
+    let thinned = (position.0 / PART_OF_LENGTH).min(FARTHEST);
+    every.max(cost).max(thinned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_come_later_after_many_pages_and_far_into_a_recording() {
+        let usual = CHECKPOINT_EVERY;
+        assert_eq!(distance(usual, 0, Icount(10_000_000_000)), usual);
+        assert_eq!(distance(usual, 7000, Icount(0)), 70_000_000);
+        assert_eq!(distance(usual, 1 << 20, Icount(0)), 2 * usual);
+        assert_eq!(distance(usual, 0, Icount(512_000_000_000)), 500_000_000);
+        assert_eq!(distance(usual, 0, Icount(u64::MAX)), FARTHEST);
+        assert_eq!(distance(1000, 1 << 20, Icount(u64::MAX)), 1000);
+    }
+
+    #[test]
+    fn a_day_of_a_busy_guest_takes_checkpoints_in_the_tens_of_thousands() {
+        let day = 24 * 3600 * 1_000_000_000 / NS_PER_STEP;
+        let (mut at, mut count) = (0, 0);
+        while at < day {
+            at += distance(CHECKPOINT_EVERY, 0, Icount(at));
+            count += 1;
+        }
+        assert!((5_000..20_000).contains(&count), "{count}");
     }
 }

@@ -9,6 +9,7 @@ mod reader;
 mod tests;
 mod writer;
 
+use crate::mismatch::Mismatch;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use vm::machine::Divergence;
@@ -34,6 +35,9 @@ pub enum Error {
     /// The replay does not do what was recorded.
     #[error(transparent)]
     Diverged(#[from] Box<Divergence>),
+    /// The replay arrives at a checkpoint, and the machine is not what was recorded there.
+    #[error("{0}")]
+    Mismatch(Box<Mismatch>),
     /// The system refused to read or write the file.
     #[error("{}: {source}", path.display())]
     Io {

@@ -7,6 +7,7 @@
 
 use crate::Replayer;
 use crate::condition::Condition;
+use crate::mismatch::Mismatch;
 use crate::pages::{Page, RamHash, ZERO_PAGE, encode_state, page_of, rehash};
 use crate::recording::{CheckpointBody, Error, Events, PageReader, Progress, Recording};
 use std::collections::BTreeSet;
@@ -201,11 +202,9 @@ impl<M: Replayer> Session<M> {
         if actual == expected {
             return Ok(());
         }
-        let body = self.recording.read_checkpoint(checkpoint)?;
-        let (expected, actual) = difference(&body.state, &self.machine.save()).unwrap_or_else(|| {
-            (format!("machine hash {expected:#018x}"), format!("{actual:#018x} (RAM differs)"))
-        });
-        Err(self.diverged(expected, actual))
+        self.has_arrived = false;
+        let mismatch = Mismatch::at(&self.recording, checkpoint, &self.machine.save(), &self.ram)?;
+        Err(Error::Mismatch(Box::new(mismatch)))
     }
 
     /// From arrival at the last position goes on to the very end: what was injected and skipped there, and compares.
@@ -287,14 +286,17 @@ impl<M: Replayer> Session<M> {
     pub(crate) fn place(
         &mut self,
         state: &MachineState,
-        pages: impl Iterator<Item = (usize, Page)> + Clone,
+        pages: impl Iterator<Item = (usize, Page)>,
     ) -> Result<(), Error> {
         self.has_arrived = false;
-        self.changed.extend(pages.clone().map(|(number, _)| number));
+        let mut pages: Vec<_> = pages.collect();
+        self.changed.extend(pages.iter().map(|(number, _)| *number));
+        // Those in the recording in the order in which they are stored: they are unpacked many at a time.
+        pages.sort_by_key(|(_, page)| if let Page::File(stored) = page { stored.id } else { 0 });
         for (number, page) in pages {
             let bytes = match &page {
                 Page::Zero => &ZERO_PAGE,
-                Page::File { id, .. } => self.reader.page(&self.recording, *id)?,
+                Page::File(stored) => self.reader.page(&self.recording, *stored)?,
                 Page::Memory(page) => &*page.bytes,
             };
             if page_of(self.machine.storage(), number) != Some(bytes) {
@@ -409,6 +411,14 @@ impl<M: Replayer> Session<M> {
         Ok(self.ram.with_state(&state))
     }
 
+    /// The hash of what the guest has seen: CPU, storage, time, and all that it read from chips. Chips are not in it.
+    pub(crate) fn guest_hash(&mut self) -> u64 {
+        self.changed();
+        let state = self.machine.save();
+        let seen = format!("{:?} {} {}", state.cpu, state.skipped_ns, state.io_digest);
+        self.ram.with_state(seen.as_bytes())
+    }
+
     fn stuck(&mut self, exit: &Exit, target: Icount) -> Error {
         self.diverged(format!("to go on to position {target}"), format!("{exit:?}"))
     }
@@ -423,7 +433,7 @@ impl CheckpointBody {
     /// The pages that may differ from the checkpoint before.
     pub(crate) fn changes(&self) -> impl Iterator<Item = (usize, Page)> + Clone + '_ {
         self.pages.iter().map(|change| {
-            let page = change.stored.map_or(Page::Zero, |s| Page::File { id: s.id, hash: s.hash });
+            let page = change.stored.map_or(Page::Zero, Page::File);
             (change.page as usize, page)
         })
     }
@@ -443,31 +453,4 @@ pub(crate) fn met_by<M: Replayer>(
     let runs = !cpu.halted && !machine.in_rep();
     let pc = LinAddr(cpu.linear_pc());
     (runs && breakpoints.contains(&pc) && condition.holds(machine, pc)).then_some(pc)
-}
-
-/// The first thing in which two states differ: what it is and should be, and what it is instead.
-pub(crate) fn difference(expected: &MachineState, actual: &MachineState) -> Option<(String, String)> {
-    let pair = |name: &str, e: &dyn std::fmt::Debug, a: &dyn std::fmt::Debug| {
-        Some((format!("{name} {e:x?}"), format!("{a:x?}")))
-    };
-    if expected.position != actual.position {
-        return pair("position", &expected.position.0, &actual.position.0);
-    }
-    if expected.skipped_ns != actual.skipped_ns {
-        return pair("skipped time", &expected.skipped_ns, &actual.skipped_ns);
-    }
-    if expected.cpu != actual.cpu {
-        let (e, a) = (format!("{:#x?}", expected.cpu), format!("{:#x?}", actual.cpu));
-        let lines = e.lines().zip(a.lines()).find(|(e, a)| e != a);
-        return lines.map(|(e, a)| (format!("CPU with {}", e.trim()), a.trim().to_owned()));
-    }
-    if expected.board != actual.board {
-        let (e, a) = (format!("{:#x?}", expected.board), format!("{:#x?}", actual.board));
-        let lines = e.lines().zip(a.lines()).find(|(e, a)| e != a);
-        return lines.map(|(e, a)| (format!("chips with {}", e.trim()), a.trim().to_owned()));
-    }
-    if expected.io_digest != actual.io_digest {
-        return pair("digest of I/O", &expected.io_digest, &actual.io_digest);
-    }
-    None
 }

@@ -464,8 +464,14 @@ impl<M: Replayer> Timeline<M> {
 
     /// Puts the machine where the nearest checkpoint at or before `target` is.
     fn restore_before(&mut self, target: Icount) -> Result<(), Error> {
-        let to = self.checkpoints.nearest(target)?;
-        self.place(&to.state, to.pages)
+        let (to, stored) = self.checkpoints.nearest(target)?;
+        self.place(&to.state, to.pages)?;
+        // Checksums do not show that a chunk is missing or out of place; the hash of what came of it does.
+        match stored.map(|index| (index, self.session.check(index))) {
+            Some((index, Err(Error::Mismatch(_)))) => Err(self.recording().misplaced(index)),
+            Some((_, checked)) => checked,
+            None => Ok(()),
+        }
     }
 
     /// Puts the machine into a state with these pages.

@@ -31,7 +31,7 @@ pub fn verify(
     recording: &Arc<Recording>,
     progress: &mut dyn FnMut(Icount, Icount),
 ) -> Result<VerifyReport, Error> {
-    recording.check_file()?;
+    recording.check()?;
     replay_on::<Machine>(recording, true, progress, &mut |_, _| ())
 }
 

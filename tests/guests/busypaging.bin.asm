@@ -171,6 +171,10 @@ interrupt:
         push eax
         push edx
         inc dword [VARIABLES + 32]
+        xor al, al                      ; seconds, of the clock
+        out 0x70, al
+        in al, 0x71
+        mov [VARIABLES + 44], al
         mov dx, 0x3fd
         in al, dx
         test al, 1

@@ -64,9 +64,10 @@ pub fn variables(guest: &str) -> &'static [(u64, u64)] {
     }
 }
 
-/// A new machine with the guest loaded.
-pub fn machine(guest: &str) -> Machine {
-    let config = MachineConfig { ram_bytes: 4 << 20, no_reboot: true, ..MachineConfig::default() };
+/// A new machine with the guest loaded, which is switched on at a date in seconds since 1970.
+pub fn machine_at(guest: &str, date: i64) -> Machine {
+    let config =
+        MachineConfig { ram_bytes: 4 << 20, no_reboot: true, rtc_start: date, ..MachineConfig::default() };
     let mut machine = Machine::new(&config).expect("a machine");
     let kernel = fs::read(build_guest(guest)).expect("the guest can be read");
     machine.load_kernel(&kernel, None, "").expect("the guest can be loaded");
@@ -76,7 +77,7 @@ pub fn machine(guest: &str) -> Machine {
 /// Records the first `steps` steps of a guest, with inputs that come whenever `seed` says.
 pub fn record_busy(guest: &str, path: &Path, steps: u64, every: u64, seed: u64) -> Arc<Recording> {
     let options = RecorderOptions { checkpoint_every: every, ..Default::default() };
-    let mut recorder = Recorder::create(path, true, machine(guest), options).expect("a recorder");
+    let mut recorder = Recorder::create(path, true, machine_at(guest, 0), options).expect("a recorder");
     let mut random = Random::new(seed);
     while recorder.machine().position().0 < steps {
         let left = steps - recorder.machine().position().0;
@@ -86,6 +87,27 @@ pub fn record_busy(guest: &str, path: &Path, steps: u64, every: u64, seed: u64) 
             let bytes = vec![random.next() as u8];
             recorder.inject(Input::Serial { port: 0, bytes }).expect("it is injected");
         }
+    }
+    recorder.finish(EndReason::Interrupted).expect("the recording ends");
+    Arc::new(Recording::open(path).expect("the recording can be opened"))
+}
+
+/// Records the first `steps` steps of a machine, which is sent a byte every few thousand.
+pub fn record_with(
+    machine: Machine,
+    path: &Path,
+    steps: u64,
+    every: u64,
+    byte: impl Fn(u64) -> u8,
+) -> Arc<Recording> {
+    let options = RecorderOptions { checkpoint_every: every, ..Default::default() };
+    let mut recorder = Recorder::create(path, true, machine, options).expect("a recorder");
+    while recorder.machine().position().0 < steps {
+        let here = recorder.machine().position().0;
+        // Halts end within the patience, and inputs come behind steps only.
+        recorder.run((steps - here).min(7_000), u64::MAX).expect("it runs");
+        let here = recorder.machine().position().0;
+        recorder.inject(Input::Serial { port: 0, bytes: vec![byte(here)] }).expect("it is injected");
     }
     recorder.finish(EndReason::Interrupted).expect("the recording ends");
     Arc::new(Recording::open(path).expect("the recording can be opened"))

@@ -7,6 +7,10 @@ const CHUNK_HEADER: usize = 20;
 
 /// Kind of a chunk that holds a checkpoint.
 pub const CHECKPOINT: u16 = 5;
+/// Kinds of what happened: inputs, interrupts, progress.
+pub const LOG: [u16; 3] = [3, 4, 6];
+/// Kinds of what makes going back quick: pages, checkpoints, intervals.
+pub const CHECKPOINTS: [u16; 3] = [2, CHECKPOINT, 10];
 /// Kind of the chunk that says how the run ended.
 pub const END: u16 = 7;
 /// Kind of the index.

@@ -113,7 +113,7 @@ pub(crate) struct PageChange {
 }
 
 /// A page stored in the recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct StoredPage {
     pub(crate) id: u32,
     pub(crate) hash: u64,

@@ -209,7 +209,7 @@ impl BlockSource for Embedded {
             let out = &mut buf[done..done + len];
             match self.recording.medium_page(self.number, at / PAGE_SIZE as u64) {
                 Some(stored) => {
-                    let page = reader.page(&self.recording, stored.id).map_err(std::io::Error::other)?;
+                    let page = reader.page(&self.recording, stored).map_err(std::io::Error::other)?;
                     out.copy_from_slice(&page[within..within + len]);
                 }
                 None => out.fill(0),

@@ -4,13 +4,13 @@ use super::events::EventChunks;
 use super::format::{
     self, CHUNK_HEADER_BYTES, CHUNK_MAGIC, CHUNK_VERSION, CheckpointBody, CheckpointHead, ChunkHeader, Entry,
     FILE_HEADER_BYTES, FILE_MAGIC, FILE_VERSION, GROUP_PAGES, Kind, MAX_PAYLOAD, OPTIONAL, Place, Progress,
-    Span,
+    Span, StoredPage,
 };
 use super::interval::{Interval, IntervalBody};
 use super::media::Media;
 use super::{Error, PageGroup, Recording};
-use crate::pages::{PageBytes, page_hash, page_of};
-use std::collections::HashMap;
+use crate::pages::{PageBytes, page_hash, page_of, short_hash};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -226,6 +226,8 @@ impl Source {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), Error> {
+        #[cfg(test)]
+        super::tests::READ.set(super::tests::READ.get() + buf.len());
         self.file.read_exact_at(buf, offset).map_err(|source| Error::Io { path: self.path.clone(), source })
     }
 
@@ -358,6 +360,12 @@ impl Recording {
         if sound { Ok(body) } else { Err(bad("a checkpoint contradicts itself".to_owned())) }
     }
 
+    /// Checkpoint `index` does not have its hash, although it was read without a fault.
+    pub(crate) fn misplaced(&self, index: usize) -> Error {
+        let what = "a checkpoint has not the hash that it should have: something before it is missing or out of place";
+        self.source.damaged(self.checkpoints[index].1.offset, what)
+    }
+
     /// What the steps of interval `index` touched.
     pub fn interval(&self, index: usize) -> Result<Interval, Error> {
         let (span, place) = self.intervals[index];
@@ -369,13 +377,27 @@ impl Recording {
         Ok(body.unpacked(span))
     }
 
-    /// Reads the whole file and checks every checksum in it.
-    pub(crate) fn check_file(&self) -> Result<(), Error> {
+    /// Reads the whole file, checks every checksum in it, and takes apart all that it says.
+    pub fn check(&self) -> Result<(), Error> {
         self.source.check_header()?;
-        self.source.scan().map(|_| ())
+        self.source.scan()?;
+        let mut stored = BTreeSet::new();
+        for index in 0..self.checkpoints.len() {
+            stored.extend(self.read_checkpoint(index)?.pages.iter().filter_map(|p| p.stored));
+        }
+        // In the order in which they are stored, so that each group is read once.
+        let mut reader = PageReader::default();
+        for page in stored {
+            reader.page(self, page)?;
+        }
+        for index in 0..self.intervals.len() {
+            self.interval(index)?;
+        }
+        self.count_events()?;
+        self.embeds(0).map(|_| ())
     }
 
-    fn read_group(&self, group: &PageGroup) -> Result<Vec<u8>, Error> {
+    fn read_group(&self, group: &PageGroup) -> Result<Unpacked, Error> {
         let bad = |what: String| self.source.damaged(group.place.offset, what);
         let payload = self.source.chunk(Kind::Pages, group.place)?;
         let count = group.count as usize;
@@ -384,26 +406,37 @@ impl Recording {
             .filter(|(head, _)| head[..4] == group.count.to_le_bytes())
             .ok_or_else(|| bad("pages are missing".to_owned()))?;
         let bytes = format::unpack(packed, count * PAGE_SIZE).map_err(bad)?;
+        let mut short = Vec::with_capacity(count);
         for (i, hash) in hashes[4..].chunks_exact(16).enumerate() {
             let actual = page_of(&bytes, i).and_then(page_hash);
             if actual.map(u128::to_le_bytes).as_ref().map(|h| h.as_slice()) != Some(hash) {
                 return Err(bad("a page is not the one that was stored".to_owned()));
             }
+            short.push(short_hash(actual));
         }
-        Ok(bytes)
+        Ok(Unpacked { bytes, hashes: short })
     }
+}
+
+/// A group of pages.
+#[derive(Debug)]
+struct Unpacked {
+    bytes: Vec<u8>,
+    /// The short hash of each page.
+    hashes: Vec<u64>,
 }
 
 /// Reads pages of a recording and keeps the groups last used.
 #[derive(Debug, Default)]
 pub(crate) struct PageReader {
-    groups: HashMap<u32, (u64, Vec<u8>)>,
+    groups: HashMap<u32, (u64, Unpacked)>,
     clock: u64,
 }
 
 impl PageReader {
-    /// Page `id` of `recording` (always the same one).
-    pub(crate) fn page(&mut self, recording: &Recording, id: u32) -> Result<&PageBytes, Error> {
+    /// A page of `recording` (always the same one), which must be the one that is meant.
+    pub(crate) fn page(&mut self, recording: &Recording, page: StoredPage) -> Result<&PageBytes, Error> {
+        let StoredPage { id, hash } = page;
         let missing = || recording.source.damaged(recording.source.size, format!("page {id} is missing"));
         let index = recording.groups.partition_point(|g| g.first <= id).checked_sub(1);
         let group = index.map(|i| &recording.groups[i]).ok_or_else(missing)?;
@@ -415,8 +448,13 @@ impl PageReader {
             }
             self.groups.insert(group.first, (0, recording.read_group(group)?));
         }
-        let (used, bytes) = self.groups.get_mut(&group.first).ok_or_else(missing)?;
+        let (used, unpacked) = self.groups.get_mut(&group.first).ok_or_else(missing)?;
         *used = self.clock;
-        page_of(bytes, (id - group.first) as usize).ok_or_else(missing)
+        let index = (id - group.first) as usize;
+        if unpacked.hashes.get(index) != Some(&hash) {
+            let what = format!("page {id} is not the one that a checkpoint means");
+            return Err(recording.source.damaged(group.place.offset, what));
+        }
+        page_of(&unpacked.bytes, index).ok_or_else(missing)
     }
 }

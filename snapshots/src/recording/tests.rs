@@ -4,13 +4,21 @@ use super::*;
 use crate::fake::{SICK, Toy, record};
 use crate::verify::replay_on;
 use crate::{EndReason, VerifyReport};
+use std::cell::Cell;
 use std::sync::Arc;
+
+mod mutations;
+
+thread_local! {
+    /// Bytes of recordings that this thread has read.
+    pub(super) static READ: Cell<usize> = const { Cell::new(0) };
+}
 
 const STEPS: u64 = 20_000;
 
 fn check(path: &Path) -> Result<VerifyReport, Error> {
     let recording = Arc::new(Recording::open(path)?);
-    recording.check_file()?;
+    recording.check()?;
     replay_on::<Toy>(&recording, true, &mut |_, _| (), &mut |_, _| ())
 }
 
@@ -155,9 +163,11 @@ fn a_machine_that_does_something_else_diverges_at_the_next_checkpoint() {
     let result = check(&path);
     SICK.set(None);
     match result {
-        Err(Error::Diverged(d)) => {
-            assert_eq!(d.position, Icount(7500));
-            assert!(d.expected.contains("CPU with"), "{d}");
+        Err(Error::Mismatch(m)) => {
+            assert_eq!((m.position, m.before), (Icount(7500), Icount(5000)));
+            assert!(m.fields.iter().any(|(name, ..)| name.contains("gpr")), "{m}");
+            assert!(m.interrupt.is_some_and(|i| i.position < m.position), "{m}");
+            assert!(m.to_string().contains("recorded 0x"), "{m}");
         }
         other => panic!("{other:?}"),
     }
@@ -222,16 +232,7 @@ fn forged_contents_under_right_checksums_are_read_or_refused_without_a_panic() {
 
 /// Reads everything that a recording has.
 fn read_all(path: &Path) -> Result<(), Error> {
-    let recording = Recording::open(path)?;
-    let mut reader = PageReader::default();
-    for index in 0..recording.checkpoints().len() {
-        for change in recording.read_checkpoint(index)?.pages {
-            if let Some(stored) = change.stored {
-                reader.page(&recording, stored.id)?;
-            }
-        }
-    }
-    recording.check_file()
+    Recording::open(path)?.check()
 }
 
 #[test]
@@ -261,4 +262,64 @@ fn a_lost_index_is_made_anew() {
     assert_eq!(recording.ended_by(), Some(&EndReason::DebugExit(5)));
     assert_eq!(recording.torn_at(), None);
     assert_eq!(check(&path).unwrap(), check(&dir.path().join("whole")).unwrap());
+}
+
+/// Makes a recording that seems to have ten gigabytes: the index names as many chunks as such a one has, and most lie in a hole.
+fn stretched(bytes: &[u8], path: &Path) -> u64 {
+    const SIZE: u64 = 10 << 30;
+    let all = chunks(bytes);
+    let payload = |(at, length): (usize, usize)| &bytes[at + format::CHUNK_HEADER_BYTES..][..length];
+    let index = payload(all[all.len() - 2]);
+    let mut entries: Vec<format::Entry> =
+        format::decode(&format::unpack(index, format::MAX_PAYLOAD).unwrap()).unwrap();
+    let Some(format::Entry::End(end)) = entries.pop() else { panic!("the end comes last") };
+    let mut ended: End =
+        format::decode(&bytes[end.offset as usize + format::CHUNK_HEADER_BYTES..][..end.length as usize])
+            .unwrap();
+    let room = 256 << 10;
+    for n in 0..SIZE / room {
+        let place = Place { offset: bytes.len() as u64 + n * room, length: 200_000 };
+        entries.push(format::Entry::Pages { place, count: 64 });
+        entries.push(format::Entry::Interrupts(place));
+        if n % 8 == 0 {
+            let from = ended.at.position;
+            ended.at.position.0 += 50_000_000;
+            entries.push(format::Entry::Interval { place, span: Span { from, to: ended.at.position } });
+            let head = CheckpointHead { at: ended.at, hash: n, whole: false };
+            entries.push(format::Entry::Checkpoint { place, head });
+        }
+    }
+    let mut tail = format::chunk(format::Kind::End, &format::encode(&ended).unwrap());
+    entries.push(format::Entry::End(Place {
+        offset: SIZE,
+        length: (tail.len() - format::CHUNK_HEADER_BYTES) as u32,
+    }));
+    let index = SIZE + tail.len() as u64;
+    tail.extend(format::chunk(
+        format::Kind::Index,
+        &format::pack(&format::encode(&entries).unwrap()).unwrap(),
+    ));
+    let length = tail.len() as u64;
+    tail.extend(format::chunk(format::Kind::Footer, &index.to_le_bytes()));
+    std::fs::write(path, bytes).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &tail, SIZE).unwrap();
+    length
+}
+
+#[test]
+fn opening_a_recording_of_ten_gigabytes_reads_its_index_and_little_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = std::fs::read(whole(dir.path())).unwrap();
+    let path = dir.path().join("large");
+    let index = stretched(&bytes, &path) as usize;
+    READ.set(0);
+    let recording = Recording::open(&path).unwrap();
+    assert!(recording.bytes() > 10 << 30 && recording.checkpoints().len() > 5000);
+    let read = READ.get();
+    assert!(read < index + 8192 && index < 1 << 20, "{read} bytes read, {index} of index");
+    // What comes before the hole is read without touching the rest.
+    let mut session = crate::Session::<Toy>::new(Arc::new(recording)).unwrap();
+    session.run_to(Icount(STEPS / 2)).unwrap();
+    assert!(READ.get() < read + bytes.len());
 }

@@ -14,9 +14,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use vm::{Icount, Input, InterruptTaken, MachineConfig, PAGE_SIZE, VmTime};
 
-/// Hashes of stored pages that are remembered to store no page twice. Beyond that (16 GiB of different pages) they are
-/// forgotten, so that a recorder's memory stays bounded: pages may then be stored again.
-const MOST_KNOWN: usize = 4 << 20;
+/// Hashes of stored pages that are remembered to store no page twice: 70 MB of them. Beyond that (7 GB of different pages) they
+/// are forgotten, so that a recorder's memory stays bounded: pages may then be stored again. A table of 2^21 places holds as many.
+const MOST_KNOWN: usize = 7 << 18;
 /// Interrupts in one chunk.
 const MOST_INTERRUPTS: usize = 1 << 20;
 /// Inputs in one chunk.
@@ -136,15 +136,23 @@ impl Writer {
         Ok(())
     }
 
+    /// Chunks that the index will name.
+    pub(crate) fn indexed(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Writes how the run ended and the index, and waits until all of it is on the disk.
     pub(crate) fn finish(mut self, end: &End) -> Result<(), Error> {
         let payload = format::encode(end).map_err(|e| self.unrecordable(e))?;
         let place = self.append(Kind::End, &payload)?;
         self.entries.push(Entry::End(place));
-        let payload = format::encode(&self.entries).and_then(|b| format::pack(&b));
-        let payload = payload.map_err(|e| self.unrecordable(e))?;
-        let index = self.append(Kind::Index, &payload)?;
-        self.append(Kind::Footer, &index.offset.to_le_bytes())?;
+        let index = format::encode(&self.entries).map_err(|e| self.unrecordable(e))?;
+        // One that is too long is left out: the reader can make it anew.
+        if index.len() <= MAX_PAYLOAD {
+            let payload = format::pack(&index).map_err(|e| self.unrecordable(e))?;
+            let index = self.append(Kind::Index, &payload)?;
+            self.append(Kind::Footer, &index.offset.to_le_bytes())?;
+        }
         self.file.sync_all().map_err(|source| Error::Io { path: self.path, source })
     }
 

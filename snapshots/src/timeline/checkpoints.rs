@@ -51,15 +51,16 @@ impl Checkpoints {
         self.memory.range(..=position).next_back().map_or(stored, |(p, _)| stored.max(*p))
     }
 
-    /// The checkpoint that is the last at or before `position`; the recording's first if there is none.
-    pub(super) fn nearest(&mut self, position: Icount) -> Result<Checkpoint, Error> {
+    /// The checkpoint that is the last at or before `position`, the recording's first if there is none; and its number, if it
+    /// is in the recording.
+    pub(super) fn nearest(&mut self, position: Icount) -> Result<(Checkpoint, Option<usize>), Error> {
         if let Some(checkpoint) = self.memory.get(&self.before(position)) {
-            return Ok(checkpoint.clone());
+            return Ok((checkpoint.clone(), None));
         }
         let index = self.recording.checkpoint_before(position).unwrap_or(0);
         let pages = self.stored_pages(index)?;
         let state = Arc::new(self.recording.read_checkpoint(index)?.state);
-        Ok(Checkpoint { state, pages })
+        Ok((Checkpoint { state, pages }, Some(index)))
     }
 
     /// Number of the recording's checkpoint at exactly `position`.

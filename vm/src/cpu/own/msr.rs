@@ -39,8 +39,6 @@ mod index {
     pub const GS_BASE: u32 = 0xc000_0101;
     pub const KERNEL_GS_BASE: u32 = 0xc000_0102;
     pub const TSC_AUX: u32 = 0xc000_0103;
-    /// AMD: SYSCFG, HWCR, NB_CFG, interrupt pending message, TSEG. They read as 0 and ignore what is written.
-    pub const AMD_IDLE: [u32; 5] = [0xc001_0010, 0xc001_0015, 0xc001_001f, 0xc001_0055, 0xc001_0112];
 }
 
 /// Eight variable ranges, fixed ranges, write combining.
@@ -133,7 +131,8 @@ impl Cpu {
             index::GS_BASE if long => Slot::Address(off::SEGS + 24 * seg::GS + 8),
             index::KERNEL_GS_BASE if long => Slot::Address(off::KERNEL_GS_BASE),
             index::TSC_AUX if model.has_rdtscp() => Slot::Special,
-            _ if !model.is_intel() && index::AMD_IDLE.contains(&number) => Slot::Constant(0),
+            _ if !model.is_intel() && is_idle_of_amd(number) => Slot::Constant(0),
+            _ if model.is_intel() && model.is_p6() && is_idle_of_p6(number) => Slot::Constant(0),
             _ => return None,
         })
     }
@@ -228,6 +227,24 @@ impl Cpu {
         env.update_hflags();
         Ok(())
     }
+}
+
+/// Registers of AMD's family 15 (BKDG 26094, chapter 13) that system software writes without asking and that have no
+/// meaning here: they read as 0 and ignore what is written.
+fn is_idle_of_amd(number: u32) -> bool {
+    matches!(
+        number.wrapping_sub(0xc001_0000),
+        0x00..=0x07 // performance event selection and counters
+            | 0x10 | 0x15 | 0x1f // SYSCFG, HWCR, NB_CFG
+            | 0x16..=0x1a | 0x1d // I/O ranges, top of memory
+            | 0x44..=0x49 // machine-check masks
+            | 0x55 | 0x112 // interrupt pending message, TSEG
+    )
+}
+
+/// The same of Intel's P6 family (SDM 4, table 2-60): power-on configuration, performance counters and their selection.
+fn is_idle_of_p6(number: u32) -> bool {
+    matches!(number, 0x2a | 0xc1 | 0xc2 | 0x186 | 0x187)
 }
 
 /// Index of a fixed-range MTRR.
