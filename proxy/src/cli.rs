@@ -3,13 +3,14 @@
 use crate::drives::DriveArgs;
 use crate::gdb::arch::ArchChoice;
 use crate::host_serial::{SerialSpec, parse_output};
+use crate::net::NicSpec;
 use crate::place::Place;
 use crate::units::{parse_count, parse_cpu, parse_memory, parse_rtc};
 use crate::until::Until;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
-use vm::{CpuModel, Vga};
+use vm::{CardConfig, CpuModel, Vga};
 
 /// Time-travel debugging for whole x86 PCs: record a machine while it runs, then walk back from a crash to its cause with
 /// GDB or LLDB.
@@ -143,13 +144,18 @@ pub struct MachineArgs {
     /// What the guest's clock says at power-on, as 2024-01-01T00:00:00 [default: the host's date, in UTC]
     #[arg(long, value_name = "DATE", value_parser = parse_rtc, allow_hyphen_values = true)]
     pub rtc: Option<i64>,
-    /// Add a device: isa-debug-exit[,iobase=PORT]
+    /// Add a device: isa-debug-exit[,iobase=PORT], AC97 (a sound card that nobody hears)
     #[arg(long, value_name = "DEVICE")]
     pub device: Vec<Device>,
     /// Display adapter: std (VGA with the Bochs extensions; needs the package `seabios`, which has its VGA BIOS) or none
     /// [default: std if its VGA BIOS is there]
     #[arg(long, value_name = "NAME", value_parser = parse_vga)]
     pub vga: Option<Vga>,
+    /// Network card: user[,model=e1000|ne2k_pci][,mac=ADDRESS][,hostfwd=tcp:[ADDR]:PORT-[GUEST]:PORT] is one with a network of
+    /// its own that leads out through this program (guest 10.0.2.15, gateway and host 10.0.2.2, DNS 10.0.2.3); none is
+    /// none; may be repeated [default: none]
+    #[arg(long, value_name = "NETWORK")]
+    pub nic: Vec<NicSpec>,
     /// Option ROM that the firmware runs; may be repeated
     #[arg(long, value_name = "FILE")]
     pub option_rom: Vec<PathBuf>,
@@ -190,6 +196,8 @@ pub enum Device {
         /// I/O port.
         port: u16,
     },
+    /// A card without options.
+    Card(CardConfig),
 }
 
 impl FromStr for Device {
@@ -199,8 +207,20 @@ impl FromStr for Device {
         let mut parts = text.split(',');
         match parts.next() {
             Some("isa-debug-exit") => {}
+            Some("AC97") => {
+                return match parts.next() {
+                    None => Ok(Device::Card(CardConfig::Ac97)),
+                    Some(part) => Err(format!("AC97: there is no option `{part}`")),
+                };
+            }
+            Some(card @ ("e1000" | "ne2k_pci")) => {
+                return Err(format!("`{card}` is a network card: write --nic user,model={card}"));
+            }
             other => {
-                return Err(format!("there is no device `{}`; there is isa-debug-exit", other.unwrap_or("")));
+                return Err(format!(
+                    "there is no device `{}`; there are isa-debug-exit and AC97",
+                    other.unwrap_or("")
+                ));
             }
         }
         // QEMU's default.
@@ -457,9 +477,16 @@ mod tests {
     fn the_debug_exit_device_is_placed_as_in_qemu() {
         assert_eq!("isa-debug-exit".parse(), Ok(Device::DebugExit { port: 0x501 }));
         assert_eq!("isa-debug-exit,iobase=0xf4,iosize=0x04".parse(), Ok(Device::DebugExit { port: 0xf4 }));
-        for bad in
-            ["", "e1000", "isa-debug-exit,iobase=", "isa-debug-exit,iobase=0x10000", "isa-debug-exit,x=1"]
-        {
+        assert_eq!("AC97".parse(), Ok(Device::Card(CardConfig::Ac97)));
+        for bad in [
+            "",
+            "e1000",
+            "AC97,x=1",
+            "sb16",
+            "isa-debug-exit,iobase=",
+            "isa-debug-exit,iobase=0x10000",
+            "isa-debug-exit,x=1",
+        ] {
             assert!(bad.parse::<Device>().is_err(), "{bad}");
         }
     }

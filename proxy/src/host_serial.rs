@@ -218,8 +218,14 @@ fn connect_unix(path: &PathBuf, server: bool) -> Result<UnixStream> {
 
 /// Waits until one of `inputs` has something to read (or is at its end), a signal comes or `timeout` passes.
 pub fn wait_readable(inputs: &[BorrowedFd<'_>], timeout: Option<Duration>) -> bool {
+    let inputs: Vec<_> = inputs.iter().map(|fd| (*fd, PollFlags::IN)).collect();
+    wait_ready(&inputs, timeout)
+}
+
+/// The same with what to wait for.
+pub fn wait_ready(inputs: &[(BorrowedFd<'_>, PollFlags)], timeout: Option<Duration>) -> bool {
     let mut fds: Vec<PollFd<'_>> =
-        inputs.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        inputs.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
     let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
     matches!(poll(&mut fds, timeout.as_ref()), Ok(n) if n > 0)
 }

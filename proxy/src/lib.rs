@@ -19,6 +19,7 @@ pub mod info;
 pub mod keys;
 pub mod machine_args;
 mod messages;
+pub mod net;
 pub mod open;
 pub mod place;
 pub mod record;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use std::io::Read;
 use std::path::Path;
 use vm::config::EXPANSION_ROM_BYTES;
-use vm::{FirmwareKernel, Machine, MachineConfig, Vga};
+use vm::{CardConfig, FirmwareKernel, Machine, MachineConfig, Vga};
 
 /// Where Debian's `seabios` package puts its 256 KiB image.
 const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
@@ -31,13 +31,14 @@ pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
         cpu: args.cpu,
         rtc_start: args.rtc.unwrap_or_else(|| crate::units::unix_seconds(std::time::SystemTime::now())),
         bios: if direct.is_some() { Vec::new() } else { firmware(args)? },
-        debug_exit_port: args.device.iter().map(|Device::DebugExit { port }| *port).next_back(),
+        debug_exit_port: debug_exit_port(&args.device),
         vga: if vga_bios.is_empty() { Vga::None } else { Vga::Std },
         vga_bios,
         option_roms: args.option_rom.iter().map(|path| option_rom(path)).collect::<Result<_>>()?,
         no_reboot: args.no_reboot,
         drives: drives.drives.clone(),
         media: drives.media.clone(),
+        cards: cards(args),
         boot_order: args.drives.boot.order,
         boot: args.drives.boot.options.clone(),
         kernel: for_firmware,
@@ -49,6 +50,24 @@ pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
             .with_context(|| format!("cannot start --kernel {}", path.display()))?;
     }
     Ok(machine)
+}
+
+/// Where isa-debug-exit is.
+fn debug_exit_port(devices: &[Device]) -> Option<u16> {
+    devices.iter().rev().find_map(|device| match device {
+        Device::DebugExit { port } => Some(*port),
+        Device::Card(_) => None,
+    })
+}
+
+/// Network cards, then the others.
+fn cards(args: &MachineArgs) -> Vec<CardConfig> {
+    let mut cards = crate::net::cards(&args.nic);
+    cards.extend(args.device.iter().filter_map(|device| match device {
+        Device::Card(card) => Some(*card),
+        Device::DebugExit { .. } => None,
+    }));
+    cards
 }
 
 /// What `--kernel`, `--initrd` and `--append` name.

@@ -3,8 +3,9 @@
 use crate::cli::{Pace, RecordArgs};
 use crate::drives::Drives;
 use crate::ending::{self, Next, describe};
-use crate::host_serial::{HostSerial, Hotkey, HotkeyFilter, RawTerminal, SerialSpec, wait_readable};
+use crate::host_serial::{HostSerial, Hotkey, HotkeyFilter, RawTerminal, SerialSpec, wait_ready};
 use crate::machine_args;
+use crate::net::Networks;
 use crate::script::{Action, Script, ScriptRun, Stream, View};
 use crate::signals::Signals;
 use crate::typist::Typist;
@@ -12,6 +13,7 @@ use crate::units::human_bytes;
 use crate::until::{Finder, Until};
 use crate::usage::Usage;
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::event::PollFlags;
 use snapshots::{EndReason, Recorder, RecorderOptions};
 use std::collections::VecDeque;
 use std::io::IsTerminal;
@@ -24,6 +26,8 @@ use vm::{Exit, Input, Output, VmTime};
 const SLICE_STEPS: u64 = 1_000_000;
 /// Virtual time that a slice may skip while the guest is halted.
 const SLICE_HALT_NS: u64 = 10_000_000;
+/// The same while a network has something to do: how long a frame waits.
+const NET_SLICE_NS: u64 = 1_000_000;
 /// Ten bits at 115200 baud: input comes no faster than that line would bring it.
 const NS_PER_SERIAL_BYTE: u64 = 86_806;
 /// Bytes that enter a port at one position at most: the depth of a 16550A's FIFO.
@@ -48,6 +52,7 @@ pub fn run(args: &RecordArgs) -> Result<u8> {
     let ports = specs.iter().map(Port::open).collect::<Result<Vec<_>>>()?;
     let debugcon = HostSerial::open(&args.debugcon).context("--debugcon")?;
     let parallel = HostSerial::open(&args.parallel).context("--parallel")?;
+    let networks = Networks::open(&args.machine.nic)?;
     let signals = Signals::catch()?;
     let options = RecorderOptions { checkpoint_every: args.checkpoint_every, embed: drives.embedded() };
     let recorder = Recorder::create(&args.output, args.force, machine, options)
@@ -62,6 +67,7 @@ pub fn run(args: &RecordArgs) -> Result<u8> {
         ports,
         debugcon,
         parallel,
+        networks,
         hotkeys: terminal.is_some().then(HotkeyFilter::default),
         until: args.until.iter().cloned().map(Condition::new).collect(),
         script: script.map(ScriptRun::new),
@@ -203,6 +209,7 @@ struct Run {
     ports: Vec<Port>,
     debugcon: HostSerial,
     parallel: HostSerial,
+    networks: Networks,
     hotkeys: Option<HotkeyFilter>,
     until: Vec<Condition>,
     script: Option<ScriptRun>,
@@ -274,7 +281,7 @@ impl Run {
 
     /// The idle guest waits, and so do we. Why to end, if nothing can ever come.
     fn wait_for_input(&mut self) -> Option<EndReason> {
-        if self.ports.iter().any(|p| p.host.is_open()) {
+        if self.ports.iter().any(|p| p.host.is_open()) || self.networks.are_open() {
             self.wait(None);
             return None;
         }
@@ -287,20 +294,24 @@ impl Run {
 
     /// Waits for host input or a signal.
     fn wait(&self, timeout: Option<Duration>) {
-        let mut inputs = vec![self.signals.descriptor()];
-        inputs.extend(self.ports.iter().filter_map(|p| p.host.input()));
-        wait_readable(&inputs, timeout);
+        let mut inputs = vec![(self.signals.descriptor(), PollFlags::IN)];
+        inputs.extend(self.ports.iter().filter_map(|p| Some((p.host.input()?, PollFlags::IN))));
+        inputs.extend(self.networks.interests());
+        wait_ready(&inputs, timeout);
     }
 
     /// Under `--pace realtime`, waits until the host's clock has caught up with the guest's.
-    fn keep_pace(&self) {
+    fn keep_pace(&mut self) {
+        let ahead = self.networks.ahead(self.recorder.now());
+        if ahead >= Duration::from_millis(1) {
+            self.wait(Some(ahead));
+        }
         while self.pace == Pace::Realtime && !self.signals.caught() {
             let ahead = Duration::from_nanos(self.recorder.now().0).saturating_sub(self.began.elapsed());
             if ahead < Duration::from_millis(1) {
                 return;
             }
-            let inputs = [self.signals.descriptor()];
-            wait_readable(&inputs, Some(ahead));
+            wait_ready(&[(self.signals.descriptor(), PollFlags::IN)], Some(ahead));
         }
     }
 
@@ -375,7 +386,7 @@ impl Run {
     /// Injects serial bytes and keys whose time has come. True if there were any.
     fn inject_due(&mut self) -> Result<bool> {
         let now = self.recorder.now();
-        let mut any = false;
+        let mut any = self.networks.inject(&mut self.recorder)?;
         for (index, port) in self.ports.iter_mut().enumerate() {
             if port.queue.is_empty() || (now < port.free_at && !self.idle) {
                 continue;
@@ -416,6 +427,9 @@ impl Run {
             step.into_iter().for_each(|p| until_step(p.0));
             time.into_iter().for_each(|t| until_time(t.0));
         }
+        if self.networks.are_busy() {
+            until_time(now.saturating_add(NET_SLICE_NS));
+        }
         self.typist.next().into_iter().for_each(|t| until_time(t.0));
         for port in self.ports.iter().filter(|p| !p.queue.is_empty()) {
             until_time(port.free_at.0);
@@ -426,6 +440,7 @@ impl Run {
 
     /// Hands the guest's output to the hosts, the script and the stop conditions.
     fn deliver_output(&mut self) {
+        let now = self.recorder.now();
         let mut serial: [Vec<u8>; PORTS_MAX] = Default::default();
         let (mut debugcon, mut parallel) = (Vec::new(), Vec::new());
         for (_, output) in self.recorder.take_output() {
@@ -437,6 +452,7 @@ impl Run {
                 }
                 Output::Debugcon { byte, .. } => debugcon.push(byte),
                 Output::Parallel { byte, .. } => parallel.push(byte),
+                Output::Net { card, frame } => self.networks.from_guest(card, &frame, now),
             }
         }
         for (index, bytes) in serial.iter().enumerate().filter(|(_, bytes)| !bytes.is_empty()) {

@@ -9,12 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const FETCH_HINT: &str = "this needs a Debian system with its archive in /etc/apt/sources.list";
-/// The bzImage, and of the modules those that disks and CD-ROMs take.
+/// The bzImage, and of the modules those that disks, CD-ROMs and cards take.
 const KERNEL_FILES: &[&str] = &[
     "./boot/vmlinuz-*",
     "./lib/modules/*/kernel/drivers/ata/*",
     "./lib/modules/*/kernel/drivers/cdrom/*",
     "./lib/modules/*/kernel/drivers/scsi/*",
+    "./lib/modules/*/kernel/drivers/net/ethernet/8390/*",
+    "./lib/modules/*/kernel/drivers/net/ethernet/intel/e1000/*",
+    "./lib/modules/*/kernel/sound/ac97_bus.ko",
+    "./lib/modules/*/kernel/sound/soundcore.ko",
+    "./lib/modules/*/kernel/sound/core/*",
+    "./lib/modules/*/kernel/sound/pci/*",
     "./lib/modules/*/kernel/fs/isofs/*",
     "./lib/modules/*/kernel/lib/*",
     "./lib/modules/*/kernel/crypto/*",
@@ -65,7 +71,9 @@ pub fn kernel(metapackage: &str, arch: Arch) -> PathBuf {
 
 /// The package of the kernel that `metapackage` stands for, unpacked: bzImage and modules.
 pub fn kernel_package(metapackage: &str, arch: Arch) -> PathBuf {
-    let cached = cache_dir().join("debian").join(format!("{metapackage}_{}", arch.name()));
+    // More files are another directory.
+    let name = format!("{metapackage}_{}_{}", arch.name(), KERNEL_FILES.len());
+    let cached = cache_dir().join("debian").join(name);
     make_once(&cached, |path| {
         let package = dependency_of(metapackage, arch, "linux-image-");
         unpack(&package, arch, KERNEL_FILES, path);

@@ -25,7 +25,7 @@ mod tools;
 
 pub use debian::{debian_kernel, kernel_module, seabios};
 pub use guests::{build_cost_guest, build_guest, symbol};
-pub use initrd::{GUEST_READY, busybox_initrd, busybox_initrd_with};
+pub use initrd::{GUEST_READY, busybox_initrd, busybox_initrd_with, busybox_initrd_with_modules};
 
 use std::path::{Path, PathBuf};
 

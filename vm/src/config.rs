@@ -18,6 +18,9 @@ pub const EXPANSION_ROM_BYTES: usize = 64 << 10;
 /// Most bytes of storage: beyond it pages could not be numbered.
 pub const STORAGE_MAX: u64 = 1 << 40;
 
+/// Most cards that a machine can have: the PCI slots from 3 on that have room on the board.
+pub const CARDS_MAX: usize = 16;
+
 /// The hardware, fixed for the whole life of a machine. A kernel that is loaded without firmware is contents of its
 /// memory, and not of this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +47,8 @@ pub struct MachineConfig {
     pub media: Vec<Medium>,
     /// The drives.
     pub drives: Vec<Drive>,
+    /// Cards in PCI slots, from slot 3 on.
+    pub cards: Vec<CardConfig>,
     /// What firmware tries to boot from, in order.
     pub boot_order: [Option<BootDevice>; 3],
     /// How firmware goes about it.
@@ -132,6 +137,9 @@ impl MachineConfig {
         if self.storage_bytes() > STORAGE_MAX {
             return Err(format!("disks that can be written to of more than {} GiB", STORAGE_MAX >> 30));
         }
+        if self.cards.len() > CARDS_MAX {
+            return Err(format!("{} cards: there are slots for {CARDS_MAX}", self.cards.len()));
+        }
         if let Some(kernel) = &self.kernel {
             if self.bios.is_empty() {
                 return Err("a kernel that firmware is to start, and no firmware".into());
@@ -184,12 +192,43 @@ impl Default for MachineConfig {
             no_reboot: false,
             media: Vec::new(),
             drives: Vec::new(),
+            cards: Vec::new(),
             boot_order: [Some(BootDevice::Disk), Some(BootDevice::Floppy), Some(BootDevice::Cd)],
             boot: BootOptions::default(),
             kernel: None,
         }
     }
 }
+
+/// A card in a PCI slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CardConfig {
+    /// A network card: QEMU's `ne2k_pci` (Realtek RTL8029AS).
+    Ne2kPci {
+        /// Its station address.
+        mac: Mac,
+    },
+    /// A network card: QEMU's `e1000` (Intel 82540EM).
+    E1000 {
+        /// Its station address.
+        mac: Mac,
+    },
+    /// A sound card: QEMU's `AC97` (Intel 82801AA).
+    Ac97,
+}
+
+impl CardConfig {
+    /// The station address, if it is a network card.
+    pub fn mac(&self) -> Option<Mac> {
+        match self {
+            CardConfig::Ne2kPci { mac } | CardConfig::E1000 { mac } => Some(*mac),
+            CardConfig::Ac97 => None,
+        }
+    }
+}
+
+/// A station address of an Ethernet, in the order in which it is sent.
+pub type Mac = [u8; 6];
 
 /// What firmware can boot from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,21 @@
 
 use crate::media::Slot;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// An Ethernet frame from the destination address on, without preamble and check sequence.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame(pub Vec<u8>);
+
+impl fmt::Debug for Frame {
+    /// Its length, and its first bytes: who sends what to whom.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 14;
+        write!(f, "{} bytes ", self.0.len())?;
+        self.0.iter().take(SHOWN).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(if self.0.len() > SHOWN { "..." } else { "" })
+    }
+}
 
 /// Anything from outside. Enters at one place, [`crate::Machine::inject`], at a recorded position and time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +55,13 @@ pub enum Input {
         /// Bit 0 left, 1 middle, 2 right, 3 and 4 at the sides.
         buttons: u8,
     },
+    /// A frame arrives on the wire of a network card.
+    Net {
+        /// The card's number among all cards.
+        card: u8,
+        /// The frame.
+        frame: Frame,
+    },
 }
 
 /// What the guest sends out. Not machine state: replaying regenerates it.
@@ -65,5 +87,12 @@ pub enum Output {
         port: u16,
         /// The byte.
         byte: u8,
+    },
+    /// A frame that a network card sends.
+    Net {
+        /// The card's number among all cards.
+        card: u8,
+        /// The frame.
+        frame: Frame,
     },
 }

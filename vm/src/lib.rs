@@ -18,10 +18,10 @@ pub mod watch;
 
 pub use board::vga::Picture;
 pub use boot::real_mode::FirmwareKernel;
-pub use config::{BootDevice, BootOptions, CpuModel, MachineConfig, Vga};
+pub use config::{BootDevice, BootOptions, CardConfig, CpuModel, MachineConfig, Vga};
 pub use cpu::state::CpuState;
 pub use footprint::Footprint;
-pub use input::{Input, Output};
+pub use input::{Frame, Input, Output};
 pub use machine::{Exit, InterruptTaken, Machine, MachineState, RunLimit, VmError};
 pub use media::{BlockSource, Drive, DriveKind, Medium, MediumShape, Slot};
 pub use memory::{PAGE_SIZE, PhysMemory, Region};

@@ -106,6 +106,7 @@ fn a_killed_recorder_leaves_what_it_had_flushed() {
 fn a_flipped_bit_is_found_and_its_place_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = std::fs::read(whole(dir.path())).unwrap();
+    let footer = bytes.len() - format::CHUNK_HEADER_BYTES - size_of::<u64>();
     let path = dir.path().join("flipped");
     for at in (0..bytes.len()).step_by(509) {
         let mut flipped = bytes.clone();
@@ -114,6 +115,8 @@ fn a_flipped_bit_is_found_and_its_place_is_named() {
         match check(&path) {
             Err(Error::Foreign { .. }) => assert!(at < 8),
             Err(Error::Damaged { offset, .. }) => assert!(offset <= at as u64, "{offset} {at}"),
+            // Nothing is lost with the footer: the index is made anew.
+            Ok(_) if at >= footer => {}
             other => panic!("bit flipped at {at}: {other:?}"),
         }
     }
@@ -124,7 +127,7 @@ fn files_that_are_no_recordings_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x");
     let mut newer = format::file_header();
-    newer[8] = 3;
+    newer[8] = format::FILE_VERSION as u8 + 1;
     let crc = crc32fast::hash(&newer[..12]);
     newer[12..].copy_from_slice(&crc.to_le_bytes());
     let cases: [(&[u8], &str); 5] = [

@@ -65,7 +65,7 @@ fn initrd(arch: Arch, modules_of: Option<&str>) -> PathBuf {
         let numbers = (1..=9999).map(|n| format!("{n}\n")).collect::<String>();
         archive.file("numbers.xz", &compressed(numbers.as_bytes()));
         if let Some(metapackage) = modules_of {
-            let modules = modules(&kernel_package(metapackage, arch));
+            let modules = modules(&kernel_package(metapackage, arch), MODULES);
             for (name, bytes) in &modules {
                 archive.file(&format!("lib/{name}"), bytes);
             }
@@ -105,12 +105,12 @@ fn archive(name: &str, init: &str, fill: impl FnOnce(&mut Archive)) -> PathBuf {
     })
 }
 
-/// The modules of a kernel that [`MODULES`] name, each behind those that it depends on.
-fn modules(package: &Path) -> Vec<(String, Vec<u8>)> {
+/// The modules of a kernel that have these names, each behind those that it depends on.
+pub(crate) fn modules(package: &Path, names: &[&str]) -> Vec<(String, Vec<u8>)> {
     let mut files = BTreeMap::new();
     find_modules(&package.join("lib/modules"), &mut files);
     let mut found = Vec::new();
-    MODULES.iter().for_each(|name| add_module(name, &files, &mut found));
+    names.iter().for_each(|name| add_module(name, &files, &mut found));
     found
 }
 

@@ -1,7 +1,7 @@
 //! Guests that nobody here wrote: firmware, boot loaders, memory tests and Linux of Debian 12, each started from the medium
 //! that it is meant for.
 
-mod linux;
+pub(crate) mod linux;
 mod media;
 mod table;
 

@@ -1,10 +1,11 @@
 //! 82093AA I/O APIC: 24 inputs, each with an entry that says which processor gets which vector.
 //!
 //! Two registers at 0xfec00000: an index and a window onto the indexed register. Inputs 1 and 3 to 15 are the IRQs of the
-//! same numbers, input 2 is the timer's.
+//! same numbers, input 2 is the timer's. Input 0 is the output of the 8259 pair: with an ExtINT entry there the processor
+//! takes its interrupts (virtual wire mode by way of the I/O APIC).
 //!
-//! Reference: Intel 82093AA data sheet (290566). Polarity is kept and does nothing: the inputs say "asserted". ExtINT, SMI and
-//! INIT entries have no effect.
+//! Reference: Intel 82093AA data sheet (290566). Polarity is kept and does nothing: the inputs say "asserted". SMI and INIT
+//! entries have no effect, nor has ExtINT at other inputs.
 
 use super::lapic::{Delivery, Destination, LocalApic};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ pub const BASE: u64 = 0xfec0_0000;
 pub const WINDOW: u64 = 0x1000;
 /// Inputs.
 pub const PINS: usize = 24;
+/// The input that the 8259 pair has.
+pub const PIC_PIN: usize = 0;
 
 const INDEX: u16 = 0x00;
 const DATA: u16 = 0x10;
@@ -126,6 +129,15 @@ impl IoApic {
         }
     }
 
+    /// Whether the processor takes interrupts of the 8259 by way of this chip.
+    #[inline]
+    pub fn passes_pic(&self, lapic: &LocalApic) -> bool {
+        let entry = self.entries[PIC_PIN];
+        entry & MASKED == 0
+            && Delivery::of(entry as u32) == Delivery::ExtInt
+            && lapic.takes_ext_int(destination(entry))
+    }
+
     /// Whether an input could raise an NMI.
     pub fn nmi_can_come(&self) -> bool {
         self.entries.iter().any(|e| e & MASKED == 0 && Delivery::of(*e as u32) == Delivery::Nmi)
@@ -142,10 +154,13 @@ impl IoApic {
     }
 }
 
+fn destination(entry: u64) -> Destination {
+    Destination { id: (entry >> 56) as u8, logical: entry & LOGICAL != 0 }
+}
+
 /// Sends what an entry says. Returns whether a processor took it.
 fn send(entry: u64, lapic: &mut LocalApic) -> bool {
-    let to = Destination { id: (entry >> 56) as u8, logical: entry & LOGICAL != 0 };
-    lapic.message(to, Delivery::of(entry as u32), entry as u8, entry & LEVEL != 0)
+    lapic.message(destination(entry), Delivery::of(entry as u32), entry as u8, entry & LEVEL != 0)
 }
 
 #[cfg(test)]

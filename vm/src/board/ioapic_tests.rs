@@ -88,6 +88,22 @@ fn an_entry_for_another_processor_reaches_nobody() {
     assert_eq!(get(&mut io, &mut lapic, 0x26), 0x8061, "nobody accepted it");
 }
 
+#[test]
+fn an_ext_int_entry_at_the_input_of_the_8259_lets_it_through() {
+    let (mut io, mut lapic) = (IoApic::new(), lapic());
+    assert!(!io.passes_pic(&lapic));
+    set(&mut io, &mut lapic, 0x10, 0x700);
+    assert!(io.passes_pic(&lapic));
+    set(&mut io, &mut lapic, 0x11, 0x0100_0000);
+    assert!(!io.passes_pic(&lapic), "for another processor");
+    set(&mut io, &mut lapic, 0x11, 0);
+    set(&mut io, &mut lapic, 0x10, 0x1_0700);
+    assert!(!io.passes_pic(&lapic), "masked");
+    set(&mut io, &mut lapic, 0x10, 0x30);
+    io.set_pins(1, &mut lapic);
+    assert_eq!(lapic.pending(), Some(0x30), "any other entry there has its own vector");
+}
+
 /// Both APICs, as each alone has no outputs of interest.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Pair(IoApic, LocalApic);

@@ -5,22 +5,26 @@
 //! vectors, and from the processor to itself.
 //!
 //! Reference: Intel SDM volume 3A, chapter 10 "Advanced Programmable Interrupt Controller (APIC)". Left out: x2APIC mode; deadline mode; INIT,
-//! SIPI and SMI messages (there is one processor, always running, without system management mode). After reset LINT0
-//! is ExtINT and not masked, as firmware leaves it (virtual wire mode), so that systems which do not know of APICs, and the
+//! SIPI and SMI messages (there is one processor, always running, without system management mode). After reset LINT1 is NMI and LINT0
+//! ExtINT, and neither is masked, as firmware leaves them (virtual wire mode), so that systems which do not know of APICs, and the
 //! firmware itself, get the interrupts of the 8259.
 
 use super::lapic_timer::Timer;
 use crate::units::VmTime;
 use serde::{Deserialize, Serialize};
 
+/// Where its window is after a reset.
+pub const BASE: u32 = 0xfee0_0000;
 /// Bytes of its window.
 pub const WINDOW: u64 = 0x1000;
+/// Where a write is a message to local APICs, but for the window (SDM 3A, 10.11.1).
+pub const MESSAGES: std::ops::Range<u64> = 0xfee0_0000..0xfef0_0000;
 
 /// IA32_APIC_BASE: bootstrap processor, enabled.
 const BASE_BSP: u64 = 1 << 8;
 const BASE_ENABLED: u64 = 1 << 11;
 const BASE_ADDRESS: u64 = 0xff_ffff_f000;
-const BASE_AFTER_RESET: u64 = 0xfee0_0000 | BASE_BSP | BASE_ENABLED;
+const BASE_AFTER_RESET: u64 = BASE as u64 | BASE_BSP | BASE_ENABLED;
 
 /// Version 0x14, last local vector 5 (SDM 3A, 10.4.8).
 const VERSION: u32 = 0x0005_0014;
@@ -165,7 +169,7 @@ impl LocalApic {
     /// After reset.
     pub fn new() -> LocalApic {
         let mut lvt = [LVT_MASKED; 6];
-        lvt[LINT0] = 0x700;
+        (lvt[LINT0], lvt[LINT1]) = (0x700, 0x400);
         LocalApic {
             base: BASE_AFTER_RESET,
             id: 0,
@@ -405,6 +409,23 @@ impl LocalApic {
     /// A message on the bus of the APICs. Returns whether this one took it.
     pub fn message(&mut self, to: Destination, delivery: Delivery, vector: u8, level: bool) -> bool {
         self.is_enabled() && self.is_meant(to) && self.deliver(delivery, vector, level)
+    }
+
+    /// A message-signalled interrupt: what was written, and where (SDM 3A, 10.11).
+    pub fn signalled(&mut self, addr: u64, data: u32) {
+        const LEVEL: u32 = 1 << 15;
+        const ASSERT: u32 = 1 << 14;
+        const LOGICAL: u64 = 1 << 2;
+        // The end of a level says nothing to a processor.
+        if data & (LEVEL | ASSERT) != LEVEL {
+            let to = Destination { id: (addr >> 12) as u8, logical: addr & LOGICAL != 0 };
+            self.message(to, Delivery::of(data), data as u8, data & LEVEL != 0);
+        }
+    }
+
+    /// Whether it would take the processor to the 8259 for an ExtINT message.
+    pub fn takes_ext_int(&self, to: Destination) -> bool {
+        self.is_on() && self.is_meant(to)
     }
 
     /// SDM 3A, 10.6.2.

@@ -39,6 +39,27 @@ fn after_reset_it_is_disabled_by_software_and_lets_the_8259_through() {
 }
 
 #[test]
+fn a_write_to_its_addresses_is_a_message() {
+    let mut apic = enabled();
+    put(&mut apic, 0xd0, 0x0200_0000);
+    for (addr, data, taken) in [
+        (0xfee0_0000, 0x41, Some(0x41)),
+        (0xfee0_1000, 0x42, None),
+        (0xfeef_f000, 0x43, Some(0x43)),
+        (0xfee0_2004, 0x144, Some(0x44)),
+        (0xfee0_1004, 0x45, None),
+        (0xfee0_0000, 0x8046, None), // a level's end
+        (0xfee0_0000, 0xc047, Some(0x47)),
+    ] {
+        apic.signalled(addr, data);
+        assert_eq!(apic.acknowledge(), taken, "{addr:#x}, {data:#x}");
+        put(&mut apic, 0xb0, 0);
+    }
+    apic.signalled(0xfee0_0000, 0x400);
+    assert!(apic.take_nmi());
+}
+
+#[test]
 fn the_highest_vector_above_the_processor_priority_is_taken_first() {
     let mut apic = enabled();
     for vector in [0x31, 0x55, 0x51] {

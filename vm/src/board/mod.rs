@@ -18,6 +18,7 @@
 //! controller as they are. Chips are brought to the time of an access before it happens, in order of their events, so that
 //! an edge cannot be lost or seen late by looking late.
 
+pub mod cards;
 pub mod clock;
 mod cmos;
 pub mod cpu_lines;
@@ -34,6 +35,7 @@ pub mod ioapic;
 pub mod lapic;
 mod lapic_timer;
 pub mod lpt;
+pub mod net;
 pub mod pci;
 pub mod pic;
 pub mod pit;
@@ -43,12 +45,14 @@ pub mod port61;
 mod ports;
 pub mod rtc;
 mod rtc_calendar;
+pub mod sound;
 pub mod sysctl;
 #[cfg(test)]
 mod test_support;
 pub mod uart;
 pub mod vga;
 
+use self::cards::Cards;
 use self::cpu_lines::CpuLines;
 use self::debug::DebugPorts;
 use self::dma::Dma;
@@ -140,6 +144,7 @@ pub struct Board {
     fw_cfg: FwCfg,
     debug: DebugPorts,
     vga: Option<Adapter>,
+    cards: Cards,
 }
 
 impl Board {
@@ -167,6 +172,7 @@ impl Board {
             fw_cfg: FwCfg::new(),
             debug: DebugPorts::new(config),
             vga: (config.vga == Vga::Std).then(|| Adapter::new(config.bios.is_empty())),
+            cards: Cards::new(config),
         };
         board.copy_lines();
         board
@@ -207,6 +213,11 @@ impl Board {
         if let Some(offset) = hpet_offset(addr) {
             return self.hpet.read(offset, size, bus.now);
         }
+        if let Some(place) = self.cards.at_address(addr, &self.pci) {
+            let value = self.cards.read(place, size, &self.pci, bus);
+            self.copy_lines();
+            return value & size_mask(size);
+        }
         tracing::debug!(%addr, size, "read of an address where nothing is");
         size_mask(size)
     }
@@ -226,6 +237,10 @@ impl Board {
             self.ioapic.write(offset, value as u32, &mut self.lapic);
         } else if let Some(offset) = hpet_offset(addr) {
             self.hpet.write(offset, size, value, bus.now);
+        } else if lapic::MESSAGES.contains(&addr.0) {
+            self.lapic.signalled(addr.0, value as u32);
+        } else if let Some(place) = self.cards.at_address(addr, &self.pci) {
+            self.cards.write(place, size, value, &self.pci, bus);
         } else {
             tracing::debug!(%addr, size, value, "write to an address where nothing is");
         }
@@ -323,6 +338,7 @@ impl Board {
         let may_master = self.pci.ide().is_master();
         self.ide.advance(time, may_master, bus.mem);
         self.pm.advance(time);
+        self.cards.advance(time, &self.pci, bus);
         self.copy_lines();
     }
 
@@ -338,6 +354,7 @@ impl Board {
             self.fdc.next_event(),
             self.ide.next_event(),
             self.pm.next_event(),
+            self.cards.next_event(),
         ];
         let uarts = self.uarts.iter().map(Uart::next_event);
         chips.into_iter().chain(uarts).flatten().filter(|event| *event > self.now).min()
@@ -346,7 +363,7 @@ impl Board {
     /// When memory may next change by itself: a CPU must not pass this time without [`Board::advance`], for it could see that.
     /// Everything else can be caught up with at the next access.
     pub fn next_memory_event(&self) -> Option<VmTime> {
-        [self.fdc.memory_event(), self.ide.memory_event()]
+        [self.fdc.memory_event(), self.ide.memory_event(), self.cards.memory_event()]
             .into_iter()
             .flatten()
             .filter(|event| *event > self.now)
@@ -355,6 +372,7 @@ impl Board {
 
     /// Brings the lines of the chips to the interrupt controller.
     fn copy_lines(&mut self) {
+        self.cards.copy_lines(&mut self.pci);
         let [com1, com2, com3, com4] = self.uarts.each_ref().map(Uart::irq);
         let [timer, clock] = self.hpet.legacy_irqs().unwrap_or_else(|| [self.pit.out(0), self.rtc.irq()]);
         let [disks, more_disks] = self.ide.irqs();
@@ -377,10 +395,11 @@ impl Board {
         for irq in (0..16).filter(|irq| *irq != CASCADE_IRQ) {
             self.pic.set_irq(irq, irqs >> irq & 1 != 0);
         }
-        // The timer has input 2 of the I/O APIC; input 0 is not used.
-        let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN;
-        self.ioapic.set_pins(pins | self.hpet.pins(), &mut self.lapic);
+        // The timer has input 2 of the I/O APIC.
+        let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN | self.hpet.pins();
+        self.ioapic.set_pins(pins | u32::from(self.pic.intr()) << ioapic::PIC_PIN, &mut self.lapic);
         self.lapic.set_lint0(self.pic.intr());
+        self.lapic.set_lint1(self.system_control.nmi() && !self.rtc.nmi_masked());
         if self.lapic.take_nmi() {
             self.cpu_lines.raise_nmi();
         }
@@ -388,7 +407,12 @@ impl Board {
 
     /// The INTR line of the CPU.
     pub fn intr(&self) -> bool {
-        self.lapic.pending().is_some() || (self.lapic.passes_pic() && self.pic.intr())
+        self.lapic.pending().is_some() || (self.pic.intr() && self.passes_pic())
+    }
+
+    /// Whether the CPU takes interrupts of the 8259 pair itself.
+    fn passes_pic(&self) -> bool {
+        self.lapic.passes_pic() || self.ioapic.passes_pic(&self.lapic)
     }
 
     /// Interrupt acknowledge cycle: the vector, which is now in service.
@@ -397,7 +421,7 @@ impl Board {
             Some(vector) => Vector(vector),
             None => {
                 let vector = self.pic.acknowledge();
-                self.lapic.set_lint0(self.pic.intr());
+                self.copy_lines();
                 vector
             }
         }
@@ -405,7 +429,7 @@ impl Board {
 
     /// The vector that [`Board::acknowledge`] would give.
     pub fn peek_vector(&self) -> Option<Vector> {
-        let pic = || self.pic.peek_vector().filter(|_| self.lapic.passes_pic());
+        let pic = || self.pic.peek_vector().filter(|_| self.passes_pic());
         self.lapic.pending().map(Vector).or_else(pic)
     }
 
@@ -419,9 +443,10 @@ impl Board {
         self.cpu_lines.take_nmi();
     }
 
-    /// An edge of the NMI line.
-    pub fn raise_nmi(&mut self) {
-        self.cpu_lines.raise_nmi();
+    /// A device reports an error, which is an NMI if the guest lets it be one (ports 0x61 and 0x70).
+    pub fn report_error(&mut self, error: port61::Error) {
+        self.system_control.report(error);
+        self.copy_lines();
     }
 
     /// Whether anything could raise an NMI without the CPU's doing.
@@ -518,6 +543,11 @@ impl Board {
         self.vga.as_ref()
     }
 
+    /// Whether a frame that arrives now for a network card would be kept.
+    pub fn can_receive(&self, card: usize) -> bool {
+        self.cards.can_receive(card)
+    }
+
     /// An input arrives.
     pub fn inject(&mut self, input: &Input, bus: &mut Bus) {
         self.advance(bus);
@@ -531,6 +561,9 @@ impl Board {
             Input::Mouse { dx, dy, dz, buttons } => self.keyboard.mouse([*dx, *dy, *dz], *buttons, bus.now),
             Input::Reset => self.reset(),
             Input::PowerButton => self.pm.power_button(bus.now),
+            Input::Net { card, frame } => {
+                self.cards.receive(usize::from(*card), &frame.0, &self.pci, bus);
+            }
             Input::Media { slot, medium } => {
                 let shape = medium.and_then(|number| bus.mem.medium(number));
                 match Slot::FLOPPY.iter().position(|place| place == slot) {
@@ -560,7 +593,8 @@ impl Board {
         self.dma.reset();
         self.fdc.reset();
         self.ide.reset();
-        self.pci.reset();
+        self.cards.reset();
+        self.pci.reset(self.cards.endpoints());
         self.cpu_lines = CpuLines::default();
         self.pm.reset(now);
         self.sysctl = SysCtl::new();

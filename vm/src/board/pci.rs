@@ -7,6 +7,7 @@
 //! | 1.1             | 82371SB IDE controller (PIIX3)                    |
 //! | 1.3             | 82371AB power management (PIIX4): `piix4_pm`      |
 //! | 2.0             | display adapter, if there is one                  |
+//! | 3.0 and on      | cards                                             |
 //!
 //! What a device does is in a chip of its own on the board; here is where it is found.
 //!
@@ -18,10 +19,12 @@ mod i440fx;
 mod piix3;
 mod piix4_pm;
 
+use crate::board::cards;
 use crate::config::{EXPANSION_ROM_BYTES, MachineConfig, VIDEO_BYTES, Vga};
 use crate::units::PhysAddr;
-use config_space::{ConfigSpace, Identity};
-use endpoint::Bar;
+use config_space::ConfigSpace;
+pub(in crate::board) use config_space::Identity;
+pub(in crate::board) use endpoint::Bar;
 pub use endpoint::Endpoint;
 use i440fx::I440fx;
 use piix3::Piix3;
@@ -50,6 +53,7 @@ pub struct Pci {
     pm: Piix4Pm,
     ide: Endpoint,
     vga: Option<Endpoint>,
+    cards: Vec<Endpoint>,
     without_firmware: bool,
 }
 
@@ -59,11 +63,12 @@ pub const VIDEO_BLOCK_BYTES: u64 = 4096;
 /// The slots of the devices behind the bridges.
 const IDE: (u8, u8) = (1, 1);
 const VGA: (u8, u8) = (2, 0);
+const FIRST_CARD: u8 = 3;
 /// Where a machine without firmware has its devices' ports and memory, as firmware would put them.
 const FIRST_PORT: u16 = 0xc000;
 const FIRST_MEMORY: u32 = 0xfd00_0000;
 /// The IRQs that firmware routes PIRQA# to PIRQD# to.
-const FIRMWARE_ROUTES: [u8; 4] = [10, 10, 11, 11];
+pub const FIRMWARE_ROUTES: [u8; 4] = [10, 10, 11, 11];
 
 fn ide() -> Endpoint {
     let identity = Identity {
@@ -101,10 +106,11 @@ fn vga() -> Endpoint {
 impl Pci {
     /// The bus and its chips at power-on. Without firmware it is as firmware would hand it on.
     pub fn new(config: &MachineConfig) -> Pci {
-        Pci::after_reset(config.vga == Vga::Std, config.bios.is_empty())
+        let cards = config.cards.iter().map(cards::endpoint).collect();
+        Pci::after_reset(config.vga == Vga::Std, cards, config.bios.is_empty())
     }
 
-    fn after_reset(has_vga: bool, without_firmware: bool) -> Pci {
+    fn after_reset(has_vga: bool, cards: Vec<Endpoint>, without_firmware: bool) -> Pci {
         let mut pci = Pci {
             address: 0,
             host: I440fx::new(),
@@ -112,6 +118,7 @@ impl Pci {
             pm: Piix4Pm::new(),
             ide: ide(),
             vga: has_vga.then(vga),
+            cards,
             without_firmware,
         };
         if without_firmware {
@@ -136,21 +143,25 @@ impl Pci {
         }
     }
 
-    /// The reset line: everything as it was at power-on.
-    pub fn reset(&mut self) {
-        *self = Pci::after_reset(self.vga.is_some(), self.without_firmware);
+    /// The reset line: everything as it was at power-on, with the cards in these configurations.
+    pub fn reset(&mut self, cards: Vec<Endpoint>) {
+        *self = Pci::after_reset(self.vga.is_some(), cards, self.without_firmware);
     }
 
     /// The devices behind the bridges, with their places.
     fn endpoints_mut(&mut self) -> impl Iterator<Item = ((u8, u8), &mut Endpoint)> {
+        let cards = (FIRST_CARD..).zip(&mut self.cards).map(|(device, card)| ((device, 0), Some(card)));
         [(IDE, Some(&mut self.ide)), (VGA, self.vga.as_mut())]
             .into_iter()
+            .chain(cards)
             .filter_map(|(place, endpoint)| Some((place, endpoint?)))
     }
 
     fn endpoints(&self) -> impl Iterator<Item = ((u8, u8), &Endpoint)> {
+        let cards = (FIRST_CARD..).zip(&self.cards).map(|(device, card)| ((device, 0), Some(card)));
         [(IDE, Some(&self.ide)), (VGA, self.vga.as_ref())]
             .into_iter()
+            .chain(cards)
             .filter_map(|(place, endpoint)| Some((place, endpoint?)))
     }
 
@@ -162,6 +173,18 @@ impl Pci {
     /// The display adapter's configuration, if there is one.
     pub fn vga(&self) -> Option<&Endpoint> {
         self.vga.as_ref()
+    }
+
+    /// A card's configuration, by its number.
+    pub fn card(&self, number: usize) -> Option<&Endpoint> {
+        self.cards.get(number)
+    }
+
+    /// The level of a card's interrupt.
+    pub fn set_card_interrupt(&mut self, number: usize, asserted: bool) {
+        if let Some(card) = self.cards.get_mut(number) {
+            card.set_interrupt(asserted);
+        }
     }
 
     /// Which IRQs PCI devices assert, as a bit set.

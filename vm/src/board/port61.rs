@@ -4,10 +4,13 @@
 //! |---|---|
 //! | 0 | gate of timer 2 (R/W) |
 //! | 1 | speaker data enable (R/W) |
-//! | 2, 3 | SERR# and IOCHK# disable (R/W; nothing on this board raises either) |
+//! | 2, 3 | SERR# and IOCHK# disable (R/W) |
 //! | 4 | toggles with every refresh cycle (R) |
 //! | 5 | output of timer 2 (R) |
-//! | 6, 7 | IOCHK# and SERR# status (R, 0) |
+//! | 6, 7 | IOCHK# and SERR# status (R) |
+//!
+//! An error is latched while it is not disabled, and raises NMI until it is; bit 7 of port 0x70 masks it. No chip of this
+//! board reports one.
 
 use super::pit::{PIT_CLOCK, Pit};
 use crate::units::VmTime;
@@ -21,6 +24,27 @@ const REFRESH_CLOCKS: u64 = 18;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemControl {
     written: u8,
+    /// Errors that were reported: bits 6 and 7.
+    errors: u8,
+}
+
+/// Who reports an error: its bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A card on the ISA bus: IOCHK#.
+    IoCheck = 1 << 6,
+    /// A device on the PCI bus: SERR#.
+    System = 1 << 7,
+}
+
+impl Error {
+    /// The bit that disables it.
+    fn disable(self) -> u8 {
+        match self {
+            Error::IoCheck => 1 << 3,
+            Error::System => 1 << 2,
+        }
+    }
 }
 
 impl SystemControl {
@@ -33,13 +57,30 @@ impl SystemControl {
     pub fn read(&self, pit: &mut Pit, now: VmTime) -> u8 {
         pit.advance(now);
         let refresh = PIT_CLOCK.ticks(now) / REFRESH_CLOCKS % 2 == 1;
-        self.written | u8::from(refresh) << 4 | u8::from(pit.out(2)) << 5
+        self.written | self.errors | u8::from(refresh) << 4 | u8::from(pit.out(2)) << 5
     }
 
     /// Writes port 0x61.
     pub fn write(&mut self, value: u8, pit: &mut Pit, now: VmTime) {
         self.written = value & 0x0f;
+        for error in [Error::IoCheck, Error::System] {
+            if value & error.disable() != 0 {
+                self.errors &= !(error as u8);
+            }
+        }
         pit.set_gate2(value & 1 != 0, now);
+    }
+
+    /// An error is reported.
+    pub fn report(&mut self, error: Error) {
+        if self.written & error.disable() == 0 {
+            self.errors |= error as u8;
+        }
+    }
+
+    /// What the port makes of the NMI line.
+    pub fn nmi(&self) -> bool {
+        self.errors != 0
     }
 }
 
@@ -75,6 +116,23 @@ mod tests {
         let end = PIT_CLOCK.time_of(clocks).expect("in range");
         assert_eq!(ctl.read(&mut pit, VmTime(end.0 - 1)) & 0x20, 0);
         assert_eq!(ctl.read(&mut pit, end) & 0x21, 0x21);
+    }
+
+    #[test]
+    fn an_error_is_latched_until_it_is_disabled() {
+        let (mut ctl, mut pit) = (SystemControl::new(), Pit::new());
+        ctl.report(Error::IoCheck);
+        assert!(ctl.nmi());
+        assert_eq!(ctl.read(&mut pit, VmTime(0)) & 0xc0, 0x40);
+        ctl.write(0x04, &mut pit, VmTime(0));
+        assert!(ctl.nmi(), "that is the other one");
+        ctl.report(Error::System);
+        assert_eq!(ctl.read(&mut pit, VmTime(0)) & 0xc0, 0x40, "it is disabled");
+        ctl.write(0x0c, &mut pit, VmTime(0));
+        assert!(!ctl.nmi());
+        ctl.write(0x00, &mut pit, VmTime(0));
+        ctl.report(Error::System);
+        assert_eq!(ctl.read(&mut pit, VmTime(0)) & 0xc0, 0x80);
     }
 
     #[test]

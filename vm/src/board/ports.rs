@@ -55,6 +55,9 @@ impl Board {
         if let Some(place) = self.ide_place(port, size) {
             return self.ide.read(place, size, bus.now);
         }
+        if let Some(place) = self.cards.at_port(port, &self.pci) {
+            return self.cards.read(place, size, &self.pci, bus) as u32;
+        }
         match (port, size) {
             (CONFIG_ADDRESS, 4) | (CONFIG_DATA..=CONFIG_DATA_LAST, _) => self.pci.read(port, size),
             (fw_cfg::SELECTOR..=fw_cfg::DATA | fw_cfg::DMA..=FW_CFG_DMA_LAST, _) => {
@@ -102,6 +105,9 @@ impl Board {
     pub(super) fn port_write(&mut self, port: u16, size: u8, value: u32, bus: &mut Bus) {
         if let Some(place) = self.ide_place(port, size) {
             return self.ide.write(place, size, value, bus.now);
+        }
+        if let Some(place) = self.cards.at_port(port, &self.pci) {
+            return self.cards.write(place, size, value.into(), &self.pci, bus);
         }
         match (port, size) {
             (CONFIG_ADDRESS, 4) | (CONFIG_DATA..=CONFIG_DATA_LAST, _) => {

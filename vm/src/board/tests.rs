@@ -104,6 +104,53 @@ impl Chip for Board {
 chip_properties!(Board, step_ns: 20_000, exact: false);
 
 #[test]
+fn an_error_is_an_nmi_unless_port_0x70_masks_it() {
+    let mut board = board();
+    write(&mut board, 0x70, 1, 0x8f, 0);
+    board.report_error(port61::Error::IoCheck);
+    assert!(!board.nmi());
+    assert_eq!(read(&mut board, 0x61, 1, 0) & 0xc0, 0x40);
+    write(&mut board, 0x70, 1, 0x0f, 0);
+    assert!(board.nmi());
+    board.take_nmi();
+    write(&mut board, 0x70, 1, 0x0f, 0);
+    assert!(!board.nmi(), "one edge is one NMI");
+    write(&mut board, 0x61, 1, 0x08, 0);
+    assert_eq!(read(&mut board, 0x61, 1, 0) & 0xc0, 0);
+}
+
+#[test]
+fn the_8259_reaches_the_processor_by_the_io_apic_too() {
+    let mut board = board();
+    let mmio = |board: &mut Board, addr, value| {
+        on(board, 0, |board, bus| board.mmio_write(PhysAddr(addr), 4, value, bus));
+    };
+    mmio(&mut board, 0xfee0_00f0, 0x1ff);
+    mmio(&mut board, 0xfee0_0350, 0x1_0000); // LINT0
+    inject(&mut board, &Input::Key { scancode: vec![0x1e] }, 0);
+    advance(&mut board, 100_000_000);
+    assert!(!board.intr());
+    on(&mut board, 100_000_000, |board, bus| {
+        board.mmio_write(PhysAddr(0xfec0_0000), 4, 0x10, bus);
+        board.mmio_write(PhysAddr(0xfec0_0010), 4, 0x700, bus);
+    });
+    assert!(board.intr());
+    assert_eq!(board.peek_vector(), Some(Vector(9)));
+    assert_eq!(board.acknowledge(), Vector(9));
+    assert!(!board.intr());
+}
+
+#[test]
+fn a_write_beside_the_local_apic_is_a_message_to_it() {
+    let mut board = board();
+    on(&mut board, 0, |board, bus| {
+        board.mmio_write(PhysAddr(0xfee0_00f0), 4, 0x1ff, bus);
+        board.mmio_write(PhysAddr(0xfeef_f000), 4, 0x61, bus);
+    });
+    assert_eq!(board.acknowledge(), Vector(0x61));
+}
+
+#[test]
 fn ports_where_nothing_is_read_as_ones_of_the_size() {
     let mut board = board();
     for port in [0x0010, 0x0068, 0x0300, 0x1234, 0xfff8] {

@@ -19,7 +19,7 @@
 //! | 0x90000 | Linux: `boot_params`, and the command line behind it; Multiboot: the information structure and what it points to |
 //! | 0x9f000 | GDT |
 //! | 0x9fc00 | extended BIOS data area |
-//! | 0xf0000 | ACPI root pointer, SMBIOS tables |
+//! | 0xf0000 | ACPI root pointer, SMBIOS and MultiProcessor tables, PCI interrupt routing |
 //! | 0x100000 and up | the kernel, unless it says otherwise |
 //! | last 64 KiB of RAM | ACPI tables |
 //!
@@ -35,6 +35,7 @@ mod dsdt;
 mod elf;
 mod layout;
 pub mod linux;
+mod mp_tables;
 pub mod multiboot;
 pub mod real_mode;
 pub mod smbios;
@@ -125,9 +126,10 @@ pub enum BootError {
     },
 }
 
-/// Writes the SMBIOS tables, which firmware would have made, into `ram`.
-pub fn write_smbios(ram: &mut [u8], config: &MachineConfig) -> Result<(), BootError> {
-    smbios::write_tables(ram, config)
+/// Writes the tables that firmware would have made of the machine, apart from ACPI's, into `ram`.
+pub fn describe(ram: &mut [u8], config: &MachineConfig) -> Result<(), BootError> {
+    smbios::write_tables(ram, config)?;
+    mp_tables::write(ram, config)
 }
 
 /// Loads `kernel` into `ram`, which is guest-physical memory from address 0 on and zero so far, and returns the state in

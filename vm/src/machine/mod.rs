@@ -212,7 +212,7 @@ impl Machine {
         let core = self.core_mut();
         let ram = core.cpu.mem.ram_mut();
         let state = crate::boot::load(ram, kernel, initrd, cmdline)
-            .and_then(|state| crate::boot::write_smbios(ram, &core.config).map(|()| state))
+            .and_then(|state| crate::boot::describe(ram, &core.config).map(|()| state))
             .map_err(|e| VmError::Config(e.to_string()))?;
         core.cpu.set_state(&state);
         Ok(())

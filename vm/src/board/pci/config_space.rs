@@ -7,15 +7,15 @@ const SUBSYSTEM_VENDOR: u16 = 0x1af4;
 const SUBSYSTEM: u16 = 0x1100;
 
 /// What a function says it is.
-pub(super) struct Identity {
-    pub(super) vendor: u16,
-    pub(super) device: u16,
-    pub(super) revision: u8,
+pub(in crate::board) struct Identity {
+    pub(in crate::board) vendor: u16,
+    pub(in crate::board) device: u16,
+    pub(in crate::board) revision: u8,
     /// Class, subclass, programming interface.
-    pub(super) class: u32,
-    pub(super) command: u16,
-    pub(super) status: u16,
-    pub(super) header_type: u8,
+    pub(in crate::board) class: u32,
+    pub(in crate::board) command: u16,
+    pub(in crate::board) status: u16,
+    pub(in crate::board) header_type: u8,
 }
 
 /// The registers, byte `n` in bits `8 * (n % 8)` of word `n / 8`: serde knows arrays of up to 32 elements.

@@ -3,6 +3,7 @@
 //! Reference: PCI Local Bus Specification 2.1, 6.2 "Configuration Space Organization".
 
 use super::config_space::{ConfigSpace, Identity};
+use crate::units::PhysAddr;
 use serde::{Deserialize, Serialize};
 
 const COMMAND: u8 = 0x04;
@@ -28,7 +29,7 @@ const ROM_ENABLED: u32 = 1;
 
 /// A range that a device decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bar {
+pub(in crate::board) enum Bar {
     /// This many ports, a power of two from 4 on.
     Io(u16),
     /// This many bytes of memory, a power of two from 16 on.
@@ -48,7 +49,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(identity: &Identity) -> Endpoint {
+    pub(in crate::board) fn new(identity: &Identity) -> Endpoint {
         let mut endpoint =
             Endpoint { config: ConfigSpace::new(identity), writable: ConfigSpace::read_only() };
         endpoint.writable.set_u16(COMMAND, COMMAND_WRITABLE);
@@ -59,7 +60,7 @@ impl Endpoint {
     }
 
     /// With base address register `index` (ignored for a ROM).
-    pub(super) fn bar(mut self, index: u8, bar: Bar) -> Endpoint {
+    pub(in crate::board) fn bar(mut self, index: u8, bar: Bar) -> Endpoint {
         let (at, flags, mask) = match bar {
             // Firmware takes what the upper half does not keep for a part of the size.
             Bar::Io(ports) => (BAR0 + 4 * index, 1, !(u32::from(ports) - 1)),
@@ -73,7 +74,7 @@ impl Endpoint {
     }
 
     /// With a byte at register `at` of its own, of which a write changes the bits of `writable`.
-    pub(super) fn register(mut self, at: u8, value: u8, writable: u8) -> Endpoint {
+    pub(in crate::board) fn register(mut self, at: u8, value: u8, writable: u8) -> Endpoint {
         self.config.set(at, value);
         self.writable.set(at, writable);
         self
@@ -117,6 +118,32 @@ impl Endpoint {
     pub fn memory_base(&self, index: u8) -> Option<u64> {
         let base = self.config.get_u32(BAR0 + 4 * index) & !15;
         (self.command() & COMMAND_MEMORY != 0 && base != 0).then_some(base.into())
+    }
+
+    /// The range of ports that `port` is in, and where in it, while the device decodes ports.
+    pub fn port_range(&self, port: u16) -> Option<(u8, u32)> {
+        if self.command() & COMMAND_IO == 0 {
+            return None;
+        }
+        self.range(port.into(), true)
+    }
+
+    /// The range of memory that `addr` is in, and where in it, while the device decodes memory.
+    pub fn memory_range(&self, addr: PhysAddr) -> Option<(u8, u32)> {
+        if self.command() & COMMAND_MEMORY == 0 {
+            return None;
+        }
+        self.range(u32::try_from(addr.0).ok()?, false)
+    }
+
+    fn range(&self, at: u32, io: bool) -> Option<(u8, u32)> {
+        (0..6).find_map(|index| {
+            let register = BAR0 + 4 * index;
+            let (base, mask) = (self.config.get_u32(register), self.writable.get_u32(register));
+            let is_io = base & 1 != 0;
+            let decodes = mask != 0 && is_io == io && base & mask != 0 && at & mask == base & mask;
+            decodes.then_some((index, at & !mask))
+        })
     }
 
     /// First address of the expansion ROM, while it is decoded.
