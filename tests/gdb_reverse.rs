@@ -139,6 +139,20 @@ fn interrupts_are_passed_over_by_lines_and_met_by_steps() {
         shows(&session.gdb.run("frame"), &["#0  ", "long_call (rounds="]);
     }
     assert_eq!(session.gdb.value("ticks"), ticks + 1);
+    // Backwards GDB goes by single steps only, which can be told to pass over it as well.
+    session.gdb.run("monitor skip-irqs on");
+    let behind = session.place();
+    while session.gdb.position() > interrupted {
+        session.gdb.run("reverse-next");
+        shows(&session.gdb.run("frame"), &["#0  ", "long_call (rounds="]);
+    }
+    assert_eq!(session.gdb.value("ticks"), ticks);
+    while session.gdb.position() < behind.0 {
+        session.gdb.run("stepi");
+        shows(&session.gdb.run("frame"), &["#0  ", "long_call (rounds="]);
+    }
+    assert_eq!(session.place(), behind);
+    session.gdb.run("monitor skip-irqs off");
     // A software interrupt is met by its handler's breakpoint both ways.
     session.gdb.seek("start");
     session.run_to("continue", "call_handler");

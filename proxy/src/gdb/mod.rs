@@ -19,6 +19,7 @@ pub mod monitor;
 pub mod regs;
 pub mod resume;
 pub mod scope;
+pub mod steps;
 pub mod target;
 pub mod writing;
 pub mod xml;

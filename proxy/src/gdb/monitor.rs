@@ -43,6 +43,7 @@ Stopping:
   monitor break ADDR if EXPR  monitor break 0x100010 if $eax == 5 && u32[$esp]
   monitor breaks              with how often each was hit
   monitor delete N
+  monitor skip-irqs on        stepi and reverse-step, -next pass over interrupts
 What the guest wrote:
   monitor console             its serial output from the start up to here
   monitor screen              the text on the screen here
@@ -103,6 +104,11 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         ["mark", name] => mark(debuggee, name),
         ["marks"] => Ok(marks(debuggee)),
         ["break", _, ..] => breaks::add(debuggee, rest),
+        ["skip-irqs", "on" | "off"] => {
+            debuggee.skips_interrupts = words[1] == "on";
+            Ok(String::new())
+        }
+        ["skip-irqs", ..] => Err("write monitor skip-irqs on, or off".into()),
         ["breaks"] => Ok(breaks::list(debuggee)),
         ["delete", number] => breaks::delete(debuggee, number),
         ["last-write", _, ..] => look::last_write(debuggee, rest),

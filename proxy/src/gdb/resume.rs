@@ -8,14 +8,9 @@ use gdbstub::target::ext::base::reverse_exec::ReplayLogPosition;
 use gdbstub::target::ext::breakpoints::WatchKind;
 use snapshots::{Direction, Error, Stop};
 use std::ops::Range;
-use vm::{CpuState, LinAddr};
 
 /// The one processor.
 pub const TID: Tid = Tid::MIN;
-/// Its number in [`CpuState::gpr`].
-const RSP: usize = 4;
-/// A range step looks for Ctrl-C this often.
-const STEPS_PER_POLL: u32 = 1000;
 
 /// What the debugger wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,10 +48,7 @@ impl Debuggee {
         let mut stopped = self.announced(|debuggee| {
             let result = match resume {
                 // It stops by itself; what the debugger may resume behind it is stopped.
-                Resume::Step(direction) => {
-                    let mut interrupted = debuggee.interrupter();
-                    debuggee.history.step(direction, &mut interrupted)
-                }
+                Resume::Step(direction) => debuggee.step(direction),
                 _ if debuggee.take_early_ctrl_c() => Ok(Stop::Interrupted),
                 Resume::Continue(Direction::Forward) => debuggee.run_on(debugger_waits),
                 Resume::Continue(Direction::Reverse) => {
@@ -85,52 +77,6 @@ impl Debuggee {
             }
             self.serve_control_between();
         }
-    }
-
-    /// A line of the program, which an interrupt does not end: its handler runs, and the line goes on.
-    fn step_through(&mut self, range: Range<u64>) -> Result<Stop, Error> {
-        let mut interrupted = self.interrupter();
-        loop {
-            for _ in 0..STEPS_PER_POLL {
-                let (before, position) = (self.history.cpu(), self.history.position());
-                let mut stop = self.history.step(Direction::Forward, &mut || false)?;
-                let inside = |debuggee: &Debuggee| range.contains(&debuggee.history.cpu().linear_pc());
-                if stop == Stop::Step && !inside(self) && self.history.is_interrupted_at(position)? {
-                    stop = self.run_handler(&before)?;
-                }
-                if stop != Stop::Step || !inside(self) {
-                    return Ok(stop);
-                }
-            }
-            if interrupted() {
-                return Ok(Stop::Interrupted);
-            }
-        }
-    }
-
-    /// On, until the code that was interrupted goes on, or something else stops the machine.
-    fn run_handler(&mut self, before: &CpuState) -> Result<Stop, Error> {
-        let back = LinAddr(before.linear_pc());
-        let Ok(number) = self.breaks.add_monitor(self.history.as_mut(), back, None) else {
-            return Ok(Stop::Step);
-        };
-        let mut interrupted = self.interrupter();
-        let stop = loop {
-            match self.history.resume(Direction::Forward, &mut interrupted) {
-                Ok(Stop::Breakpoint(addr)) if addr == back => {
-                    if self.history.cpu().gpr[RSP] == before.gpr[RSP] {
-                        break Ok(Stop::Step);
-                    }
-                    // The handler runs the same code, and the user wants to see that or not.
-                    if self.breaks.kind(back).is_some() {
-                        break Ok(Stop::Breakpoint(back));
-                    }
-                }
-                other => break other,
-            }
-        };
-        self.breaks.remove_monitor(self.history.as_mut(), number);
-        stop
     }
 
     fn stopped(&mut self, result: Result<Stop, Error>) -> Stopped {

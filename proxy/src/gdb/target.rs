@@ -84,6 +84,8 @@ pub struct Debuggee {
     pub(crate) control: Option<Rc<RefCell<Control>>>,
     /// What else the debugger has said that it understands.
     pub(super) features: Features,
+    /// Single steps pass over interrupts and their handlers.
+    pub(super) skips_interrupts: bool,
     /// A Ctrl-C that came when nothing ran.
     early_ctrl_c: Option<Instant>,
     quit: Arc<AtomicBool>,
@@ -103,6 +105,7 @@ impl Debuggee {
             link: None,
             control: None,
             features: Features::default(),
+            skips_interrupts: false,
             early_ctrl_c: None,
             quit,
         }
@@ -122,6 +125,7 @@ impl Debuggee {
     pub fn detach(&mut self) {
         self.link = None;
         self.features = Features::default();
+        self.skips_interrupts = false;
         self.pending = None;
         self.early_ctrl_c = None;
         self.xml = target_xml(&self.layout);

@@ -38,6 +38,16 @@ pub fn geometry_disk() -> PathBuf {
     })
 }
 
+/// The Xen hypervisor, unpacked.
+pub fn xen() -> PathBuf {
+    cached("xen", |path| {
+        let boot = file("xen-hypervisor-4.17-amd64", "boot");
+        let mut files = fs::read_dir(&boot).expect("the package's boot directory").flatten();
+        let packed = files.map(|file| file.path()).find(|path| path.extension().is_some_and(|e| e == "gz"));
+        write(path, &run(Command::new("gzip").args(["-dc"]).arg(packed.expect("a hypervisor")), "").stdout);
+    })
+}
+
 /// A disk of 8 MiB that holds lines with numbers.
 pub fn pattern_disk() -> PathBuf {
     cached("pattern.img", |path| {

@@ -42,10 +42,12 @@ pub struct Guest {
 enum Boot {
     /// The firmware finds nothing.
     Firmware,
+    /// Another firmware.
+    OtherFirmware(fn() -> PathBuf),
     Disk(fn() -> PathBuf),
     Floppy(fn() -> PathBuf),
     Cd(fn() -> PathBuf),
-    /// By the Linux boot protocol.
+    /// By the Linux boot protocol, or Multiboot.
     Linux(LinuxBoot),
 }
 
@@ -84,7 +86,7 @@ impl Guest {
         match &self.boot {
             // One Linux is booted there.
             Boot::Linux(LinuxBoot { initrd: Some(_), .. }) => self.name == "linux-amd64-disk",
-            _ => self.name != "grub-linux-cd",
+            _ => !matches!(self.name, "grub-linux-cd" | "ovmf"),
         }
     }
 
@@ -152,6 +154,7 @@ impl Guest {
         let named = |option: &str, path: PathBuf| vec![option.to_owned(), path.display().to_string()];
         let boot = match &self.boot {
             Boot::Firmware => named("--bios", crate::seabios()),
+            Boot::OtherFirmware(image) => return named("--bios", image()),
             Boot::Disk(image) => named("--hda", image()),
             Boot::Floppy(image) => named("--fda", image()),
             Boot::Cd(image) => named("--cdrom", image()),

@@ -186,6 +186,46 @@ pub const GUESTS: &[Guest] = &[
         ],
         powers_off: true,
     },
+    Guest {
+        name: "u-boot-32",
+        ram: 256,
+        boot: Boot::OtherFirmware(|| file("u-boot-qemu", "usr/lib/u-boot/qemu-x86/u-boot.rom")),
+        shows: &[(Serial, "U-Boot 20"), (Serial, "=> ")],
+        powers_off: false,
+    },
+    Guest {
+        name: "u-boot-64",
+        ram: 256,
+        boot: Boot::OtherFirmware(|| file("u-boot-qemu", "usr/lib/u-boot/qemu-x86_64/u-boot.rom")),
+        shows: &[(Serial, "U-Boot 20"), (Serial, "=> ")],
+        powers_off: false,
+    },
+    Guest {
+        name: "grub-firmware",
+        ram: 128,
+        boot: Boot::OtherFirmware(|| file("grub-firmware-qemu", "usr/share/qemu/grub.bin")),
+        shows: &[(Screen, "error: no such device")],
+        powers_off: false,
+    },
+    Guest {
+        name: "ovmf",
+        ram: 256,
+        boot: Boot::OtherFirmware(|| file("ovmf", "usr/share/ovmf/OVMF.fd")),
+        shows: &[(Serial, "startup.nsh")],
+        powers_off: false,
+    },
+    Guest {
+        name: "xen",
+        ram: 512,
+        boot: Boot::Linux(LinuxBoot {
+            kernel: media::xen,
+            initrd: Some(amd64),
+            append: "no-real-mode console=com1 com1=115200 noreboot",
+            drives: false,
+        }),
+        shows: &[(Serial, "*** Building a PV Dom0 ***"), (Serial, "Linux version ")],
+        powers_off: false,
+    },
 ];
 
 /// GRUB's rescue CD-ROM, which shows its menu after half a second.

@@ -12,7 +12,8 @@
 //! before them in the same block, and so on where the block began: such a block is left before them, which makes them begin
 //! one.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, RflagsBits};
+use super::guard::{self, Mode};
+use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpKind, RflagsBits};
 use std::collections::BTreeMap;
 
 /// Slots of the direct-mapped front table.
@@ -37,6 +38,12 @@ pub struct Block {
     pub own: bool,
     /// It has instructions of x87 or MMX.
     pub fpu: FpuShape,
+    /// It has an instruction that reads or writes MXCSR.
+    pub mxcsr: bool,
+    /// Guards that matter to it.
+    pub guards: u16,
+    /// What is to be looked at behind it.
+    pub settles: Settles,
     /// Something about it needs care: take the slow path.
     pub special: bool,
 }
@@ -44,17 +51,23 @@ pub struct Block {
 impl Block {
     /// Whether it is this block and nothing about it needs care.
     #[inline]
-    pub fn is_plain(&self, addr: u64, size: u32) -> bool {
-        self.addr == addr && u32::from(self.size) == size && !self.special
+    pub fn is_plain(&self, addr: u64, size: u32, guards: u16) -> bool {
+        self.addr == addr && u32::from(self.size) == size && !self.special && self.guards & guards == 0
     }
 
     /// The block that consists of these instructions; what is about it is to be found out by [`Shape`].
     pub fn with_shape(addr: u64, size: u32, shape: Shape, breakpoint: bool) -> Block {
         // No block of the engine is longer than a page and an instruction.
         let size = u16::try_from(size).unwrap_or(u16::MAX);
-        let Shape { insns, split, rep, own, fpu } = shape;
-        let special = breakpoint || split != 0 || rep != Rep::No || own || fpu.any;
-        Block { addr, size, insns, split, rep, own, fpu, special }
+        let Shape { insns, split, rep, own, fpu, mxcsr, guards, settles } = shape;
+        let special = breakpoint
+            || split != 0
+            || rep != Rep::No
+            || own
+            || fpu.any
+            || mxcsr
+            || settles != Settles::Nothing;
+        Block { addr, size, insns, split, rep, own, fpu, mxcsr, guards, settles, special }
     }
 }
 
@@ -84,6 +97,26 @@ pub struct Shape {
     pub own: bool,
     /// See [`Block::fpu`].
     pub fpu: FpuShape,
+    /// See [`Block::mxcsr`].
+    pub mxcsr: bool,
+    /// See [`Block::guards`].
+    pub guards: u16,
+    /// See [`Block::settles`].
+    pub settles: Settles,
+}
+
+/// What is to be looked at behind a block's last instruction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Settles {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// It loads a segment register.
+    Segment,
+    /// It loads MXCSR.
+    Mxcsr,
+    /// The engine notes SSE exceptions that the instruction does not have.
+    Noted,
 }
 
 /// What the instructions before one in its block leave to be seen to before some others.
@@ -95,22 +128,32 @@ pub struct Before {
     fpu: bool,
     /// An MMX register was written.
     mmx: bool,
+    /// SSE computed something.
+    sse: bool,
     /// There was one behind which the block must end.
     last: bool,
 }
 
 impl Shape {
-    /// Takes in the next instruction of a block; `user`: at privilege level 3.
-    pub fn add(&mut self, insn: &Instruction, user: bool, before: &mut Before) {
+    /// Takes in the next instruction of a block.
+    pub fn add(&mut self, insn: &Instruction, mode: Mode, before: &mut Before) {
         let tests_bit =
             matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
-        let own = super::own::is_own(insn, user);
+        let own = super::own::is_own(insn, mode.user);
         let fpu = super::fpu::Use::of(insn);
+        let sse = super::sse::Use::of(insn);
+        let settles = match () {
+            () if sse.loads => Settles::Mxcsr,
+            () if sse.quiet => Settles::Noted,
+            () if guard::loads_segment(insn, mode) => Settles::Segment,
+            () => Settles::Nothing,
+        };
         let must_begin = before.last
             || (tests_bit && before.flags)
             || (fpu.looks_back && before.fpu)
             || (fpu.sees_registers && before.mmx)
-            || (own && self.insns != 0);
+            || (sse.reads && before.sse)
+            || ((own || sse.loads) && self.insns != 0);
         if must_begin && self.split == 0 {
             self.split = self.insns;
         }
@@ -122,7 +165,19 @@ impl Shape {
         before.flags |= insn.rflags_modified() != RflagsBits::NONE;
         before.fpu |= fpu.any;
         before.mmx |= fpu.writes_mmx != 0;
-        before.last |= fpu.unmasks;
+        before.sse |= sse.computes;
+        before.last |= fpu.unmasks || settles != Settles::Nothing;
+        if settles != Settles::Nothing && self.split == 0 {
+            self.settles = settles;
+        }
+        self.mxcsr |= sse.reads;
+        if sse.computes {
+            self.guards |= guard::SSE;
+        }
+        let mut factory = InstructionInfoFactory::new();
+        for (memory, write) in guard::operands(factory.info(insn)) {
+            self.guards |= guard::of_operand(memory, write, mode);
+        }
         self.rep = if self.insns == 0 { Rep::of(insn) } else { Rep::No };
         self.insns += 1;
     }

@@ -6,7 +6,7 @@ use super::delivery::{Fault, vector};
 use super::engine::{Access, off};
 use super::mmu::Paging;
 use super::state::Segment;
-use crate::memory::{PhysMemory, pieces};
+use crate::memory::{PAGE_SIZE, PhysMemory, pieces};
 use crate::units::PhysAddr;
 
 /// Types of system descriptors and gates (SDM 3A, table 3-2).
@@ -187,6 +187,17 @@ impl Stack {
     }
 }
 
+/// A translation that the processor keeps while it does one thing. It may: for that time it sees no other change of the tables.
+#[derive(Clone, Copy, Debug)]
+pub struct Near {
+    page: u64,
+    phys: u64,
+    user: bool,
+}
+
+/// The part of an address inside a page.
+const OFFSET: u64 = PAGE_SIZE as u64 - 1;
+
 impl Cpu {
     /// The present stack.
     pub(super) fn stack(&self) -> Stack {
@@ -324,6 +335,11 @@ impl Cpu {
         Ok(())
     }
 
+    /// Forgets what the processor may keep of translations while it does one thing.
+    pub(super) fn forget_near(&mut self) {
+        self.near = [None; 2];
+    }
+
     /// Translates one address for an access that is made now. A fault writes CR2.
     pub(super) fn access(&mut self, addr: u64, access: Access, user: bool) -> Result<u64, Fault> {
         let long = self.env.long_mode();
@@ -331,9 +347,17 @@ impl Cpu {
             return Err(Fault::new(vector::GP, 0));
         }
         let addr = if long { addr } else { addr & 0xffff_ffff };
+        let slot = usize::from(access == Access::Write);
+        let page = addr & !OFFSET;
+        if let Some(near) = self.near[slot].filter(|near| near.page == page && near.user == user) {
+            return Ok(near.phys | addr & OFFSET);
+        }
         match Paging::of(&self.env, self.page_features).walk(&self.mem, addr, access, user) {
             Ok(mut walk) => {
                 walk.commit(&mut self.mem, access);
+                if access != Access::Fetch {
+                    self.near[slot] = Some(Near { page, phys: walk.phys & !OFFSET, user });
+                }
                 Ok(walk.phys)
             }
             Err(error) => {

@@ -24,6 +24,7 @@ impl Cpu {
             Mnemonic::Cmpxchg16b if has_cx16 => 8,
             _ => return Ok(false),
         };
+        self.forget_near();
         self.stepping = self.env.r64(off::EFLAGS) & flag::TF != 0;
         let result = self.compare_exchange(&insn, half).map(|()| Flow::Next);
         self.complete_own(&insn, result)?;

@@ -9,11 +9,14 @@ mod descriptor;
 mod emulate;
 pub(crate) mod engine;
 pub(crate) mod fpu;
+pub(crate) mod guard;
 mod lazy_flags;
+pub(crate) mod limits;
 pub(crate) mod mmu;
 pub(crate) mod own;
 mod ports;
 pub(crate) mod regs;
+mod sse;
 pub mod state;
 mod syscall;
 mod task;
@@ -51,6 +54,19 @@ pub struct Current {
     pub insns: u16,
 }
 
+/// What a block leaves to be looked at.
+#[derive(Debug)]
+enum Unsettled {
+    /// A segment register may be another.
+    Segment,
+    /// MXCSR may be another, or have bits that it does not have.
+    Mxcsr(sse::Trial),
+    /// The engine's notes of SSE exceptions are to be these again.
+    Noted(u8),
+    /// It may have to be undone.
+    Trial(sse::Trial),
+}
+
 /// Engine, registers and memory, and the exact count of steps.
 pub struct Cpu {
     /// The engine.
@@ -77,6 +93,11 @@ pub struct Cpu {
     pub careful: bool,
     /// The running block is a single instruction with RF set.
     resumed: bool,
+    /// What is to be looked at when the running block is done.
+    unsettled: Option<Unsettled>,
+    /// What is not as it nearly always is.
+    pub guards: guard::Guards,
+    limits: limits::Limits,
     /// MMX registers whose exponents the engine does not have yet.
     mmx: fpu::MmxWritten,
     /// ZE of the x87 was clear when the last block with instructions of it began.
@@ -91,6 +112,8 @@ pub struct Cpu {
     pub page_features: mmu::Features,
     /// Virtual time of the instruction that is executed here, in ns.
     pub now_ns: u64,
+    /// Pages that the delivery, or the instruction that is executed here, has read from and written to last.
+    near: [Option<descriptor::Near>; 2],
     /// What has been touched.
     pub(crate) footprint: Collector,
     table: BlockTable,
@@ -130,6 +153,9 @@ impl Cpu {
             pending_db: 0,
             careful: false,
             resumed: false,
+            unsettled: None,
+            guards: guard::Guards::default(),
+            limits: limits::Limits::new(),
             mmx: fpu::MmxWritten::default(),
             no_zero_divide: false,
             stepping: false,
@@ -137,6 +163,7 @@ impl Cpu {
             rep_interrupted: false,
             page_features: mmu::Features::default(),
             now_ns: 0,
+            near: [None; 2],
             footprint: Collector::new(),
             table: BlockTable::new(),
             known_calls: Vec::new(),
@@ -154,11 +181,14 @@ impl Cpu {
         let mut engine = regs::save(&self.engine);
         // It is in the status word.
         engine.engine.fp_status[fpu::FLAGS] = 0;
+        let mxcsr = self.mxcsr();
+        engine.engine.sse_status[fpu::FLAGS] = mxcsr as u8 & 0x3d;
         CpuState {
             dr: self.debug.registers(),
             pending_debug: self.pending_db,
             halted: self.halted,
             fpu: self.settled_fpu(engine.fpu),
+            mxcsr,
             ..engine
         }
     }
@@ -171,6 +201,8 @@ impl Cpu {
         self.resumed = false;
         self.mmx = fpu::MmxWritten::default();
         self.no_zero_divide = false;
+        self.unsettled = None;
+        self.update_guards();
         self.set_debug(state.dr);
         self.current = Current::default();
         self.flush_tlb();
@@ -242,14 +274,50 @@ impl Cpu {
         self.footprint.take(accessed)
     }
 
+    /// A block runs now: what it leaves to be looked at behind it.
+    pub fn begin_unsettled(&mut self, block: &count::Block) {
+        self.unsettled = match block.settles {
+            count::Settles::Nothing => return,
+            count::Settles::Segment => Some(Unsettled::Segment),
+            count::Settles::Mxcsr => Some(Unsettled::Mxcsr(self.try_load_of_mxcsr())),
+            count::Settles::Noted => Some(Unsettled::Noted(self.env.r8(off::SSE_STATUS + fpu::FLAGS))),
+        };
+    }
+
+    /// The same for an instruction that may have to be undone.
+    pub fn begin_trial(&mut self) {
+        self.unsettled = Some(Unsettled::Trial(self.try_sse()));
+    }
+
+    /// Whether the running block leaves something to be looked at.
+    #[inline]
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled.is_some()
+    }
+
+    /// Looks at what the block that is done has left: what its one instruction raises after all.
+    pub fn settle(&mut self) -> Option<delivery::Fault> {
+        let fault = match self.unsettled.take()? {
+            Unsettled::Segment => None,
+            Unsettled::Mxcsr(trial) => self.end_load_of_mxcsr(trial),
+            Unsettled::Noted(noted) => {
+                self.env.w8(off::SSE_STATUS + fpu::FLAGS, noted);
+                None
+            }
+            Unsettled::Trial(trial) => self.end_trial(trial),
+        };
+        self.update_guards();
+        fault
+    }
+
     /// Decodes the instructions that start in a block.
     fn shape(&self, addr: u64, size: u32) -> Shape {
         let end = addr.saturating_add(size.into());
-        let user = self.env.cpl() == 3;
+        let mode = self.mode();
         let (mut shape, mut before) = (Shape::default(), count::Before::default());
         self.decode(addr, size as usize + MAX_INSN, |at, insn| {
             if at < end {
-                shape.add(insn, user, &mut before);
+                shape.add(insn, mode, &mut before);
             }
             at < end
         });
@@ -281,8 +349,15 @@ impl Cpu {
     }
 
     fn decode(&self, addr: u64, len: usize, each: impl FnMut(u64, &Instruction) -> bool) {
-        let mut code = vec![0; len.min(PAGE_SIZE + MAX_INSN)];
-        let got = self.read_linear(LinAddr(addr), &mut code);
+        if len <= MAX_INSN {
+            self.decode_in(&mut [0; MAX_INSN][..len], addr, each);
+        } else {
+            self.decode_in(&mut vec![0; len.min(PAGE_SIZE + MAX_INSN)], addr, each);
+        }
+    }
+
+    fn decode_in(&self, code: &mut [u8], addr: u64, each: impl FnMut(u64, &Instruction) -> bool) {
+        let got = self.read_linear(LinAddr(addr), code);
         count::for_each_insn(self.env.code_bits(), addr, &code[..got], each);
     }
 
@@ -609,8 +684,22 @@ impl Cpu {
 }
 
 fn operand_address(env: &Env, memory: &UsedMemory) -> Option<u64> {
+    address(env, memory, |i| env.segment(i).base, [None, None])
+}
+
+/// The offset of an operand in its segment, with its base and index registers as they will be.
+fn operand_offset(env: &Env, memory: &UsedMemory, moved: [Option<limits::Moved>; 2]) -> Option<u64> {
+    address(env, memory, |_| 0, moved)
+}
+
+fn address(
+    env: &Env,
+    memory: &UsedMemory,
+    base: impl Fn(usize) -> u64,
+    moved: [Option<limits::Moved>; 2],
+) -> Option<u64> {
     memory.virtual_address(0, |register, _, _| {
-        let segment = |i: usize| Some(env.segment(i).base);
+        let segment = |i: usize| Some(base(i));
         match register {
             Register::ES => segment(0),
             Register::CS => segment(1),
@@ -620,7 +709,11 @@ fn operand_address(env: &Env, memory: &UsedMemory) -> Option<u64> {
             Register::GS => segment(5),
             Register::RIP | Register::EIP => Some(env.rip()),
             r if r.is_gpr() => {
-                let full = env.gpr(r.full_register().number());
+                let moved = if r == memory.base() { moved[0] } else { moved[1] };
+                let full = match moved {
+                    Some(moved) => env.gpr(moved.from).wrapping_add_signed(moved.by),
+                    None => env.gpr(r.full_register().number()),
+                };
                 let high = matches!(r, Register::AH | Register::CH | Register::DH | Register::BH);
                 Some(match (r.size(), high) {
                     (1, true) => full >> 8 & 0xff,

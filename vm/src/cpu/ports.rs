@@ -16,6 +16,7 @@ impl Cpu {
         if !self.env.protected() || (self.env.cpl() <= iopl && !v86) {
             return Ok(());
         }
+        self.forget_near();
         let refused = Fault::new(vector::GP, 0);
         let tr = self.env.segment_at(off::TR);
         const TSS32: u32 = 9;

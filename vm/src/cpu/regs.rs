@@ -330,7 +330,7 @@ pub fn save(engine: &Engine) -> CpuState {
     // Two of the engine's bits depend on which segment register was loaded last, without a difference in meaning: the same
     // state has the same form here, however it came about.
     const FORM: u32 = hflag::SS32 | hflag::ADDSEG;
-    let hflags = env.r32(off::HFLAGS) & !FORM | env.derived_hflags() & FORM;
+    let hflags = env.r32(off::HFLAGS) & !(FORM | super::guard::HFLAGS) | env.derived_hflags() & FORM;
     let hflags2 = env.r32(off::HFLAGS2);
     let mut s = CpuState {
         rip: env.rip(),

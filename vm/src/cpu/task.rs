@@ -192,6 +192,7 @@ impl Cpu {
         if new.wide && env.r64(off::CR) & 1 << 31 != 0 {
             env.w64(off::CR + 24, incoming.cr3);
             self.engine.flush_tlb();
+            self.forget_near();
         }
         let mut flags = incoming.flags & (flag::TASK | flag::ARITHMETIC | flag::DF) | 2;
         if nested {

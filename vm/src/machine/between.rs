@@ -21,7 +21,21 @@ impl Core {
         }
         self.note_watch(step);
         self.cpu.drop_stale();
+        self.cpu.update_guards();
         self.update_soft_limit();
+    }
+
+    /// Looks at what the block that is done has left. Whether its one instruction was undone and an exception delivered.
+    pub(super) fn settle(&mut self) -> bool {
+        if !self.cpu.is_unsettled() {
+            return false;
+        }
+        let fault = self.cpu.settle();
+        if let Some(fault) = fault {
+            self.deliver(fault.vector, fault.cause(), self.cpu.pos.saturating_sub(1));
+        }
+        self.update_soft_limit();
+        fault.is_some()
     }
 
     /// Whether an NMI waits and the CPU would take it.
@@ -54,6 +68,7 @@ impl Core {
     /// Does what is due between two steps. `None`: go on with the engine.
     pub(super) fn between_steps(&mut self, limit: RunLimit) -> Option<Exit> {
         self.cpu.end_resumption();
+        self.settle();
         self.watch_ferr();
         // Whether time has passed here while the CPU was halted.
         let mut waited = false;

@@ -2,10 +2,12 @@
 
 use super::{Core, Exit, TF};
 use crate::cpu::Current;
-use crate::cpu::count::Block;
+use crate::cpu::count::{Block, Settles};
 use crate::cpu::delivery::{Fault, vector};
 use crate::cpu::engine::{BlockCall, BlockStart, off};
 use crate::cpu::fpu::Waiting;
+use crate::cpu::guard;
+use crate::cpu::limits::Reach;
 use crate::cpu::own::Flow;
 use crate::units::LinAddr;
 
@@ -54,6 +56,13 @@ impl Core {
     #[inline(never)]
     pub(super) fn block_slow(&mut self, addr: u64, size: u32, call: BlockCall) -> BlockStart {
         self.cpu.end_resumption();
+        if self.cpu.is_unsettled() {
+            let guards = self.cpu.guards.up();
+            if self.settle() || guards != self.cpu.guards.up() {
+                // The engine looks for the block again: it is another one with other guards.
+                return BlockStart::Stop;
+            }
+        }
         self.watch_ferr();
         if self.soft_limit == 0 {
             self.update_soft_limit();
@@ -119,6 +128,19 @@ impl Core {
             if block.own && self.own_instruction() {
                 return BlockStart::Stop;
             }
+            if block.mxcsr {
+                self.cpu.update_mxcsr();
+            }
+        }
+        let guards = block.guards & self.cpu.guards.up();
+        if guards & guard::SEGMENTS != 0 {
+            match self.cpu.reach(&block) {
+                Reach::Instructions(n) => room = room.min(n),
+                Reach::Fault(fault) => return self.fault(fault),
+            }
+        }
+        if guards & guard::SSE != 0 {
+            room = 1;
         }
         if self.cpu.careful || self.cpu.resuming() {
             room = 1;
@@ -136,6 +158,13 @@ impl Core {
                 return self.fault(Fault::new(vector::AC, 0));
             }
             self.cpu.pending_db |= operands.hits;
+        }
+        if guards & guard::SSE != 0 {
+            self.cpu.begin_trial();
+            self.leave_soon();
+        } else if block.settles != Settles::Nothing {
+            self.cpu.begin_unsettled(&block);
+            self.leave_soon();
         }
         if block.fpu.writes_mmx != 0 {
             self.cpu.begin_mmx(block.fpu.writes_mmx);

@@ -40,7 +40,7 @@ impl Hooks for Core {
         let block = self.cpu.cached_block(addr, size);
         let insns = block.insns;
         let end = self.cpu.pos.wrapping_add(insns.into());
-        let plain = block.is_plain(addr, size) && end <= self.soft_limit;
+        let plain = block.is_plain(addr, size, self.cpu.guards.up()) && end <= self.soft_limit;
         if !plain || self.cpu.code_was_overwritten() || self.takes_interrupt() {
             return self.block_slow(addr, size, call);
         }
@@ -71,6 +71,10 @@ impl Hooks for Core {
         let software = env.r32(off::EXCEPTION_IS_INT) != 0;
         // What makes a double fault is decided in delivery, and not everything that the engine raises is delivered.
         env.w32(off::OLD_EXCEPTION, u32::MAX);
+        // An instruction that is undone is not one that a single step has made.
+        if vector == vector::DB && !software && self.settle() {
+            return;
+        }
         if software {
             self.cpu.int_len = self.cpu.len_behind();
         }

@@ -68,7 +68,7 @@ impl Core {
         self.nmi = !self.following() && self.board.nmi();
         let waiting = self.request.is_some() || self.shut_down || self.watch.is_some();
         let careful = self.cpu.careful || self.cpu.resuming() || self.cpu.pending_db != 0;
-        let careful = careful || self.board.watches_ferr();
+        let careful = careful || self.board.watches_ferr() || self.cpu.is_unsettled();
         let waiting = waiting || careful || self.takes_nmi();
         self.soft_limit = if waiting { 0 } else { self.stop_pos.min(self.event_pos) };
         let look = self.cpu.single || self.cpu.has_breakpoints();

@@ -29,6 +29,7 @@ pub mod vector {
     pub const PF: u8 = 14;
     pub const MF: u8 = 16;
     pub const AC: u8 = 17;
+    pub const XM: u8 = 19;
 }
 
 /// What is delivered.
@@ -158,6 +159,7 @@ impl Cpu {
 
     fn try_deliver(&mut self, vector: u8, cause: Cause) -> Result<(), Fault> {
         self.footprint.vector(vector);
+        self.forget_near();
         let mut rflags = self.engine.rflags();
         match cause {
             // RF in the image of a fault: the instruction's own breakpoint does not fire again (SDM 3A, 17.3.1.1).

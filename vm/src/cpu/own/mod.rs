@@ -1,6 +1,7 @@
 //! Instructions that are executed here and not by the engine, because it does them wrong or not at all: access to
 //! model-specific, control and debug registers, far transfers of control in protected mode, IRET, system calls and their
-//! returns, the loads of LDTR and TR, INT1, and opcodes with a LOCK prefix that they must not have.
+//! returns, the loads of LDTR and TR, INT1, opcodes with a LOCK prefix that they must not have, and SSE with an operand at a
+//! fixed address that is not aligned.
 //!
 //! A block is left before such an instruction, so that it begins one ([`super::count`]).
 
@@ -18,6 +19,7 @@ use super::delivery::{Cause, Fault, TripleFault, vector};
 use super::descriptor::{canonical, selector_error};
 use super::engine::off;
 use super::regs::flag;
+use super::sse;
 use super::state::seg;
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 
@@ -39,6 +41,8 @@ pub fn is_own(insn: &Instruction, user: bool) -> bool {
         Rdmsr | Wrmsr | Rdpmc | Int1 | Lmsw | Ltr | Lldt => true,
         Iret | Iretd | Iretq | Retf | Sysret | Sysretq | Sysexit | Sysexitq => true,
         Syscall | Sysenter => true,
+        // SSE4A, which no model has.
+        Extrq | Insertq | Movntss | Movntsd => true,
         // It may turn on the alignment check.
         Popf | Popfd | Popfq => user,
         Mov => {
@@ -46,7 +50,7 @@ pub fn is_own(insn: &Instruction, user: bool) -> bool {
             special(insn.op0_register()) || special(insn.op1_register())
         }
         Jmp | Call => is_far(insn),
-        _ => insn.is_invalid() && insn.has_lock_prefix(),
+        _ => (insn.is_invalid() && insn.has_lock_prefix()) || sse::is_misaligned(insn),
     }
 }
 
@@ -58,6 +62,7 @@ impl Cpu {
     /// Executes the instruction at RIP, one of those that [`is_own`] names. What [`Cpu::complete_own`] needs.
     pub fn execute_own(&mut self, insn: &Instruction, model: &Model) -> Result<Flow, Fault> {
         use Mnemonic::*;
+        self.forget_near();
         if insn.is_invalid() || insn.has_lock_prefix() {
             return Err(Fault::undefined());
         }
@@ -77,6 +82,7 @@ impl Cpu {
             Sysret | Sysretq => self.sysret(insn, model),
             Sysexit | Sysexitq => self.sysexit(insn, model),
             Popf | Popfd | Popfq => self.popf(insn),
+            _ if sse::is_misaligned(insn) => self.check_alignment(insn),
             _ => Err(Fault::undefined()),
         }
     }

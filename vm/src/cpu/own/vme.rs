@@ -17,6 +17,7 @@ impl Cpu {
         if self.cr4() & feature == 0 || self.env.cpl() != 3 || rflags & flag::IOPL == flag::IOPL {
             return Ok(false);
         }
+        self.forget_near();
         let Some(insn) = self.instruction() else { return Ok(false) };
         let result = match insn.mnemonic() {
             Mnemonic::Cli => {

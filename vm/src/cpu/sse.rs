@@ -1,0 +1,258 @@
+//! MXCSR and the exceptions of SSE (SDM 1, 11.5): the engine's arithmetic notes what it met in a status of its own, and that is
+//! all. What it noted is brought into MXCSR before an instruction that reads or writes that. While an exception is not
+//! masked, each instruction that may raise it runs alone; if it did, it is undone and raises #XM instead.
+//!
+//! Denormal operands (DE) are not noted.
+
+use super::Cpu;
+use super::delivery::{Fault, vector};
+use super::engine::off;
+use super::fpu::FLAGS;
+use super::own::Flow;
+use iced_x86::{Instruction, Mnemonic, Register};
+
+/// All bits that exist, denormals-are-zeros among them.
+const MXCSR_BITS: u32 = 0xffff;
+const EXCEPTIONS: u32 = 0x3f;
+const MASKS_SHIFT: u32 = 7;
+const UNDERFLOW_AND_PRECISION: u32 = 0x30;
+const FLUSH_TO_ZERO: u32 = 1 << 15;
+const UNDERFLOW_MASK: u32 = 1 << 11;
+/// IE, DE, ZE: found before anything is computed (SDM 1, 11.5.1).
+const BEFORE_COMPUTATION: u32 = 7;
+const ALIGNMENT: u64 = 16;
+const CR0_EM_TS: u64 = 0b1100;
+const CR4_OSFXSR: u64 = 1 << 9;
+const CR4_OSXMMEXCPT: u64 = 1 << 10;
+/// The engine's flags that have the same bits in MXCSR.
+const SAME: u32 = 0x3d;
+/// The engine's flag for a result that was flushed to zero.
+const FLUSHED: u32 = 1 << 7;
+/// Where the engine's floating-point status says that results are flushed to zero.
+const STATUS_FLUSH: usize = 4;
+
+/// What an instruction has to do with MXCSR.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Use {
+    /// It may raise an SSE exception.
+    pub computes: bool,
+    /// It reads or writes MXCSR.
+    pub reads: bool,
+    /// It writes MXCSR.
+    pub loads: bool,
+    /// The engine notes exceptions that it does not have.
+    pub quiet: bool,
+}
+
+impl Use {
+    /// Of one instruction.
+    pub fn of(insn: &Instruction) -> Use {
+        use Mnemonic::*;
+        let loads = matches!(insn.mnemonic(), Ldmxcsr | Fxrstor | Fxrstor64);
+        let quiet = matches!(insn.mnemonic(), Rcpps | Rcpss | Rsqrtps | Rsqrtss);
+        Use {
+            computes: computes(insn.mnemonic()) && !insn.is_string_instruction(),
+            reads: loads || quiet || matches!(insn.mnemonic(), Stmxcsr | Fxsave | Fxsave64),
+            loads,
+            quiet,
+        }
+    }
+}
+
+/// Instructions with SIMD floating-point exceptions (SDM 1, appendix E).
+fn computes(mnemonic: Mnemonic) -> bool {
+    use Mnemonic::*;
+    matches!(
+        mnemonic,
+        Addps
+            | Addpd
+            | Addss
+            | Addsd
+            | Subps
+            | Subpd
+            | Subss
+            | Subsd
+            | Mulps
+            | Mulpd
+            | Mulss
+            | Mulsd
+            | Divps
+            | Divpd
+            | Divss
+            | Divsd
+            | Sqrtps
+            | Sqrtpd
+            | Sqrtss
+            | Sqrtsd
+            | Minps
+            | Minpd
+            | Minss
+            | Minsd
+            | Maxps
+            | Maxpd
+            | Maxss
+            | Maxsd
+            | Cmpps
+            | Cmppd
+            | Cmpss
+            | Cmpsd
+            | Comiss
+            | Comisd
+            | Ucomiss
+            | Ucomisd
+            | Addsubps
+            | Addsubpd
+            | Haddps
+            | Haddpd
+            | Hsubps
+            | Hsubpd
+            | Dpps
+            | Dppd
+            | Roundps
+            | Roundpd
+            | Roundss
+            | Roundsd
+            | Cvtpi2ps
+            | Cvtps2pi
+            | Cvttps2pi
+            | Cvtsi2ss
+            | Cvtss2si
+            | Cvttss2si
+            | Cvtpd2pi
+            | Cvttpd2pi
+            | Cvtdq2ps
+            | Cvtps2dq
+            | Cvttps2dq
+            | Cvtpd2dq
+            | Cvttpd2dq
+            | Cvtps2pd
+            | Cvtpd2ps
+            | Cvtss2sd
+            | Cvtsd2ss
+            | Cvtsi2sd
+            | Cvtsd2si
+            | Cvttsd2si
+    )
+}
+
+/// Whether the operand of an instruction must be aligned to 16 bytes (SDM 1, 10.4.1.1 and 11.3), and is at a fixed address
+/// that is not. Operands addressed by registers are not looked at: that would be paid for by every program.
+pub fn is_misaligned(insn: &Instruction) -> bool {
+    use Mnemonic::*;
+    let fixed = matches!(insn.memory_base(), Register::None | Register::RIP | Register::EIP)
+        && insn.memory_index() == Register::None;
+    let free = matches!(
+        insn.mnemonic(),
+        Movups | Movupd | Movdqu | Lddqu | Pcmpestri | Pcmpestrm | Pcmpistri | Pcmpistrm
+    );
+    let has_xmm = || (0..insn.op_count()).any(|i| insn.op_register(i).is_xmm());
+    fixed
+        && !insn.memory_displacement64().is_multiple_of(ALIGNMENT)
+        && insn.memory_size().size() as u64 == ALIGNMENT
+        && !free
+        && has_xmm()
+}
+
+/// The registers before an instruction that may have to be undone, as places and contents in the register file.
+#[derive(Debug)]
+pub struct Trial(Vec<(usize, u64)>);
+
+/// General registers, RIP and flags; x87 and MMX; XMM.
+fn places() -> impl Iterator<Item = usize> {
+    let whole = (off::REGS..off::HFLAGS).step_by(8);
+    let fpu = (off::FPSTT & !7..off::FPOP).step_by(8);
+    let whole = whole.chain([off::MXCSR & !7]);
+    let xmm = (0..16).flat_map(|i| [0, 8].map(|half| off::XMM + off::XMM_STRIDE * i + half));
+    whole.chain(fpu).chain(xmm)
+}
+
+impl Cpu {
+    /// An instruction whose operand [`is_misaligned`], unless a segment's base makes up for it.
+    pub(super) fn check_alignment(&self, insn: &Instruction) -> Result<Flow, Fault> {
+        let env = &self.env;
+        let enabled = env.r64(off::CR) & CR0_EM_TS == 0 && env.r64(off::CR + 32) & CR4_OSFXSR != 0;
+        let base = env.segment(insn.memory_segment().number()).base;
+        let aligned = base.wrapping_add(insn.memory_displacement64()).is_multiple_of(ALIGNMENT);
+        if enabled && !aligned { Err(Fault::protection()) } else { Ok(Flow::Engine) }
+    }
+
+    /// MXCSR as an instruction would read it.
+    pub(super) fn mxcsr(&self) -> u32 {
+        let noted = u32::from(self.env.r8(off::SSE_STATUS + FLAGS));
+        let flushed = if noted & FLUSHED != 0 { UNDERFLOW_AND_PRECISION } else { 0 };
+        self.env.r32(off::MXCSR) | noted & SAME | flushed
+    }
+
+    /// Whether an exception is not masked.
+    pub(super) fn sse_unmasked(&self) -> bool {
+        !self.env.r32(off::MXCSR) >> MASKS_SHIFT & EXCEPTIONS != 0
+    }
+
+    /// Brings MXCSR up to date, before an instruction that reads or writes it.
+    pub fn update_mxcsr(&mut self) {
+        self.env.w32(off::MXCSR, self.mxcsr());
+    }
+
+    /// After MXCSR was written: the engine goes on from there.
+    pub(super) fn take_mxcsr(&mut self) {
+        let mxcsr = self.env.r32(off::MXCSR);
+        self.env.w8(off::SSE_STATUS + FLAGS, (mxcsr & SAME) as u8);
+        // Flushing is for masked underflow, and not for the x87, where the engine puts it.
+        let flush = mxcsr & FLUSH_TO_ZERO != 0 && mxcsr & UNDERFLOW_MASK != 0;
+        self.env.w8(off::SSE_STATUS + STATUS_FLUSH, flush.into());
+        self.env.w8(off::FP_STATUS + STATUS_FLUSH, 0);
+    }
+
+    /// An instruction that loads MXCSR runs.
+    pub(super) fn try_load_of_mxcsr(&self) -> Trial {
+        self.trial()
+    }
+
+    /// It has run: it is undone if it loaded bits that do not exist.
+    pub(super) fn end_load_of_mxcsr(&mut self, trial: Trial) -> Option<Fault> {
+        let fault = self.env.r32(off::MXCSR) & !MXCSR_BITS != 0;
+        if fault {
+            self.undo(trial);
+        }
+        self.take_mxcsr();
+        fault.then_some(Fault::protection())
+    }
+
+    fn trial(&self) -> Trial {
+        Trial(places().map(|place| (place, self.env.r64(place))).collect())
+    }
+
+    fn undo(&self, trial: Trial) {
+        for (place, value) in trial.0 {
+            self.env.w64(place, value);
+        }
+    }
+
+    /// An instruction runs that may have to be undone.
+    pub fn try_sse(&mut self) -> Trial {
+        self.update_mxcsr();
+        self.env.w8(off::SSE_STATUS + FLAGS, 0);
+        self.trial()
+    }
+
+    /// It has run: what it raised, if it is undone.
+    pub(super) fn end_trial(&mut self, trial: Trial) -> Option<Fault> {
+        let before = self.env.r32(off::MXCSR);
+        self.env.w32(off::MXCSR, 0);
+        let mut met = self.mxcsr();
+        let unmasked = !(before >> MASKS_SHIFT) & EXCEPTIONS;
+        if met & unmasked & BEFORE_COMPUTATION != 0 {
+            met &= BEFORE_COMPUTATION;
+        }
+        self.env.w32(off::MXCSR, before | met);
+        self.take_mxcsr();
+        if met & unmasked == 0 {
+            return None;
+        }
+        self.undo(trial);
+        // The flags stay.
+        self.env.w32(off::MXCSR, before | met);
+        let announced = self.env.r64(off::CR + 32) & CR4_OSXMMEXCPT != 0;
+        Some(if announced { Fault::new(vector::XM, 0) } else { Fault::undefined() })
+    }
+}
