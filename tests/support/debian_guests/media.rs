@@ -42,7 +42,7 @@ pub fn geometry_disk() -> PathBuf {
 pub fn xen() -> PathBuf {
     cached("xen", |path| {
         let boot = file("xen-hypervisor-4.17-amd64", "boot");
-        let mut files = fs::read_dir(&boot).expect("the package's boot directory").flatten();
+        let files = fs::read_dir(&boot).expect("the package's boot directory").flatten();
         let packed = files.map(|file| file.path()).find(|path| path.extension().is_some_and(|e| e == "gz"));
         write(path, &run(Command::new("gzip").args(["-dc"]).arg(packed.expect("a hypervisor")), "").stdout);
     })
