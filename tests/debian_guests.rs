@@ -77,7 +77,6 @@ wait serial b6d81b360a5672d80c27430f39153e2c
 wait serial "# "
 send seq 1 20000 | gzip | gunzip | md5sum; ps ax; poweroff\n
 wait serial e071f707df7bbeee2a6a1eb48011ddd0
-wait serial Power down
 "##;
 
 #[test]
