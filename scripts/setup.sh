@@ -11,11 +11,11 @@ DEMO_NEEDS=(gdb=gdb)
 # What makes and runs the guests from Debian.
 GUEST_NEEDS=(
     /usr/share/seabios/bios-256k.bin=seabios grub-mkimage=grub-common xorriso=xorriso mcopy=mtools xz=xz-utils tar=tar
+    qemu-img=qemu-utils
 )
 # What the tests need: real debuggers, real firmware, real guests, and QEMU to compare with.
 TEST_NEEDS=(
-    gdb=gdb lldb-22=lldb-22 nasm=nasm ld=binutils qemu-system-x86_64=qemu-system-x86
-    qemu-img=qemu-utils "${GUEST_NEEDS[@]}"
+    gdb=gdb lldb-22=lldb-22 nasm=nasm ld=binutils qemu-system-x86_64=qemu-system-x86 "${GUEST_NEEDS[@]}"
 )
 
 say() {

@@ -1,7 +1,10 @@
 //! Guests that nobody here wrote, from their own boot media. `scripts/guests` runs all of them and prints a table.
 
-use retrograde_tests::debian_guests::{GUESTS, Guest, Run};
+use retrograde_tests::debian_guests::{GUESTS, Guest, Run, debian_disk};
+use retrograde_tests::recordings::info;
+use retrograde_tests::retrograde::{ends_with, retrograde};
 use std::env;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tempfile::tempdir;
 
@@ -43,12 +46,53 @@ fn firmware_boot_loaders_and_memory_tests() {
     all_pass(GUESTS.iter().filter(|guest| guest.is_quick()));
 }
 
-/// Those whose names contain one of the words in the environment's `GUESTS`; all if there are none.
+/// Whether the words in the environment's `GUESTS`, if there are any, name this guest.
+fn is_wanted(name: &str) -> bool {
+    let wanted = env::var("GUESTS").unwrap_or_default();
+    wanted.trim().is_empty() || wanted.split_whitespace().any(|word| name.contains(word))
+}
+
 #[test]
 #[ignore = "takes minutes: scripts/guests"]
 fn every_guest() {
-    let wanted = env::var("GUESTS").unwrap_or_default();
-    let words: Vec<_> = wanted.split_whitespace().collect();
-    let is_wanted = |guest: &&Guest| words.is_empty() || words.iter().any(|word| guest.name.contains(word));
-    all_pass(GUESTS.iter().filter(is_wanted));
+    all_pass(GUESTS.iter().filter(|guest| is_wanted(guest.name)));
+}
+
+/// Somebody logs in on the screen, and somebody else on the serial port, who switches the machine off.
+const DEBIAN_SESSION: &str = r##"wait screen "retrograde login:"
+wait serial "retrograde login:"
+type root\n
+wait screen Password:
+type retrograde\n
+wait screen root@retrograde:~#
+type echo typed on $((6 * 7)) keys >/dev/ttyS0\n
+wait serial typed on 42 keys
+send root\n
+wait serial Password:
+send retrograde\n
+wait serial "# "
+send ls /boot; dd if=/dev/zero bs=64k count=16 of=/root/zeros; sync; md5sum /root/zeros\n
+wait serial vmlinuz-6.1
+wait serial b6d81b360a5672d80c27430f39153e2c
+wait serial "# "
+send seq 1 20000 | gzip | gunzip | md5sum; ps ax; poweroff\n
+wait serial e071f707df7bbeee2a6a1eb48011ddd0
+"##;
+
+#[test]
+#[ignore = "takes minutes, and root to make the disk: scripts/guests debian-disk"]
+fn an_installed_debian_is_logged_into_and_switched_off() {
+    if !is_wanted("debian-disk") {
+        return;
+    }
+    let dir = tempdir().unwrap();
+    let [script, recording] = ["script", "debian.rgr"].map(|name| dir.path().join(name));
+    fs::write(&script, DEBIAN_SESSION).unwrap();
+    let mut command =
+        retrograde(["record", "-m", "256M", "--rtc", "2024-01-01T00:00:00", "--until", "time=400"]);
+    command.arg("--drive").arg(format!("file={},format=qcow2", debian_disk().display()));
+    ends_with(0, command.arg("--script").arg(&script).arg("-o").arg(&recording));
+    assert_eq!(info(&recording)["ended_by"], "power-off");
+    ends_with(0, retrograde(["replay", "--verify"]).arg(&recording));
+    println!("ok     debian-disk          {} steps", info(&recording)["end"]);
 }

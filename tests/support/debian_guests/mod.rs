@@ -7,15 +7,16 @@ mod table;
 
 pub use table::{GUESTS, grub_rescue_cd};
 
-use crate::cache_dir;
 use crate::process::Outcome;
 use crate::recordings::info;
 use crate::retrograde::{outcome_of, retrograde};
-use crate::tools::make_once;
+use crate::tools::{make_once, run};
+use crate::{cache_dir, workspace_root};
 use std::fmt::Write;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// A guest that takes longer than this, in seconds of its own time, does not end by itself.
@@ -85,7 +86,7 @@ impl Guest {
         match &self.boot {
             // One Linux is booted there.
             Boot::Linux(LinuxBoot { initrd: Some(_), .. }) => self.name == "linux-amd64-disk",
-            _ => !matches!(self.name, "grub-linux-cd" | "syslinux-floppy" | "ipxe-lkrn" | "ovmf"),
+            _ => !matches!(self.name, "grub-linux-cd" | "ovmf"),
         }
     }
 
@@ -177,6 +178,22 @@ impl Guest {
         };
         [boot, vec!["--boot".to_owned(), order.to_owned()]].concat()
     }
+}
+
+/// A disk with an installed Debian, as a compressed qcow2 image. Root's password is `retrograde`.
+pub fn debian_disk() -> PathBuf {
+    const MAKER: &str = include_str!("../../../scripts/debian-disk");
+    let mut hasher = DefaultHasher::new();
+    MAKER.hash(&mut hasher);
+    let path = cache_dir().join(format!("debian-disk-{:016x}.qcow2", hasher.finish()));
+    make_once(&path, |path| {
+        let raw = path.with_extension("img");
+        run(Command::new(workspace_root().join("scripts/debian-disk")).arg(&raw), "the disk cannot be made");
+        let mut convert = Command::new("qemu-img");
+        convert.args(["convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd"]);
+        run(convert.arg(&raw).arg(path), "the disk cannot be converted");
+    });
+    path
 }
 
 /// Processor time of the programs that this process has started and that have ended.

@@ -25,6 +25,7 @@ pub mod cpu_lines;
 pub mod debug;
 pub mod dma;
 pub mod fdc;
+pub mod feed;
 mod floppies;
 pub mod fw_cfg;
 pub mod hpet;

@@ -193,3 +193,38 @@ fn the_image_below_is_named() {
     let backing = maker.open().unwrap().backing().cloned();
     assert_eq!(backing, Some(Backing { name: "base.img".into(), format: Some("raw".into()) }));
 }
+
+#[test]
+fn damaged_images_are_errors_or_are_read() {
+    let pattern = pattern();
+    let mut maker = Maker::new(2 * CLUSTER as u64, 0);
+    let data = deflated(&pattern);
+    let at = maker.append(&data);
+    maker.l2(0, compressed(at, data.len()));
+    let at = maker.append(&pattern);
+    maker.l2(1, at);
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed as usize % below
+    };
+    let places =
+        [0..120, CLUSTER..CLUSTER + 8, 2 * CLUSTER..2 * CLUSTER + 16, 3 * CLUSTER..3 * CLUSTER + data.len()];
+    for _ in 0..3000 {
+        let mut damaged = Maker { bytes: maker.bytes.clone() };
+        for _ in 0..=random(3) {
+            let place = places[random(places.len())].clone();
+            damaged.bytes[place.start + random(place.len())] ^= 1 << random(8);
+        }
+        if let Ok(image) = damaged.open() {
+            let mut buf = vec![0; 4096];
+            for offset in
+                [0, CLUSTER as u64 - 100, CLUSTER as u64, image.bytes().saturating_sub(10), u64::MAX - 5]
+            {
+                let _ = image.read_at(offset, &mut buf);
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What a guest may do to the floppy controller: see `vm::board::feed`.
+#![no_main]
+
+use vm::board::feed::{Fed, feed};
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| feed(Fed::Floppy, input));

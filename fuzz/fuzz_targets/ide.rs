@@ -1,0 +1,6 @@
+//! What a guest may do to a hard disk: see `vm::board::feed`.
+#![no_main]
+
+use vm::board::feed::{Fed, feed};
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| feed(Fed::Disk, input));
