@@ -40,7 +40,11 @@ pub struct Guest {
 const RESETS: &[&str] = &["triple_fault", "reset_92", "reset_cf9", "reset_8042"];
 
 /// Guests for other processors than the default one, with QEMU's name of the same.
-const MODELS: &[(&str, CpuModel, &str)] = &[("smep_smap", CpuModel::Max, "max")];
+const MODELS: &[(&str, CpuModel, &str)] = &[
+    ("smep_smap", CpuModel::Max, "max"),
+    // QEMU's own processors have no limits in real mode.
+    ("real_limits32", CpuModel::Pentium3, "pentium3"),
+];
 
 /// Guests with interrupts of a timer.
 const TIMED: &[&str] =

@@ -275,6 +275,12 @@ impl Model {
         super::mmu::Features { pse36: self.d1 & d1::PSE36 != 0, page_1g: self.d8 & PAGE_1G != 0 }
     }
 
+    /// Whether segments have limits in real-address and virtual-8086 mode. QEMU's own processors, which say that they are
+    /// a hypervisor's, have none there, and there is firmware that has only ever run on them.
+    pub fn has_limits_in_real_mode(&self) -> bool {
+        self.c1 & HYPERVISOR == 0
+    }
+
     /// Whether it has CMPXCHG8B and CMPXCHG16B, which are not the engine's.
     pub fn compare_exchange(&self) -> (bool, bool) {
         (self.d1 & d1::CX8 != 0, self.c1 & CX16 != 0)

@@ -41,7 +41,7 @@ const READABLE_OR_WRITABLE: u32 = 1 << 9;
 pub struct Mode {
     /// Privilege level 3.
     pub user: bool,
-    /// Segments have limits: not 64-bit code.
+    /// Segments have limits: not 64-bit code, and not real-address mode on a processor that has none there.
     pub segmented: bool,
     /// Segments have types: neither real-address nor virtual-8086 mode.
     pub typed: bool,
@@ -129,8 +129,9 @@ impl Cpu {
     /// How addresses are made at CS:RIP.
     pub(super) fn mode(&self) -> Mode {
         let v86 = self.env.r64(off::EFLAGS) & flag::VM != 0;
-        let segmented = self.env.code_bits() != 64;
-        Mode { user: self.env.cpl() == 3, segmented, typed: self.env.protected() && !v86 }
+        let typed = self.env.protected() && !v86;
+        let segmented = self.env.code_bits() != 64 && (typed || self.real_limits);
+        Mode { user: self.env.cpl() == 3, segmented, typed }
     }
 
     /// After a change of what guards depend on, before the next block is looked for.

@@ -110,6 +110,8 @@ pub struct Cpu {
     pub rep_interrupted: bool,
     /// What page-table entries may have.
     pub page_features: mmu::Features,
+    /// Segments have limits in real-address and virtual-8086 mode.
+    pub real_limits: bool,
     /// Virtual time of the instruction that is executed here, in ns.
     pub now_ns: u64,
     /// Pages that the delivery, or the instruction that is executed here, has read from and written to last.
@@ -162,6 +164,7 @@ impl Cpu {
             int_len: 0,
             rep_interrupted: false,
             page_features: mmu::Features::default(),
+            real_limits: false,
             now_ns: 0,
             near: [None; 2],
             footprint: Collector::new(),

@@ -141,6 +141,7 @@ impl Machine {
         let model = cpuid::model(config.cpu);
         let mut cpu = Cpu::new(mem)?;
         cpu.page_features = model.page_features();
+        cpu.real_limits = model.has_limits_in_real_mode();
         model.apply(&cpu.env);
         let regions = tlb::engine_map(&mut cpu.mem);
         let core = NonNull::from(Box::leak(Box::new(Core {
