@@ -30,11 +30,13 @@ const HFLAGS_SHIFT: u32 = 27;
 /// The number of all sets that have no number of their own: blocks that matter are looked at whatever is up.
 const UNLISTED: usize = 31;
 
-const S: u32 = 1 << 12;
-const P: u32 = 1 << 15;
-const CODE: u32 = 1 << 11;
+/// Bits of a segment's flags, where its descriptor has them: code or data, present, for execution, growing downwards,
+/// readable code or writable data (SDM 3A, 3.4.5).
+pub(super) const S: u32 = 1 << 12;
+pub(super) const P: u32 = 1 << 15;
+pub(super) const CODE: u32 = 1 << 11;
 const EXPAND_DOWN: u32 = 1 << 10;
-const READABLE_OR_WRITABLE: u32 = 1 << 9;
+pub(super) const READABLE_OR_WRITABLE: u32 = 1 << 9;
 
 /// How addresses are made where a block runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::delivery::{Fault, vector};
 use super::descriptor::in_limit;
 use super::engine::off;
 use super::fpu::Use;
-use super::guard::{self, Mode};
+use super::guard::{self, CODE, Mode, P, READABLE_OR_WRITABLE, S};
 use super::state::Segment;
 use crate::memory::PAGE_SIZE;
 use crate::units::LinAddr;
@@ -16,9 +16,6 @@ use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, 
 
 /// Blocks that are remembered.
 const SLOTS: usize = 1 << 12;
-const CODE: u32 = 1 << 11;
-const READABLE_OR_WRITABLE: u32 = 1 << 9;
-const P_S: u32 = 1 << 15 | 1 << 12;
 const CR0_EM_TS: u64 = 0b1100;
 
 /// What a block's operands allow.
@@ -121,7 +118,7 @@ fn allows(segment: &Segment, write: bool, cs: bool) -> bool {
     let flags = segment.flags;
     let code = flags & CODE != 0;
     let marked = flags & READABLE_OR_WRITABLE != 0;
-    (cs || flags & P_S == P_S) && if write { !code && marked } else { !code || marked }
+    (cs || flags & (P | S) == P | S) && if write { !code && marked } else { !code || marked }
 }
 
 impl Analysis {
