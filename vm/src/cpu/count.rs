@@ -10,7 +10,7 @@
 //! instruction that could see it, and before a waiting one ([`super::fpu`]). And what BT, BTS, BTR and BTC do to
 //! the flags that they leave undefined depends, in the engine, on whether it has translated an instruction that sets flags
 //! before them in the same block, and so on where the block began: such a block is left before them, which makes them begin
-//! one.
+//! one. RCL and RCR of memory are alone in theirs.
 
 use super::guard::{self, Mode};
 use iced_x86::{
@@ -150,12 +150,13 @@ impl Shape {
             () if guard::loads_segment(insn, mode) => Settles::Segment,
             () => Settles::Nothing,
         };
+        let alone = is_alone(insn);
         let must_begin = before.last
             || (tests_bit && before.flags)
             || (fpu.looks_back && before.fpu)
             || (fpu.sees_registers && before.mmx)
             || (sse.reads && before.sse)
-            || ((own || sse.loads) && self.insns != 0);
+            || ((own || alone || sse.loads) && self.insns != 0);
         if must_begin && self.split == 0 {
             self.split = self.insns;
         }
@@ -168,7 +169,7 @@ impl Shape {
         before.fpu |= fpu.any;
         before.mmx |= fpu.writes_mmx != 0;
         before.sse |= sse.computes;
-        before.last |= fpu.unmasks || settles != Settles::Nothing;
+        before.last |= alone || fpu.unmasks || settles != Settles::Nothing;
         if settles != Settles::Nothing && self.split == 0 {
             self.settles = settles;
         }
@@ -183,6 +184,12 @@ impl Shape {
         self.rep = if self.insns == 0 { Rep::of(insn) } else { Rep::No };
         self.insns += 1;
     }
+}
+
+/// Whether an instruction has a block of its own, as it cannot be begun again: the engine's RCL and RCR leave the new carry
+/// before they store, and a store into the running block, if there is more of it, is made again.
+fn is_alone(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), Mnemonic::Rcl | Mnemonic::Rcr) && insn.op0_kind() == OpKind::Memory
 }
 
 /// Whether a block is a REP string instruction, and the width of its count register.
