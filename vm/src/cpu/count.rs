@@ -14,8 +14,8 @@
 
 use super::guard::{self, Mode};
 use iced_x86::{
-    Code, Decoder, DecoderError, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpKind,
-    RflagsBits,
+    Code, CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic,
+    OpKind, RflagsBits,
 };
 use std::collections::BTreeMap;
 
@@ -307,11 +307,29 @@ pub fn for_each_insn(bits: u32, addr: u64, code: &[u8], mut each: impl FnMut(u64
     while decoder.can_decode() {
         let at = decoder.ip();
         decoder.decode_out(&mut insn);
-        if decoder.last_error() == DecoderError::InvalidInstruction && insn.len() < MAX_INSN {
+        let undefined = decoder.last_error() == DecoderError::InvalidInstruction && insn.len() < MAX_INSN;
+        if undefined
+            || (insn.op0_register().is_mm() && is_out_of_bounds(&insn, &code[(at - addr) as usize..]))
+        {
             insn.set_code(Code::Ud2);
         }
         if !each(at, &insn) {
             return;
         }
     }
+}
+
+/// An MMX instruction of SSSE3 whose REX prefix, which means nothing to it, leads the engine to a register that does not exist,
+/// and so into others.
+#[cold]
+fn is_out_of_bounds(insn: &Instruction, code: &[u8]) -> bool {
+    const REX_R: u8 = 4;
+    const REX_B: u8 = 1;
+    let mut opcode = code.windows(3).take(insn.len());
+    let rex =
+        opcode.find(|bytes| bytes[1] == 0x0f && matches!(bytes[2], 0x38 | 0x3a)).map_or(0, |bytes| bytes[0]);
+    let second = insn.op1_kind() == OpKind::Register;
+    insn.cpuid_features().contains(&CpuidFeature::SSSE3)
+        && rex & 0xf0 == 0x40
+        && (rex & REX_R != 0 || (rex & REX_B != 0 && second))
 }
