@@ -169,7 +169,7 @@ impl Shape {
         before.fpu |= fpu.any;
         before.mmx |= fpu.writes_mmx != 0;
         before.sse |= sse.computes;
-        before.last |= alone || fpu.unmasks || settles != Settles::Nothing;
+        before.last |= alone || is_string_io(insn) || fpu.unmasks || settles != Settles::Nothing;
         if settles != Settles::Nothing && self.split == 0 {
             self.settles = settles;
         }
@@ -184,6 +184,12 @@ impl Shape {
         self.rep = if self.insns == 0 { Rep::of(insn) } else { Rep::No };
         self.insns += 1;
     }
+}
+
+/// INS and OUTS: what a chip asks for is seen to right behind them.
+pub fn is_string_io(insn: &Instruction) -> bool {
+    use Mnemonic::*;
+    matches!(insn.mnemonic(), Insb | Insw | Insd | Outsb | Outsw | Outsd)
 }
 
 /// Whether an instruction has a block of its own, as it cannot be begun again: the engine's RCL and RCR leave the new carry
