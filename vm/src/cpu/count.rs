@@ -13,7 +13,10 @@
 //! one.
 
 use super::guard::{self, Mode};
-use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpKind, RflagsBits};
+use iced_x86::{
+    Code, Decoder, DecoderError, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpKind,
+    RflagsBits,
+};
 use std::collections::BTreeMap;
 
 /// Slots of the direct-mapped front table.
@@ -135,11 +138,10 @@ pub struct Before {
 }
 
 impl Shape {
-    /// Takes in the next instruction of a block.
-    pub fn add(&mut self, insn: &Instruction, mode: Mode, before: &mut Before) {
+    /// Takes in the next instruction of a block. `own`: it is executed here.
+    pub fn add(&mut self, insn: &Instruction, own: bool, mode: Mode, before: &mut Before) {
         let tests_bit =
             matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
-        let own = super::own::is_own(insn, mode.user);
         let fpu = super::fpu::Use::of(insn);
         let sse = super::sse::Use::of(insn);
         let settles = match () {
@@ -291,25 +293,18 @@ impl BlockTable {
 }
 
 /// Decodes instructions of `code`, which starts at `addr`, and calls `each` with every start address until it returns
-/// false or the bytes end.
+/// false or the bytes end. An undefined one is given as UD2; one that is too long, or whose end is not among the bytes, as invalid.
 pub fn for_each_insn(bits: u32, addr: u64, code: &[u8], mut each: impl FnMut(u64, &Instruction) -> bool) {
     let mut decoder = Decoder::with_ip(bits, code, addr, DecoderOptions::NONE);
     let mut insn = Instruction::default();
     while decoder.can_decode() {
         let at = decoder.ip();
         decoder.decode_out(&mut insn);
-        if insn.is_invalid() {
-            mark_wrong_lock(bits, at, &code[(at - addr) as usize..], &mut insn);
+        if decoder.last_error() == DecoderError::InvalidInstruction && insn.len() < MAX_INSN {
+            insn.set_code(Code::Ud2);
         }
         if !each(at, &insn) {
             return;
         }
     }
-}
-
-/// An opcode that is invalid only for its LOCK prefix: says so in the instruction, which stays invalid.
-#[cold]
-fn mark_wrong_lock(bits: u32, addr: u64, code: &[u8], insn: &mut Instruction) {
-    let unchecked = Decoder::with_ip(bits, code, addr, DecoderOptions::NO_INVALID_CHECK).decode();
-    insn.set_has_lock_prefix(!unchecked.is_invalid() && unchecked.has_lock_prefix());
 }

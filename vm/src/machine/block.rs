@@ -192,7 +192,7 @@ impl Core {
         if self.cpu.careful {
             self.cpu.pending_db |= self.cpu.look_at_operands().hits;
         }
-        if insn.mnemonic() == iced_x86::Mnemonic::Int1 && !insn.has_lock_prefix() {
+        if insn.mnemonic() == iced_x86::Mnemonic::Int1 {
             self.cpu.pos += 1;
             self.in_rep = false;
             let result = self.cpu.int1(&insn);

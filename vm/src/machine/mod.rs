@@ -19,6 +19,7 @@ use crate::config::{MachineConfig, Vga};
 use crate::cpu::Cpu;
 use crate::cpu::cpuid::{self, Model};
 use crate::cpu::engine::Engine;
+use crate::cpu::instructions::InstructionSet;
 use crate::cpu::state::CpuState;
 use crate::cpu::tlb;
 use crate::input::{Input, Output};
@@ -141,6 +142,7 @@ impl Machine {
         let model = cpuid::model(config.cpu);
         let mut cpu = Cpu::new(mem)?;
         cpu.page_features = model.page_features();
+        cpu.instruction_set = InstructionSet::of(&model);
         cpu.real_limits = model.has_limits_in_real_mode();
         model.apply(&cpu.env);
         let regions = tlb::engine_map(&mut cpu.mem);

@@ -121,7 +121,7 @@ impl Core {
         pos: u64,
     ) -> Option<Result<Flow, Fault>> {
         use iced_x86::{Mnemonic, Register};
-        if insn.is_invalid() || insn.has_lock_prefix() {
+        if !self.cpu.instruction_set.has(insn) {
             return None;
         }
         let now = self.time_at(pos);
