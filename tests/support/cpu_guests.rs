@@ -71,6 +71,7 @@ const QEMU_IS_WRONG: &[(&str, &str)] = &[
     ("fpu_ignne", "it aborts"),
     ("fpu_flags", "only FWAIT raises what is pending"),
     ("fpu_missing", "EMMS does not look at CR0.TS"),
+    ("io_strings", "REP INS that has nothing to do asks for the port"),
     ("gate_ext", "error codes do not have EXT set"),
     ("icebp", "it stops at 0xf1 for its debugger"),
     ("pvi", "it takes CR4.PVI and does not have it"),

@@ -324,7 +324,7 @@ impl Cpu {
         let (mut shape, mut before) = (Shape::default(), count::Before::default());
         self.decode(addr, size as usize + MAX_INSN, |at, insn| {
             if at < end {
-                shape.add(insn, own::is_own(insn, mode.user, &self.instruction_set), mode, &mut before);
+                shape.add(insn, own::is_own(insn, mode.cpl, &self.instruction_set), mode, &mut before);
             }
             at < end
         });
@@ -380,10 +380,10 @@ impl Cpu {
 
     /// The instruction at CS:RIP if it is one that is executed here.
     pub fn own_instruction(&self) -> Option<Instruction> {
-        let user = self.env.cpl() == 3;
+        let cpl = self.env.cpl();
         let mut found = None;
         self.decode(self.env.linear_pc(), MAX_INSN, |_, insn| {
-            found = own::is_own(insn, user, &self.instruction_set).then_some(*insn);
+            found = own::is_own(insn, cpl, &self.instruction_set).then_some(*insn);
             false
         });
         found

@@ -75,6 +75,9 @@ impl Core {
             // The limits that are set here are for blocks that none is running before.
             let again = self.cpu.current.insns != 0 && self.cpu.engine.block_limit(addr, call) == 1;
             self.cpu.undo_aborted_block(again);
+            if again {
+                self.undo_digest(self.cpu.pos);
+            }
         }
         if self.cpu.pending_db != 0 {
             let step = self.cpu.pos.saturating_sub(1);
