@@ -76,7 +76,7 @@ impl Core {
             let again = self.cpu.current.insns != 0 && self.cpu.engine.block_limit(addr, call) == 1;
             self.cpu.undo_aborted_block(again);
         }
-        if self.cpu.pending_db != 0 {
+        if self.cpu.traps_now() {
             let step = self.cpu.pos.saturating_sub(1);
             self.cpu.current.insns = 0;
             let result = self.cpu.deliver_pending_db();
@@ -142,7 +142,7 @@ impl Core {
         if guards & guard::SSE != 0 {
             room = 1;
         }
-        if self.cpu.careful || self.cpu.resuming() {
+        if self.cpu.careful || self.cpu.resuming() || self.cpu.pending_db != 0 {
             room = 1;
         }
         if u64::from(block.insns) > room {
