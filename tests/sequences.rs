@@ -136,7 +136,10 @@ impl Machines {
         let reached = straight.state.position.0;
         let middle = Random::new(!seed).below(reached + 1);
         set(&mut self.stepped, ram, &start);
-        run(&mut self.stepped, middle)?;
+        if let Exit::Reset | Exit::PowerOff = run(&mut self.stepped, middle)? {
+            // What the guest asked for has been told; it is not asked for again.
+            return Ok(());
+        }
         if fresh {
             self.resumed = new_machine();
         }

@@ -44,6 +44,11 @@ const MODELS: &[(&str, CpuModel, &str)] = &[
     ("smep_smap", CpuModel::Max, "max"),
     // QEMU's own processors have no limits in real mode.
     ("real_limits32", CpuModel::Pentium3, "pentium3"),
+    ("cpuid_486", CpuModel::I486, "486"),
+    ("cpuid_pentium", CpuModel::Pentium, "pentium"),
+    ("cpuid_pentium3", CpuModel::Pentium3, "pentium3"),
+    ("cpuid_qemu32", CpuModel::Qemu32, "qemu32"),
+    ("cpuid_max", CpuModel::Max, "max"),
 ];
 
 /// Guests with interrupts of a timer.
@@ -54,6 +59,11 @@ const TIMED: &[&str] =
 const QEMU_IS_WRONG: &[(&str, &str)] = &[
     ("rf", "the image of a fault does not have RF set"),
     ("alignment", "there is no #AC"),
+    ("cpuid_486", "it executes RDTSC"),
+    ("cpuid_pentium", "it executes FISTTP"),
+    ("cpuid_pentium3", "it executes SSE2"),
+    ("cpuid_qemu32", "it executes ANDN"),
+    ("cpuid_max", "it executes RDSEED without announcing it"),
     ("control_registers", "CR0 takes any bits"),
     ("dr_detect", "there is no general detect"),
     ("fpu_error", "only FWAIT raises what is pending"),
@@ -61,6 +71,7 @@ const QEMU_IS_WRONG: &[(&str, &str)] = &[
     ("fpu_ignne", "it aborts"),
     ("fpu_flags", "only FWAIT raises what is pending"),
     ("fpu_missing", "EMMS does not look at CR0.TS"),
+    ("io_strings", "REP INS that has nothing to do asks for the port"),
     ("gate_ext", "error codes do not have EXT set"),
     ("icebp", "it stops at 0xf1 for its debugger"),
     ("pvi", "it takes CR4.PVI and does not have it"),
@@ -80,6 +91,7 @@ const QEMU_IS_WRONG: &[(&str, &str)] = &[
     ("sse_error", "there is no #XM"),
     ("sse_flags", "there is no #XM"),
     ("task_debug", "the T bit does nothing"),
+    ("undefined", "8F is POP whatever its register field"),
     ("v86_gate_level", "it looks at the stack first"),
     ("v86_vme", "it takes CR4.VME and does not have it"),
     ("gate_limit", "code segments have no limit"),

@@ -10,10 +10,13 @@
 //! instruction that could see it, and before a waiting one ([`super::fpu`]). And what BT, BTS, BTR and BTC do to
 //! the flags that they leave undefined depends, in the engine, on whether it has translated an instruction that sets flags
 //! before them in the same block, and so on where the block began: such a block is left before them, which makes them begin
-//! one.
+//! one. RCL and RCR of memory are alone in theirs.
 
 use super::guard::{self, Mode};
-use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpKind, RflagsBits};
+use iced_x86::{
+    Code, CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic,
+    OpKind, RflagsBits,
+};
 use std::collections::BTreeMap;
 
 /// Slots of the direct-mapped front table.
@@ -135,11 +138,10 @@ pub struct Before {
 }
 
 impl Shape {
-    /// Takes in the next instruction of a block.
-    pub fn add(&mut self, insn: &Instruction, mode: Mode, before: &mut Before) {
+    /// Takes in the next instruction of a block. `own`: it is executed here.
+    pub fn add(&mut self, insn: &Instruction, own: bool, mode: Mode, before: &mut Before) {
         let tests_bit =
             matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
-        let own = super::own::is_own(insn, mode.user);
         let fpu = super::fpu::Use::of(insn);
         let sse = super::sse::Use::of(insn);
         let settles = match () {
@@ -148,12 +150,13 @@ impl Shape {
             () if guard::loads_segment(insn, mode) => Settles::Segment,
             () => Settles::Nothing,
         };
+        let alone = is_alone(insn);
         let must_begin = before.last
             || (tests_bit && before.flags)
             || (fpu.looks_back && before.fpu)
             || (fpu.sees_registers && before.mmx)
             || (sse.reads && before.sse)
-            || ((own || sse.loads) && self.insns != 0);
+            || ((own || alone || sse.loads) && self.insns != 0);
         if must_begin && self.split == 0 {
             self.split = self.insns;
         }
@@ -166,7 +169,7 @@ impl Shape {
         before.fpu |= fpu.any;
         before.mmx |= fpu.writes_mmx != 0;
         before.sse |= sse.computes;
-        before.last |= fpu.unmasks || settles != Settles::Nothing;
+        before.last |= alone || is_string_io(insn) || fpu.unmasks || settles != Settles::Nothing;
         if settles != Settles::Nothing && self.split == 0 {
             self.settles = settles;
         }
@@ -181,6 +184,18 @@ impl Shape {
         self.rep = if self.insns == 0 { Rep::of(insn) } else { Rep::No };
         self.insns += 1;
     }
+}
+
+/// INS and OUTS: what a chip asks for is seen to right behind them.
+pub fn is_string_io(insn: &Instruction) -> bool {
+    use Mnemonic::*;
+    matches!(insn.mnemonic(), Insb | Insw | Insd | Outsb | Outsw | Outsd)
+}
+
+/// Whether an instruction has a block of its own, as it cannot be begun again: the engine's RCL and RCR leave the new carry
+/// before they store, and a store into the running block, if there is more of it, is made again.
+fn is_alone(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), Mnemonic::Rcl | Mnemonic::Rcr) && insn.op0_kind() == OpKind::Memory
 }
 
 /// Whether a block is a REP string instruction, and the width of its count register.
@@ -291,15 +306,18 @@ impl BlockTable {
 }
 
 /// Decodes instructions of `code`, which starts at `addr`, and calls `each` with every start address until it returns
-/// false or the bytes end.
+/// false or the bytes end. An undefined one is given as UD2; one that is too long, or whose end is not among the bytes, as invalid.
 pub fn for_each_insn(bits: u32, addr: u64, code: &[u8], mut each: impl FnMut(u64, &Instruction) -> bool) {
     let mut decoder = Decoder::with_ip(bits, code, addr, DecoderOptions::NONE);
     let mut insn = Instruction::default();
     while decoder.can_decode() {
         let at = decoder.ip();
         decoder.decode_out(&mut insn);
-        if insn.is_invalid() {
-            mark_wrong_lock(bits, at, &code[(at - addr) as usize..], &mut insn);
+        let undefined = decoder.last_error() == DecoderError::InvalidInstruction && insn.len() < MAX_INSN;
+        if undefined
+            || (insn.op0_register().is_mm() && is_out_of_bounds(&insn, &code[(at - addr) as usize..]))
+        {
+            insn.set_code(Code::Ud2);
         }
         if !each(at, &insn) {
             return;
@@ -307,9 +325,17 @@ pub fn for_each_insn(bits: u32, addr: u64, code: &[u8], mut each: impl FnMut(u64
     }
 }
 
-/// An opcode that is invalid only for its LOCK prefix: says so in the instruction, which stays invalid.
+/// An MMX instruction of SSSE3 whose REX prefix, which means nothing to it, leads the engine to a register that does not exist,
+/// and so into others.
 #[cold]
-fn mark_wrong_lock(bits: u32, addr: u64, code: &[u8], insn: &mut Instruction) {
-    let unchecked = Decoder::with_ip(bits, code, addr, DecoderOptions::NO_INVALID_CHECK).decode();
-    insn.set_has_lock_prefix(!unchecked.is_invalid() && unchecked.has_lock_prefix());
+fn is_out_of_bounds(insn: &Instruction, code: &[u8]) -> bool {
+    const REX_R: u8 = 4;
+    const REX_B: u8 = 1;
+    let mut opcode = code.windows(3).take(insn.len());
+    let rex =
+        opcode.find(|bytes| bytes[1] == 0x0f && matches!(bytes[2], 0x38 | 0x3a)).map_or(0, |bytes| bytes[0]);
+    let second = insn.op1_kind() == OpKind::Register;
+    insn.cpuid_features().contains(&CpuidFeature::SSSE3)
+        && rex & 0xf0 == 0x40
+        && (rex & REX_R != 0 || (rex & REX_B != 0 && second))
 }

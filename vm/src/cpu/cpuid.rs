@@ -1,11 +1,11 @@
-//! CPU models: what CPUID says, and the same told to the engine, so that an instruction that is not announced raises
-//! #UD. Nothing is announced that the engine does not execute or that is not deterministic (RDRAND, RDSEED), and no
+//! CPU models: what CPUID says, and which instructions there are, so that one that is not announced raises #UD. Nothing is announced that the engine does not execute or that is not deterministic (RDRAND, RDSEED), and no
 //! local APIC as long as the board has none. `qemu64` does without CMPXCHG16B, which QEMU's has: it is slow here, and
 //! kernels that see it use it for every allocation.
 
 use super::engine::{Env, off};
 use super::own::cr4;
 use crate::config::CpuModel;
+use iced_x86::CpuidFeature;
 
 /// Feature bits of leaf 1 EDX.
 mod d1 {
@@ -268,6 +268,47 @@ impl Model {
     /// The machine-check architecture.
     pub fn has_mca(&self) -> bool {
         self.d1 & d1::MCA != 0
+    }
+
+    /// Whether it has the instructions of a feature, as far as CPUID tells.
+    pub fn has_instructions(&self, feature: CpuidFeature) -> bool {
+        use CpuidFeature as F;
+        match feature {
+            F::INTEL8086 | F::INTEL186 | F::INTEL286 | F::INTEL386 | F::INTEL486 | F::CPUID => true,
+            F::FPU | F::FPU287 | F::FPU387 => self.d1 & d1::FPU != 0,
+            F::X64 => self.long_mode,
+            F::TSC => self.has_tsc(),
+            F::MSR => self.has_msr(),
+            // It came with the Pentium MMX.
+            F::RDPMC => self.d1 & d1::MMX != 0,
+            F::CX8 => self.d1 & d1::CX8 != 0,
+            F::SEP => self.has_sysenter(),
+            F::CMOV => self.d1 & d1::CMOV != 0,
+            F::CLFSH => self.d1 & d1::CLFSH != 0,
+            F::MMX => self.d1 & d1::MMX != 0,
+            F::FXSR => self.d1 & d1::FXSR != 0,
+            F::SSE => self.d1 & d1::SSE != 0,
+            F::SSE2 => self.d1 & d1::SSE2 != 0,
+            F::SSE3 => self.c1 & SSE3 != 0,
+            F::PCLMULQDQ => self.c1 & PCLMULQDQ != 0,
+            F::SSSE3 => self.c1 & SSSE3 != 0,
+            F::CMPXCHG16B => self.c1 & CX16 != 0,
+            F::SSE4_1 => self.c1 & SSE4_1 != 0,
+            F::SSE4_2 => self.c1 & SSE4_2 != 0,
+            F::MOVBE => self.c1 & MOVBE != 0,
+            F::POPCNT => self.c1 & POPCNT != 0,
+            F::AES => self.c1 & AES != 0,
+            F::SYSCALL => self.has_syscall(),
+            F::RDTSCP => self.has_rdtscp(),
+            F::LZCNT => self.c8 & ABM != 0,
+            F::FSGSBASE => self.b7 & FSGSBASE != 0,
+            F::BMI1 => self.b7 & BMI1 != 0,
+            F::BMI2 => self.b7 & BMI2 != 0,
+            F::ADX => self.b7 & ADX != 0,
+            F::SMAP => self.b7 & SMAP != 0,
+            F::CLFLUSHOPT => self.b7 & CLFLUSHOPT != 0,
+            _ => false,
+        }
     }
 
     /// What page-table entries may have.

@@ -41,8 +41,8 @@ pub(super) const READABLE_OR_WRITABLE: u32 = 1 << 9;
 /// How addresses are made where a block runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode {
-    /// Privilege level 3.
-    pub user: bool,
+    /// Privilege level.
+    pub cpl: u8,
     /// Segments have limits: not 64-bit code, and not real-address mode on a processor that has none there.
     pub segmented: bool,
     /// Segments have types: neither real-address nor virtual-8086 mode.
@@ -133,7 +133,7 @@ impl Cpu {
         let v86 = self.env.r64(off::EFLAGS) & flag::VM != 0;
         let typed = self.env.protected() && !v86;
         let segmented = self.env.code_bits() != 64 && (typed || self.real_limits);
-        Mode { user: self.env.cpl() == 3, segmented, typed }
+        Mode { cpl: self.env.cpl(), segmented, typed }
     }
 
     /// After a change of what guards depend on, before the next block is looked for.

@@ -10,6 +10,7 @@ mod emulate;
 pub(crate) mod engine;
 pub(crate) mod fpu;
 pub(crate) mod guard;
+pub(crate) mod instructions;
 mod lazy_flags;
 pub(crate) mod limits;
 pub(crate) mod mmu;
@@ -110,6 +111,8 @@ pub struct Cpu {
     pub rep_interrupted: bool,
     /// What page-table entries may have.
     pub page_features: mmu::Features,
+    /// The instructions that there are.
+    pub instruction_set: instructions::InstructionSet,
     /// Segments have limits in real-address and virtual-8086 mode.
     pub real_limits: bool,
     /// Virtual time of the instruction that is executed here, in ns.
@@ -164,6 +167,7 @@ impl Cpu {
             int_len: 0,
             rep_interrupted: false,
             page_features: mmu::Features::default(),
+            instruction_set: instructions::InstructionSet::all(),
             real_limits: false,
             now_ns: 0,
             near: [None; 2],
@@ -320,7 +324,7 @@ impl Cpu {
         let (mut shape, mut before) = (Shape::default(), count::Before::default());
         self.decode(addr, size as usize + MAX_INSN, |at, insn| {
             if at < end {
-                shape.add(insn, mode, &mut before);
+                shape.add(insn, own::is_own(insn, mode.cpl, &self.instruction_set), mode, &mut before);
             }
             at < end
         });
@@ -376,10 +380,10 @@ impl Cpu {
 
     /// The instruction at CS:RIP if it is one that is executed here.
     pub fn own_instruction(&self) -> Option<Instruction> {
-        let user = self.env.cpl() == 3;
+        let cpl = self.env.cpl();
         let mut found = None;
         self.decode(self.env.linear_pc(), MAX_INSN, |_, insn| {
-            found = own::is_own(insn, user).then_some(*insn);
+            found = own::is_own(insn, cpl, &self.instruction_set).then_some(*insn);
             false
         });
         found

@@ -1,10 +1,12 @@
 //! IN and OUT as the CPU sees them: who may use a port, and leaving the block right behind the instruction.
 
 use super::Cpu;
+use super::count::Rep;
 use super::delivery::{Fault, vector};
 use super::engine::off;
+use super::own::Flow;
 use super::regs::flag;
-use iced_x86::Mnemonic;
+use iced_x86::{Instruction, Mnemonic};
 
 impl Cpu {
     /// Whether the program may access `size` ports from `port`: by IOPL or by the task's I/O permission bitmap
@@ -32,6 +34,15 @@ impl Cpu {
         let bits = self.read_system(tr.base.wrapping_add(map.into()), 2)?;
         let mask = ((1u64 << size) - 1) << (port % 8);
         if bits & mask == 0 { Ok(()) } else { Err(refused) }
+    }
+
+    /// Whether INS or OUTS may do what it is about to do.
+    pub(super) fn check_string_io(&mut self, insn: &Instruction) -> Result<Flow, Fault> {
+        let rep = Rep::of(insn);
+        if rep == Rep::No || rep.count(self.env.gpr(1)) != 0 {
+            self.check_port(self.env.gpr(2) as u16, insn.memory_size().size() as u8)?;
+        }
+        Ok(Flow::Engine)
     }
 
     /// Ends the IN or OUT at RIP here, so that the running block can be left behind it: its register is written from

@@ -75,6 +75,9 @@ impl Core {
             // The limits that are set here are for blocks that none is running before.
             let again = self.cpu.current.insns != 0 && self.cpu.engine.block_limit(addr, call) == 1;
             self.cpu.undo_aborted_block(again);
+            if again {
+                self.undo_digest(self.cpu.pos);
+            }
         }
         if self.cpu.traps_now() {
             let step = self.cpu.pos.saturating_sub(1);
@@ -192,7 +195,7 @@ impl Core {
         if self.cpu.careful {
             self.cpu.pending_db |= self.cpu.look_at_operands().hits;
         }
-        if insn.mnemonic() == iced_x86::Mnemonic::Int1 && !insn.has_lock_prefix() {
+        if insn.mnemonic() == iced_x86::Mnemonic::Int1 {
             self.cpu.pos += 1;
             self.in_rep = false;
             let result = self.cpu.int1(&insn);

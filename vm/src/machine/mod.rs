@@ -19,6 +19,7 @@ use crate::config::{MachineConfig, Vga};
 use crate::cpu::Cpu;
 use crate::cpu::cpuid::{self, Model};
 use crate::cpu::engine::Engine;
+use crate::cpu::instructions::InstructionSet;
 use crate::cpu::state::CpuState;
 use crate::cpu::tlb;
 use crate::input::{Input, Output};
@@ -73,6 +74,8 @@ struct Core {
     board: Board,
     skipped_ns: u64,
     io_digest: u64,
+    /// The last position at which something was taken into it, and what it was before.
+    digested: (u64, u64),
     source: Source,
     taken: Vec<InterruptTaken>,
     output: Vec<(Icount, Output)>,
@@ -141,6 +144,7 @@ impl Machine {
         let model = cpuid::model(config.cpu);
         let mut cpu = Cpu::new(mem)?;
         cpu.page_features = model.page_features();
+        cpu.instruction_set = InstructionSet::of(&model);
         cpu.real_limits = model.has_limits_in_real_mode();
         model.apply(&cpu.env);
         let regions = tlb::engine_map(&mut cpu.mem);
@@ -151,6 +155,7 @@ impl Machine {
             board: Board::new(config),
             skipped_ns: 0,
             io_digest: 0,
+            digested: (u64::MAX, 0),
             source: Source::Board,
             taken: Vec::new(),
             output: Vec::new(),
@@ -333,6 +338,7 @@ impl Machine {
         core.cpu.pos = state.position.0;
         core.skipped_ns = state.skipped_ns;
         core.io_digest = state.io_digest;
+        core.digested = (u64::MAX, 0);
         core.shut_down = state.shut_down;
         core.in_rep = state.in_rep;
         core.board = state.board.clone();

@@ -29,6 +29,7 @@ impl Core {
                 self.cpu.mend_flags();
                 self.cpu.cut_mmx(index);
                 self.cpu.pos = self.cpu.current.start + index;
+                self.undo_digest(self.cpu.pos);
                 self.cpu.current.insns = 0;
                 self.cpu.engine.limit_next_block(1);
                 self.cpu.single = true;

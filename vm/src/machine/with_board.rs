@@ -121,7 +121,7 @@ impl Core {
         pos: u64,
     ) -> Option<Result<Flow, Fault>> {
         use iced_x86::{Mnemonic, Register};
-        if insn.is_invalid() || insn.has_lock_prefix() {
+        if !self.cpu.instruction_set.has(insn) {
             return None;
         }
         let now = self.time_at(pos);
@@ -167,6 +167,13 @@ impl Core {
         CpuState { cr8: self.board.tpr().into(), ..self.cpu.state() }
     }
 
+    /// The instruction at this position, which is left in its middle, is made again.
+    pub(super) fn undo_digest(&mut self, pos: u64) {
+        if self.digested.0 == pos {
+            self.io_digest = self.digested.1;
+        }
+    }
+
     pub(super) fn reset_cpu(&mut self) {
         let mut state = crate::boot::reset_state();
         state.gpr[2] = self.model.signature().into();
@@ -175,6 +182,9 @@ impl Core {
     }
 
     pub(super) fn digest(&mut self, pos: u64, what: u64, value: u64) {
+        if self.digested.0 != pos {
+            self.digested = (pos, self.io_digest);
+        }
         let mut h = self.io_digest ^ pos.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         for x in [what, value] {
             h = (h ^ x).wrapping_mul(0xff51_afd7_ed55_8ccd);

@@ -1,6 +1,7 @@
 //! Instructions that are executed here and not by the engine, because it does them wrong or not at all: access to
 //! model-specific, control and debug registers, far transfers of control in protected mode, IRET, system calls and their
-//! returns, the loads of descriptor table registers and TR, ENTER, INT1, opcodes with a LOCK prefix that they must not have, and SSE with an operand at a
+//! returns, permission for INS and OUTS, the loads of descriptor table registers and TR, ENTER, INT1, opcodes that are
+//! undefined, or not announced by CPUID, and SSE with an operand at a
 //! fixed address that is not aligned.
 //!
 //! A block is left before such an instruction, so that it begins one ([`super::count`]).
@@ -19,6 +20,7 @@ use super::cpuid::Model;
 use super::delivery::{Cause, Fault, TripleFault, vector};
 use super::descriptor::{canonical, selector_error};
 use super::engine::off;
+use super::instructions::InstructionSet;
 use super::regs::flag;
 use super::sse;
 use super::state::seg;
@@ -35,27 +37,27 @@ pub enum Flow {
     Engine,
 }
 
-/// Whether an instruction is executed here. `user`: at privilege level 3.
-pub fn is_own(insn: &Instruction, user: bool) -> bool {
+/// Whether an instruction is executed here at a privilege level.
+pub fn is_own(insn: &Instruction, cpl: u8, set: &InstructionSet) -> bool {
     use Mnemonic::*;
     match insn.mnemonic() {
-        Rdmsr | Wrmsr | Rdpmc | Int1 | Lmsw | Ltr | Lldt => true,
+        Rdmsr | Wrmsr | Rdpmc | Int1 | Lmsw | Ltr | Lldt | Ud2 => true,
         Iret | Iretd | Iretq | Retf | Sysret | Sysretq | Sysexit | Sysexitq => true,
         Syscall | Sysenter => true,
         Lgdt | Lidt | Enter => true,
         // The engine's image has VM, which 16-bit code of privilege level 3 may be running with.
-        Pushfd => user && insn.code_size() == CodeSize::Code16,
+        Pushfd => cpl == 3 && insn.code_size() == CodeSize::Code16,
         Smsw => insn.op0_kind() == OpKind::Register,
-        // SSE4A, which no model has.
-        Extrq | Insertq | Movntss | Movntsd => true,
         // It may turn on the alignment check.
-        Popf | Popfd | Popfq => user,
+        Popf | Popfd | Popfq => cpl == 3,
+        // The engine's INS stores before it asks for the port.
+        Insb | Insw | Insd | Outsb | Outsw | Outsd => cpl != 0,
         Mov => {
             let special = |r: Register| r.is_cr() || r.is_dr();
             special(insn.op0_register()) || special(insn.op1_register())
         }
         Jmp | Call => is_far(insn),
-        _ => (insn.is_invalid() && insn.has_lock_prefix()) || sse::is_misaligned(insn),
+        _ => !set.has(insn) || sse::is_misaligned(insn),
     }
 }
 
@@ -68,7 +70,7 @@ impl Cpu {
     pub fn execute_own(&mut self, insn: &Instruction, model: &Model) -> Result<Flow, Fault> {
         use Mnemonic::*;
         self.forget_near();
-        if insn.is_invalid() || insn.has_lock_prefix() {
+        if !self.instruction_set.has(insn) {
             return Err(Fault::undefined());
         }
         match insn.mnemonic() {
@@ -91,6 +93,7 @@ impl Cpu {
             Popf | Popfd | Popfq => self.popf(insn),
             Pushfd => self.v86_pushfd(),
             Enter => self.enter(insn),
+            Insb | Insw | Insd | Outsb | Outsw | Outsd => self.check_string_io(insn),
             _ if sse::is_misaligned(insn) => self.check_alignment(insn),
             _ => Err(Fault::undefined()),
         }

@@ -1,0 +1,2 @@
+; What CPUID announces is executed, and what it does not announce is undefined (SDM 2A, CPUID): the processor `max`.
+%include "cpuid.inc"
