@@ -39,7 +39,7 @@ pub fn describe(reason: &EndReason) -> String {
         EndReason::Reset => "reset".into(),
         EndReason::TripleFault => "triple fault".into(),
         EndReason::DebugExit(value) => format!("isa-debug-exit with {value:#x}"),
-        EndReason::Hung => "hang (HLT with interrupts off)".into(),
+        EndReason::Hung => "hang (HLT or an endless loop, with interrupts off)".into(),
         EndReason::Until(what) => what.clone(),
         EndReason::Interrupted => "the user".into(),
         EndReason::ScriptWaiting(line) => format!("lack of input: the script waits at {line}"),

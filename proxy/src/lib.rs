@@ -30,6 +30,7 @@ pub mod script;
 pub mod serve;
 pub mod signals;
 pub mod socket;
+pub mod stuck;
 pub mod trim;
 pub mod typist;
 pub mod units;

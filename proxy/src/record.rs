@@ -8,6 +8,7 @@ use crate::machine_args;
 use crate::net::Networks;
 use crate::script::{Action, Script, ScriptRun, Stream, View};
 use crate::signals::Signals;
+use crate::stuck::Stuck;
 use crate::typist::Typist;
 use crate::units::human_bytes;
 use crate::until::{Finder, Until};
@@ -34,6 +35,8 @@ const NS_PER_SERIAL_BYTE: u64 = 86_806;
 /// Bytes that enter a port at one position at most: the depth of a 16550A's FIFO.
 const SERIAL_BURST_BYTES: usize = 16;
 const PORTS_MAX: usize = 4;
+/// EFLAGS.IF.
+const INTERRUPT_FLAG: u64 = 1 << 9;
 
 /// Runs the subcommand; the exit status.
 pub fn run(args: &RecordArgs) -> Result<u8> {
@@ -194,6 +197,7 @@ pub(crate) struct Run {
     began: Instant,
     /// The guest waits for input and no timer runs: virtual time stands still.
     idle: bool,
+    stuck: Stuck,
 }
 
 impl Run {
@@ -238,6 +242,7 @@ impl Run {
             may_reboot,
             began: Instant::now(),
             idle: false,
+            stuck: Stuck::default(),
         };
         Ok((run, terminal))
     }
@@ -262,7 +267,18 @@ impl Run {
         self.deliver_output();
         self.look_at_screen();
         self.idle = exit == Exit::Idle;
+        self.say_if_stuck();
         Ok(exit)
+    }
+
+    /// A guest that hangs is not always one that can be told to.
+    fn say_if_stuck(&mut self) {
+        let interrupts_on = self.machine().cpu().rflags & INTERRUPT_FLAG != 0;
+        if let Some(since) = self.stuck.look(self.recorder.now(), interrupts_on) {
+            crate::note!(
+                "retrograde: interrupts have been off since {since}: the guest may hang; --until or Ctrl-C ends it"
+            );
+        }
     }
 
     /// Does what the guest asks for. Why to end, if so.

@@ -41,7 +41,7 @@ pub enum EndReason {
     TripleFault,
     /// The guest wrote this to isa-debug-exit.
     DebugExit(u32),
-    /// HLT with interrupts off.
+    /// HLT, or a loop that is never left, with interrupts off.
     Hung,
     /// A stop condition of the user held (its text), or the script said `quit`.
     Until(String),

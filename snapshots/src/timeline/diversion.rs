@@ -218,7 +218,7 @@ pub fn why_no_further(exit: &Exit) -> &'static str {
         Exit::Reset => "the guest resets the machine",
         Exit::TripleFault => "a triple fault",
         Exit::DebugExit(_) => "the guest writes to isa-debug-exit",
-        Exit::HaltedForever => "it is halted with interrupts off",
+        Exit::HaltedForever => "it is halted, or in an endless loop, with interrupts off",
         Exit::Idle => "the guest waits for input, and none comes",
         _ => "it cannot go on",
     }

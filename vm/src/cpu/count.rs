@@ -10,7 +10,7 @@
 //! instruction that could see it, and before a waiting one ([`super::fpu`]). And what BT, BTS, BTR and BTC do to
 //! the flags that they leave undefined depends, in the engine, on whether it has translated an instruction that sets flags
 //! before them in the same block, and so on where the block began: such a block is left before them, which makes them begin
-//! one. RCL and RCR of memory are alone in theirs.
+//! one, and so it is with LOOPE and LOOPNE. RCL and RCR of memory are alone in theirs.
 
 use super::guard::{self, Mode};
 use iced_x86::{
@@ -140,8 +140,6 @@ pub struct Before {
 impl Shape {
     /// Takes in the next instruction of a block. `own`: it is executed here.
     pub fn add(&mut self, insn: &Instruction, own: bool, mode: Mode, before: &mut Before) {
-        let tests_bit =
-            matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
         let fpu = super::fpu::Use::of(insn);
         let sse = super::sse::Use::of(insn);
         let settles = match () {
@@ -152,7 +150,7 @@ impl Shape {
         };
         let alone = is_alone(insn);
         let must_begin = before.last
-            || (tests_bit && before.flags)
+            || (needs_flags(insn) && before.flags)
             || (fpu.looks_back && before.fpu)
             || (fpu.sees_registers && before.mmx)
             || (sse.reads && before.sse)
@@ -184,6 +182,13 @@ impl Shape {
         self.rep = if self.insns == 0 { Rep::of(insn) } else { Rep::No };
         self.insns += 1;
     }
+}
+
+/// Instructions before which the flags must be known, and not only what they come from: BT, BTS, BTR and BTC; and LOOPE and LOOPNE,
+/// which leave the engine with half of it when their count ends.
+fn needs_flags(insn: &Instruction) -> bool {
+    use Mnemonic::*;
+    matches!(insn.mnemonic(), Bt | Bts | Btr | Btc | Loope | Loopne)
 }
 
 /// INS and OUTS: what a chip asks for is seen to right behind them.

@@ -7,6 +7,7 @@ pub(crate) mod debug;
 pub(crate) mod delivery;
 mod descriptor;
 mod emulate;
+mod endless;
 pub(crate) mod engine;
 pub(crate) mod fpu;
 pub(crate) mod guard;
@@ -31,7 +32,7 @@ use crate::watch::WatchRange;
 use count::{BlockTable, MAX_INSN, Rep, Shape};
 use debug::Debug;
 use engine::{Access, Engine, Env, Hooks, KnownCall, off};
-use iced_x86::{Instruction, OpKind, Register, UsedMemory};
+use iced_x86::{Instruction, Register, UsedMemory};
 use mmu::{Paging, Walk};
 use state::CpuState;
 use std::cell::Cell;
@@ -589,71 +590,6 @@ impl Cpu {
             _ => return delivery::Cause::Software,
         };
         if byte[0] == opcode { delivery::Cause::Trap } else { delivery::Cause::Software }
-    }
-
-    /// Whether the program at RIP comes back to RIP through instructions that change nothing: jumps, and conditional ones
-    /// with the flags as they are.
-    pub fn loops_in_place(&self) -> bool {
-        use iced_x86::Mnemonic;
-        const MOST: usize = 16;
-        let start = self.env.linear_pc();
-        let mut at = start;
-        for _ in 0..MOST {
-            let mut next = None;
-            self.decode(at, MAX_INSN, |_, insn| {
-                let behind = at.wrapping_add(insn.len() as u64);
-                // The decoder keeps 16-bit targets in 16 bits.
-                let target = insn.near_branch_target();
-                let target = match insn.op0_kind() {
-                    OpKind::NearBranch16 => {
-                        behind.wrapping_add(target.wrapping_sub(behind) as u16 as i16 as u64)
-                    }
-                    _ => target,
-                };
-                next = match insn.mnemonic() {
-                    Mnemonic::Nop | Mnemonic::Pause | Mnemonic::Cli | Mnemonic::Cld => Some(behind),
-                    Mnemonic::Jmp if insn.is_jmp_short_or_near() => Some(target),
-                    _ if insn.is_jcc_short_or_near() => {
-                        let taken = self.condition(insn.condition_code());
-                        Some(if taken { target } else { behind })
-                    }
-                    _ => None,
-                };
-                false
-            });
-            match next {
-                Some(next) if next == start => return true,
-                Some(next) => at = next,
-                None => return false,
-            }
-        }
-        false
-    }
-
-    /// A condition of Jcc with the present flags.
-    fn condition(&self, code: iced_x86::ConditionCode) -> bool {
-        use iced_x86::ConditionCode as C;
-        let flags = self.engine.rflags();
-        let [cf, pf, zf, sf, of] = [0, 2, 6, 7, 11].map(|bit| flags >> bit & 1 != 0);
-        match code {
-            C::o => of,
-            C::no => !of,
-            C::b => cf,
-            C::ae => !cf,
-            C::e => zf,
-            C::ne => !zf,
-            C::be => cf || zf,
-            C::a => !cf && !zf,
-            C::s => sf,
-            C::ns => !sf,
-            C::p => pf,
-            C::np => !pf,
-            C::l => sf != of,
-            C::ge => sf == of,
-            C::le => zf || sf != of,
-            C::g => !zf && sf == of,
-            C::None => false,
-        }
     }
 
     /// Makes the engine forget code translated from RAM at this offset, inside one page.

@@ -54,7 +54,7 @@ impl Core {
         self.soft_limit == 0 || self.takes_interrupt()
     }
 
-    /// Whether the program goes round in a loop that changes nothing, with interrupts off.
+    /// Whether the program goes round in a loop that it cannot leave, with interrupts off.
     pub(super) fn loops_forever(&self) -> bool {
         !self.following()
             && !self.cpu.halted
@@ -62,7 +62,7 @@ impl Core {
             && !self.cpu.env.interrupts_enabled()
             && !self.board.nmi()
             && !self.board.nmi_can_come()
-            && self.cpu.loops_in_place()
+            && self.cpu.never_leaves()
     }
 
     /// Does what is due between two steps. `None`: go on with the engine.

@@ -52,7 +52,7 @@ pub enum Exit {
     TripleFault,
     /// The guest wrote this value to isa-debug-exit.
     DebugExit(u32),
-    /// HLT with interrupts off, or a loop that changes nothing with interrupts off: nothing but a reset can wake this CPU.
+    /// HLT with interrupts off, or a loop that is never left with interrupts off: nothing but a reset can wake this CPU.
     HaltedForever,
     /// HLT with interrupts on and no timer armed: only an input can wake this CPU.
     Idle,
