@@ -150,6 +150,7 @@ pub struct Board {
     debug: DebugPorts,
     vga: Option<Adapter>,
     cards: Cards,
+    without_firmware: bool,
 }
 
 impl Board {
@@ -178,9 +179,22 @@ impl Board {
             debug: DebugPorts::new(config),
             vga: (config.vga == Vga::Std).then(|| Adapter::new(config.bios.is_empty())),
             cards: Cards::new(config),
+            without_firmware: config.bios.is_empty(),
         };
-        board.copy_lines();
+        board.hand_on();
         board
+    }
+
+    /// Without firmware: the timer and the interrupt controllers as it would leave them.
+    fn hand_on(&mut self) {
+        self.copy_lines();
+        if self.without_firmware {
+            self.pit.set_up_like_firmware(self.now);
+            // The timer's output is high by now, and that edge was the firmware's.
+            self.copy_lines();
+            self.pic.set_up_like_firmware();
+            self.copy_lines();
+        }
     }
 
     /// IN of `size` 1, 2 or 4 bytes.
@@ -590,33 +604,13 @@ impl Board {
         self.copy_lines();
     }
 
-    /// Leaves the chips as firmware hands them on to a kernel; what SeaBIOS does, in the same order of bytes. What has an
-    /// endpoint on the PCI bus, and the DMA controllers, are made so ([`Board::new`]).
+    /// Leaves to a kernel what firmware would have programmed, beside what [`Board::new`] does without firmware: keyboard with
+    /// interrupts and translation, the mouse waiting for a driver; the local APIC in virtual wire mode.
     pub fn hand_over(&mut self) {
         let now = self.now;
-        let pic = [
-            (0x20, 0x11),
-            (0x21, 0x08),
-            (0x21, 0x04),
-            (0x21, 0x01), // vectors from 0x08
-            (0xa0, 0x11),
-            (0xa1, 0x70),
-            (0xa1, 0x02),
-            (0xa1, 0x01), // vectors from 0x70
-            (0x21, 0xb8),
-            (0xa1, 0x8e),  // IRQ 0, 1, 6; 8, 12, 13, 14
-            (0x4d1, 0x0c), // PCI's are levels
-        ];
-        pic.into_iter().for_each(|(port, value)| self.pic.write(port, value));
-        // Counter 0 ticks 18.2 times a second.
-        [(0x43, 0x34), (0x40, 0), (0x40, 0)]
-            .into_iter()
-            .for_each(|(port, value)| self.pit.write(port, value, now));
-        // Keyboard with interrupts and translation; the mouse waits for a driver.
         [(0x64, 0x60), (0x60, 0x61)]
             .into_iter()
             .for_each(|(port, value)| self.keyboard.write(port, value, now));
-        // Virtual wire mode.
         let lapic = [(0xf0, 0x1ff), (0x350, 0x8700), (0x360, 0x8400)];
         lapic.into_iter().for_each(|(register, value)| self.lapic.write(register, 4, value, now));
         self.copy_lines();
@@ -649,7 +643,7 @@ impl Board {
         if let Some(vga) = &mut self.vga {
             vga.reset();
         }
-        self.copy_lines();
+        self.hand_on();
     }
 }
 
