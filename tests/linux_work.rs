@@ -36,7 +36,13 @@ fn works(metapackage: &str, arch: Arch, cpu: &str) {
     let [script, recording] = ["script", "work.rgr"].map(|name| dir.path().join(name));
     fs::write(&script, SESSION).unwrap();
     let mut command = retrograde(["record", "-m", "192M", "--cpu", cpu, "--rtc", "2024-01-01T00:00:00"]);
-    command.args(["--no-reboot", "--append", "console=ttyS0 quiet panic=1 rdinit=/bin/sh", "--until", "time=200"]);
+    command.args([
+        "--no-reboot",
+        "--append",
+        "console=ttyS0 quiet panic=1 rdinit=/bin/sh",
+        "--until",
+        "time=200",
+    ]);
     command.arg("--kernel").arg(kernel(metapackage, arch)).arg("--initrd").arg(busybox_tests(arch));
     ends_with(0, command.arg("--script").arg(&script).arg("-o").arg(&recording));
     assert_eq!(info(&recording)["ended_by"], "reset");
