@@ -562,6 +562,29 @@ impl Memory {
         }
     }
 
+    /// Fills `n` elements at an offset of RAM, in a page where a store needs no other marks than it has.
+    pub fn fill(&mut self, at: usize, element: &[u8], n: usize) {
+        let target = &mut self.ram[at..at + element.len() * n];
+        if element.iter().all(|byte| *byte == element[0]) {
+            target.fill(element[0]);
+        } else {
+            target.chunks_exact_mut(element.len()).for_each(|place| place.copy_from_slice(element));
+        }
+    }
+
+    /// Copies `n` elements of `size` bytes from one offset of RAM to another, one after the other: where they overlap, those
+    /// that were written are read again. The target is as for [`Memory::fill`].
+    pub fn move_elements(&mut self, from: usize, to: usize, size: usize, n: usize) {
+        let len = size * n;
+        if to <= from || to - from >= len {
+            self.ram.copy_within(from..from + len, to);
+            return;
+        }
+        for i in (0..len).step_by(size) {
+            self.ram.copy_within(from + i..from + i + size, to + i);
+        }
+    }
+
     /// Writes bytes at an offset of storage, inside one page.
     fn store_at(&mut self, at: u64, bytes: &[u8]) {
         let page = at as usize / PAGE_SIZE;

@@ -13,6 +13,7 @@
 //! one, and so it is with LOOPE and LOOPNE. RCL and RCR of memory are alone in theirs.
 
 use super::guard::{self, Mode};
+use super::strings::Strings;
 use iced_x86::{
     Code, CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic,
     OpKind, RflagsBits,
@@ -37,6 +38,8 @@ pub struct Block {
     pub split: u16,
     /// It is a single REP string instruction.
     pub rep: Rep,
+    /// Which one, if many of its iterations can be done at once.
+    pub strings: Strings,
     /// It begins with an instruction that is executed here.
     pub own: bool,
     /// It has instructions of x87 or MMX.
@@ -52,7 +55,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Whether it is this block and nothing about it needs care.
+    /// Whether it is this block and nothing about it needs care but that it may be a REP instruction.
     #[inline]
     pub fn is_plain(&self, addr: u64, size: u32, guards: u16) -> bool {
         self.addr == addr && u32::from(self.size) == size && !self.special && self.guards & guards == 0
@@ -62,15 +65,9 @@ impl Block {
     pub fn with_shape(addr: u64, size: u32, shape: Shape, breakpoint: bool) -> Block {
         // No block of the engine is longer than a page and an instruction.
         let size = u16::try_from(size).unwrap_or(u16::MAX);
-        let Shape { insns, split, rep, own, fpu, mxcsr, guards, settles } = shape;
-        let special = breakpoint
-            || split != 0
-            || rep != Rep::No
-            || own
-            || fpu.any
-            || mxcsr
-            || settles != Settles::Nothing;
-        Block { addr, size, insns, split, rep, own, fpu, mxcsr, guards, settles, special }
+        let Shape { insns, split, rep, strings, own, fpu, mxcsr, guards, settles } = shape;
+        let special = breakpoint || split != 0 || own || fpu.any || mxcsr || settles != Settles::Nothing;
+        Block { addr, size, insns, split, rep, strings, own, fpu, mxcsr, guards, settles, special }
     }
 }
 
@@ -96,6 +93,8 @@ pub struct Shape {
     pub split: u16,
     /// See [`Block::rep`].
     pub rep: Rep,
+    /// See [`Block::strings`].
+    pub strings: Strings,
     /// See [`Block::own`].
     pub own: bool,
     /// See [`Block::fpu`].
@@ -180,6 +179,7 @@ impl Shape {
             self.guards |= guard::of_operand(memory, write, mode);
         }
         self.rep = if self.insns == 0 { Rep::of(insn) } else { Rep::No };
+        self.strings = if self.rep == Rep::No { Strings::No } else { Strings::of(insn) };
         self.insns += 1;
     }
 }

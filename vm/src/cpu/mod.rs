@@ -20,6 +20,7 @@ mod ports;
 pub(crate) mod regs;
 mod sse;
 pub mod state;
+pub(crate) mod strings;
 mod syscall;
 mod task;
 pub(crate) mod tlb;

@@ -51,6 +51,25 @@ impl Core {
         self.cpu.pos = self.cpu.pos.wrapping_add(insns.into());
     }
 
+    /// A REP instruction at whose start nothing is to be decided: its next iteration, or many.
+    pub(super) fn rep_pass(&mut self, block: &Block, call: BlockCall) -> BlockStart {
+        if self.cpu.is_rep_pass(block) {
+            let done = self.cpu.iterate(block, self.soft_limit - self.cpu.pos);
+            if done != 0 {
+                self.cpu.pos += done - 1;
+                self.enter(block.addr, block.size.into(), 1);
+            }
+            if self.cpu.is_empty_rep_pass(block) {
+                return BlockStart::Run;
+            }
+            if self.cpu.pos == self.soft_limit {
+                return self.block_slow(block.addr, block.size.into(), call);
+            }
+        }
+        self.enter(block.addr, block.size.into(), block.insns);
+        BlockStart::Run
+    }
+
     /// A block at whose start something may have to be decided.
     #[cold]
     #[inline(never)]

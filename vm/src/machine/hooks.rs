@@ -1,6 +1,7 @@
 //! What the engine calls while it runs.
 
 use super::{Core, TF};
+use crate::cpu::count::Rep;
 use crate::cpu::delivery::{Cause, has_error_code, vector};
 use crate::cpu::engine::{
     Access, BlockCall, BlockStart, Engine, Fill, Hooks, KnownCall, Offsets, PortIn, PortOut, off,
@@ -43,6 +44,10 @@ impl Hooks for Core {
         let plain = block.is_plain(addr, size, self.cpu.guards.up()) && end <= self.soft_limit;
         if !plain || self.cpu.code_was_overwritten() || self.takes_interrupt() {
             return self.block_slow(addr, size, call);
+        }
+        if block.rep != Rep::No {
+            let block = *block;
+            return self.rep_pass(&block, call);
         }
         self.enter(addr, size, insns);
         BlockStart::RunKnown(insns)
