@@ -145,6 +145,7 @@ pub struct Board {
     debug: DebugPorts,
     vga: Option<Adapter>,
     cards: Cards,
+    without_firmware: bool,
 }
 
 impl Board {
@@ -173,9 +174,22 @@ impl Board {
             debug: DebugPorts::new(config),
             vga: (config.vga == Vga::Std).then(|| Adapter::new(config.bios.is_empty())),
             cards: Cards::new(config),
+            without_firmware: config.bios.is_empty(),
         };
-        board.copy_lines();
+        board.hand_on();
         board
+    }
+
+    /// Without firmware: the timer and the interrupt controllers as it would leave them.
+    fn hand_on(&mut self) {
+        self.copy_lines();
+        if self.without_firmware {
+            self.pit.set_up_like_firmware(self.now);
+            // The timer's output is high by now, and that edge was the firmware's.
+            self.copy_lines();
+            self.pic.set_up_like_firmware();
+            self.copy_lines();
+        }
     }
 
     /// IN of `size` 1, 2 or 4 bytes.
@@ -602,7 +616,7 @@ impl Board {
         if let Some(vga) = &mut self.vga {
             vga.reset();
         }
-        self.copy_lines();
+        self.hand_on();
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Pic8259 {
     bottom: u8,
     vector_base: u8,
     expect: Expect,
+    /// An initialisation sequence has been written to its end.
+    initialised: bool,
     single: bool,
     needs_icw4: bool,
     icw3: u8,
@@ -59,7 +61,7 @@ pub struct Pic8259 {
 }
 
 impl Pic8259 {
-    /// A chip before its first ICW1: as initialised, vectors at 0.
+    /// A chip before its first ICW1.
     pub fn new() -> Pic8259 {
         Pic8259 { edge_armed: 0xff, bottom: 7, ..Pic8259::default() }
     }
@@ -93,8 +95,12 @@ impl Pic8259 {
     }
 
     /// The level that INT asks to be served now. `slaves`: inputs at which a slave sits ("Special Fully Nested Mode":
-    /// a slave in service does not lock out further requests of its own).
+    /// a slave in service does not lock out further requests of its own). A chip accepts requests when it has been
+    /// initialised ("Programming the 8259A": it must be brought to a starting point).
     fn pending(&self, slaves: u8) -> Option<u8> {
+        if !self.initialised {
+            return None;
+        }
         let level = self.highest(self.requests() & !self.mask)?;
         let blocking = if self.special_mask { self.in_service & !self.mask } else { self.in_service };
         let Some(served) = self.highest(blocking) else { return Some(level) };
@@ -174,12 +180,14 @@ impl Pic8259 {
             Expect::Icw4 => {
                 self.special_fully_nested = value & 0x10 != 0;
                 self.auto_eoi = value & 0x02 != 0;
+                self.initialised = true;
                 Expect::Ocw1
             }
         };
     }
 
-    fn after_icw3(&self) -> Expect {
+    fn after_icw3(&mut self) -> Expect {
+        self.initialised = !self.needs_icw4;
         if self.needs_icw4 { Expect::Icw4 } else { Expect::Ocw1 }
     }
 
@@ -249,6 +257,18 @@ impl Pic {
     /// Both chips at power-on.
     pub fn new() -> Pic {
         Pic { master: Pic8259::new(), slave: Pic8259::new() }
+    }
+
+    /// For kernels that are loaded without firmware: vectors 0x08 and 0x70, PCI's IRQs 10 and 11 by level, and let
+    /// through what firmware uses itself (IRQ 0, 1, 2, 6, 8, 12, 13 and 14).
+    pub fn set_up_like_firmware(&mut self) {
+        for (command, vectors, icw3, mask) in [(0x20, 0x08, 0x04, 0xb8), (0xa0, 0x70, 0x02, 0x8e)] {
+            self.write(command, 0x11);
+            for value in [vectors, icw3, 0x01, mask] {
+                self.write(command + 1, value);
+            }
+        }
+        self.write(0x4d1, 0x0c);
     }
 
     /// Sets line `irq` (0 to 15). IRQ 2 is the cascade and has no outside.

@@ -77,6 +77,36 @@ fn lines_become_vectors_and_the_mask_holds_them_back() {
 }
 
 #[test]
+fn a_chip_asks_for_nothing_before_it_was_initialised() {
+    let mut pic = Pic::new();
+    pic.write(0x21, 0xfc);
+    raise(&mut pic, 0);
+    assert!(!pic.intr());
+    assert_eq!((pic.read(0x20), pic.read(0x21)), (0x01, 0xfc), "requests and the mask are kept");
+    pic.write(0x20, 0x11);
+    for value in [0x08, 0x04] {
+        pic.write(0x21, value);
+        raise(&mut pic, 0);
+        assert!(!pic.intr(), "in the middle of the sequence");
+    }
+    pic.write(0x21, 0x01);
+    assert_eq!(take(&mut pic), Some(0x08));
+}
+
+#[test]
+fn as_firmware_leaves_it_the_timer_is_vector_8_and_the_clock_0x70() {
+    let mut pic = Pic::new();
+    pic.set_up_like_firmware();
+    raise(&mut pic, 4);
+    assert!(!pic.intr(), "a serial port is masked");
+    raise(&mut pic, 0);
+    assert_eq!(take(&mut pic), Some(0x08));
+    pic.write(0x20, 0x20);
+    raise(&mut pic, 8);
+    assert_eq!(take(&mut pic), Some(0x70));
+}
+
+#[test]
 fn an_edge_is_one_interrupt_and_a_level_repeats() {
     let mut pic = pair(1);
     raise(&mut pic, 5);

@@ -34,6 +34,13 @@ impl Pit {
         Pit { counters: [Counter::new(true), Counter::new(true), Counter::new(false)] }
     }
 
+    /// For kernels that are loaded without firmware: counter 0 makes 18.2 interrupts a second.
+    pub fn set_up_like_firmware(&mut self, now: VmTime) {
+        for (port, value) in [(0x43, 0x34), (0x40, 0), (0x40, 0)] {
+            self.write(port, value, now);
+        }
+    }
+
     /// As at power-on, at `now`.
     pub fn reset(&mut self, now: VmTime) {
         *self = Pit::new();

@@ -24,9 +24,14 @@ fn advance(board: &mut Board, now: u64) {
     on(board, now, |board, bus| board.advance(bus));
 }
 
-/// A board whose interrupt controllers are programmed, all lines unmasked.
+/// A board whose interrupt controllers are programmed, all lines unmasked, and whose timer stands still.
 fn board() -> Board {
-    let mut board = Board::new(&config());
+    programmed(&config())
+}
+
+fn programmed(config: &MachineConfig) -> Board {
+    let mut board = Board::new(config);
+    write(&mut board, 0x43, 1, 0x32, 0);
     let bytes = [(0x20, [0x11, 0x08, 4, 1, 0]), (0xa0, [0x11, 0x70, 2, 1, 0])];
     for (base, [icw1, rest @ ..]) in bytes {
         write(&mut board, base, 1, icw1, 0);
@@ -264,7 +269,8 @@ fn every_way_to_reset_asks_for_it() {
 
 #[test]
 fn reset_restores_power_on_except_the_clock() {
-    let mut board = board();
+    let config = MachineConfig { bios: vec![0; 1 << 16], ..config() };
+    let mut board = programmed(&config);
     for (port, value) in [(0x43, 0x34), (0x40, 0x00), (0x40, 0x10), (0x61, 3), (0x3fb, 0x03), (0x92, 0)] {
         write(&mut board, port, 1, value, 0);
     }
@@ -274,7 +280,7 @@ fn reset_restores_power_on_except_the_clock() {
     // Carried out, and not asked for once more.
     assert_eq!(inject(&mut board, &Input::Reset, 5_000_000_000).request, None);
     assert!(!board.intr() && board.a20());
-    let mut fresh = Board::new(&config());
+    let mut fresh = Board::new(&config);
     advance(&mut fresh, 5_000_000_000);
     assert_eq!(
         (board.pit.clone(), board.pci.clone(), board.uarts.clone()),
@@ -282,4 +288,20 @@ fn reset_restores_power_on_except_the_clock() {
     );
     write(&mut board, 0x70, 1, 0x40, 5_000_000_000);
     assert_eq!(read(&mut board, 0x71, 1, 5_000_000_000), 0x5a);
+}
+
+#[test]
+fn a_kernel_without_firmware_gets_the_timer_at_vector_8_and_not_before_its_time() {
+    for reset in [false, true] {
+        let mut board = Board::new(&config());
+        if reset {
+            advance(&mut board, 1_000_000_000);
+            inject(&mut board, &Input::Reset, 1_000_000_000);
+        }
+        let start = if reset { 1_000_000_000 } else { 0 };
+        advance(&mut board, start + 54_000_000);
+        assert!(!board.intr());
+        advance(&mut board, start + 56_000_000);
+        assert_eq!(board.peek_vector(), Some(Vector(0x08)));
+    }
 }

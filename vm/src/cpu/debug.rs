@@ -5,7 +5,7 @@
 use super::engine::off;
 use super::regs::flag;
 use super::{Cpu, operand_address};
-use iced_x86::{Instruction, InstructionInfoFactory, OpAccess};
+use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess};
 
 /// DR6: a breakpoint of the task-state segment's T bit.
 pub const DR6_BT: u32 = 1 << 15;
@@ -151,9 +151,16 @@ impl Cpu {
         self.env.r64(off::EFLAGS) & flag::RF != 0
     }
 
-    /// A block begins, of one instruction if RF is set.
+    /// A block begins, of one instruction if RF is set. The image of PUSHF does not have it (SDM 2B), where the engine would
+    /// put it.
     pub fn begin_resumption(&mut self) {
         self.resumed = self.resuming();
+        let pushes = |insn: Instruction| {
+            matches!(insn.mnemonic(), Mnemonic::Pushf | Mnemonic::Pushfd | Mnemonic::Pushfq)
+        };
+        if self.resumed && self.instruction().is_some_and(pushes) {
+            self.env.w64(off::EFLAGS, self.env.r64(off::EFLAGS) & !flag::RF);
+        }
     }
 
     /// Before anything else is done behind a block: the engine clears RF at the end of some blocks only.

@@ -225,6 +225,15 @@ impl Cpu {
         Ok(())
     }
 
+    /// Raises what a push would raise that left the stack pointer where it is.
+    pub(super) fn touch(&mut self, stack: &Stack, width: u64) -> Result<(), Fault> {
+        let addr = stack.at(stack.sp, width)?;
+        for (at, _, _) in pieces(addr, width as usize) {
+            self.access(at, Access::Write, stack.user)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn pop(&mut self, stack: &mut Stack, width: u64) -> Result<u64, Fault> {
         let value = self.peek(stack, 0, width)?;
         stack.add(width);

@@ -34,6 +34,8 @@ struct Operand {
     insn: u16,
     memory: UsedMemory,
     write: bool,
+    /// Of ARPL, which writes if its register, of this number, has the greater RPL.
+    rpl: Option<usize>,
     /// Guards that matter to it.
     guards: u16,
     /// What the registers of its address are by then.
@@ -106,10 +108,20 @@ impl Cpu {
         let segment = env.segment(memory.segment().number());
         let size = memory.memory_size().size().max(1) as u64;
         let code = memory.segment() == Register::CS;
-        if (!mode.typed || allows(&segment, operand.write, code)) && in_limit(&segment, offset, size) {
+        let write =
+            operand.write && operand.rpl.is_none_or(|register| self.raises_rpl(&segment, offset, register));
+        if (!mode.typed || allows(&segment, write, code)) && in_limit(&segment, offset, size) {
             return Ok(());
         }
         Err(if memory.segment() == Register::SS { Fault::new(vector::SS, 0) } else { Fault::protection() })
+    }
+
+    /// Whether ARPL raises the RPL of the selector in memory to that of a register.
+    fn raises_rpl(&self, segment: &Segment, offset: u64, register: usize) -> bool {
+        let mut selector = [0];
+        let addr = segment.base.wrapping_add(offset) & 0xffff_ffff;
+        let known = self.read_linear(LinAddr(addr), &mut selector) == 1;
+        !known || selector[0] & 3 < self.env.gpr(register) as u8 & 3
     }
 }
 
@@ -139,6 +151,8 @@ impl Analysis {
                     insn: known,
                     memory: *memory,
                     write,
+                    rpl: (insn.mnemonic() == Mnemonic::Arpl)
+                        .then(|| insn.op1_register().full_register().number()),
                     guards: guard::of_operand(memory, write, mode),
                     moved,
                     rep: Rep::of(insn),

@@ -172,6 +172,11 @@ impl Env {
         self.w32(off::HFLAGS2, others | if blocked { HF2_NMI } else { 0 });
     }
 
+    /// Whether an interrupt shadow holds interrupts back.
+    pub fn shadowed(&self) -> bool {
+        self.r32(off::HFLAGS) & hflag::INHIBIT_IRQ != 0
+    }
+
     /// Ends the interrupt shadow (an interrupt or exception was delivered).
     pub fn clear_shadow(&self) {
         self.w32(off::HFLAGS, self.r32(off::HFLAGS) & !hflag::INHIBIT_IRQ);

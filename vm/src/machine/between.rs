@@ -75,7 +75,7 @@ impl Core {
         // Whether time has passed here while the CPU was halted.
         let mut waited = false;
         loop {
-            if self.cpu.pending_db != 0 {
+            if self.cpu.traps_now() {
                 let result = self.cpu.deliver_pending_db();
                 self.after_delivery(result.map(|_| ()), self.cpu.pos.saturating_sub(1));
             }

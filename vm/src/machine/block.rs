@@ -98,7 +98,7 @@ impl Core {
                 self.undo_digest(self.cpu.pos);
             }
         }
-        if self.cpu.pending_db != 0 {
+        if self.cpu.traps_now() {
             let step = self.cpu.pos.saturating_sub(1);
             self.cpu.current.insns = 0;
             let result = self.cpu.deliver_pending_db();
@@ -164,7 +164,7 @@ impl Core {
         if guards & guard::SSE != 0 {
             room = 1;
         }
-        if self.cpu.careful || self.cpu.resuming() {
+        if self.cpu.careful || self.cpu.resuming() || self.cpu.pending_db != 0 {
             room = 1;
         }
         if u64::from(block.insns) > room {

@@ -1,8 +1,10 @@
 //! After the engine came back by itself: faults that it met, and errors.
 
 use super::{Core, VmError};
+use crate::cpu::debug::DR6_BS;
 use crate::cpu::delivery::{Cause, vector};
-use crate::cpu::engine::{FETCH_FROM_DEVICE, StartError};
+use crate::cpu::engine::{FETCH_FROM_DEVICE, StartError, off};
+use crate::cpu::regs::flag;
 use crate::cpu::tlb::Miss;
 
 impl Core {
@@ -20,7 +22,12 @@ impl Core {
         match result {
             Ok(()) => {
                 if !self.stopping {
-                    self.cpu.halted = true;
+                    // A debug exception ends the halt at once (SDM 2A, HLT), and a single step is one.
+                    let stepping = self.cpu.env.r64(off::EFLAGS) & flag::TF != 0;
+                    self.cpu.halted = !stepping;
+                    if stepping {
+                        self.cpu.pending_db |= DR6_BS;
+                    }
                     self.cpu.current.insns = 0;
                 }
                 Ok(())

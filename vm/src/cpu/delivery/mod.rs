@@ -123,7 +123,9 @@ impl Cpu {
     /// Delivers an event; afterwards the next step is the handler's first instruction.
     pub fn deliver(&mut self, vector: u8, cause: Cause) -> Result<(), TripleFault> {
         let (mut vector, mut cause) = (vector, cause);
-        self.pending_db = 0;
+        if !matches!(cause, Cause::Software | Cause::Trap) {
+            self.pending_db = 0;
+        }
         loop {
             let Err(fault) = self.try_deliver(vector, cause) else {
                 self.env.clear_shadow();

@@ -201,6 +201,18 @@ impl Cpu {
         Ok(Flow::Next)
     }
 
+    /// SMSW to a register, which gets as much of CR0 as it holds (AMD APM 3; SDM 2B leaves the upper half open).
+    pub(super) fn smsw(&mut self, insn: &Instruction) -> Result<Flow, Fault> {
+        let to = insn.op0_register();
+        let n = to.full_register().number();
+        let value = match to.size() {
+            2 => self.env.gpr(n) & !0xffff | self.cr0() & 0xffff,
+            _ => self.cr0(),
+        };
+        self.env.set_gpr(n, value);
+        Ok(Flow::Next)
+    }
+
     /// RDPMC: there are no counters.
     pub(super) fn rdpmc(&mut self, model: &Model) -> Result<Flow, Fault> {
         if !model.has_cr4() {

@@ -1,12 +1,14 @@
 //! Instructions that are executed here and not by the engine, because it does them wrong or not at all: access to
 //! model-specific, control and debug registers, far transfers of control in protected mode, IRET, system calls and their
-//! returns, permission for INS and OUTS, the loads of LDTR and TR, INT1, opcodes that are undefined, or not announced by CPUID, and SSE with an operand at a
+//! returns, permission for INS and OUTS, the loads of descriptor table registers and TR, ENTER, INT1, opcodes that are
+//! undefined, or not announced by CPUID, and SSE with an operand at a
 //! fixed address that is not aligned.
 //!
 //! A block is left before such an instruction, so that it begins one ([`super::count`]).
 
 mod control;
 mod far;
+mod frames;
 mod msr;
 mod returns;
 mod vme;
@@ -22,7 +24,7 @@ use super::instructions::InstructionSet;
 use super::regs::flag;
 use super::sse;
 use super::state::seg;
-use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{Code, CodeSize, Instruction, Mnemonic, OpKind, Register};
 
 /// What an instruction did with RIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,10 @@ pub fn is_own(insn: &Instruction, cpl: u8, set: &InstructionSet) -> bool {
         Rdmsr | Wrmsr | Rdpmc | Int1 | Lmsw | Ltr | Lldt | Ud2 => true,
         Iret | Iretd | Iretq | Retf | Sysret | Sysretq | Sysexit | Sysexitq => true,
         Syscall | Sysenter => true,
+        Lgdt | Lidt | Enter => true,
+        // The engine's image has VM, which 16-bit code of privilege level 3 may be running with.
+        Pushfd => cpl == 3 && insn.code_size() == CodeSize::Code16,
+        Smsw => insn.op0_kind() == OpKind::Register,
         // It may turn on the alignment check.
         Popf | Popfd | Popfq => cpl == 3,
         // The engine's INS stores before it asks for the port.
@@ -73,6 +79,8 @@ impl Cpu {
             Rdpmc => self.rdpmc(model),
             Mov => self.mov_special(insn, model),
             Lmsw => self.lmsw(insn),
+            Smsw => self.smsw(insn),
+            Lgdt | Lidt => self.check_table(insn),
             Ltr => self.ltr(insn),
             Lldt => self.lldt(insn),
             Jmp | Call => self.far_transfer(insn),
@@ -83,6 +91,8 @@ impl Cpu {
             Sysret | Sysretq => self.sysret(insn, model),
             Sysexit | Sysexitq => self.sysexit(insn, model),
             Popf | Popfd | Popfq => self.popf(insn),
+            Pushfd => self.v86_pushfd(),
+            Enter => self.enter(insn),
             Insb | Insw | Insd | Outsb | Outsw | Outsd => self.check_string_io(insn),
             _ if sse::is_misaligned(insn) => self.check_alignment(insn),
             _ => Err(Fault::undefined()),
@@ -121,7 +131,17 @@ impl Cpu {
     pub fn int1(&mut self, insn: &Instruction) -> Result<(), TripleFault> {
         self.int_len = insn.len() as u64;
         self.env.set_rip(self.behind(insn));
+        // What MOV SS held back comes with it.
+        if self.pending_db != 0 {
+            self.report_debug(self.pending_db);
+        }
         self.deliver(vector::DB, Cause::Icebp)
+    }
+
+    /// Whether debug conditions that the step before met are delivered now. MOV SS and POP SS hold them back for one
+    /// instruction (SDM 3A, 6.8.3).
+    pub fn traps_now(&self) -> bool {
+        self.pending_db != 0 && !self.env.shadowed()
     }
 
     /// Delivers debug conditions that the step before met. Whether there were any.
@@ -172,7 +192,8 @@ impl Cpu {
         let env = self.env;
         let mut factory = iced_x86::InstructionInfoFactory::new();
         let memory = factory.info(insn).used_memory().iter().find(|m| {
-            m.base() == insn.memory_base()
+            // An address relative to RIP is given as it comes out.
+            (m.base() == insn.memory_base() || insn.is_ip_rel_memory_operand())
                 && m.index() == insn.memory_index()
                 && m.segment() == insn.memory_segment()
         });
@@ -188,6 +209,16 @@ impl Cpu {
             return refused;
         }
         Ok(addr & 0xffff_ffff)
+    }
+
+    /// LGDT and LIDT of 64-bit code: the base must be canonical (SDM 2A). The rest is the engine's.
+    fn check_table(&mut self, insn: &Instruction) -> Result<Flow, Fault> {
+        if self.env.code_bits() == 64 && self.env.cpl() == 0 {
+            let addr = self.operand(insn, 10)?;
+            let base = self.load_linear(addr.wrapping_add(2), 8, false)?;
+            self.check_canonical(base)?;
+        }
+        Ok(Flow::Engine)
     }
 
     /// The 16-bit register or memory operand of LTR, LLDT and LMSW.

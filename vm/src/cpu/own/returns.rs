@@ -278,6 +278,8 @@ impl Cpu {
         env.set_segment(seg::CS, &flat(cs, code));
         env.set_segment(seg::SS, &flat(selector.wrapping_add(8) | 3, FLAT_DATA | USER));
         env.set_rip(if wide { rcx } else { rcx & 0xffff_ffff });
+        // The single step is that of the flags as they are now, as if the program's SYSCALL had just ended.
+        self.stepping = env.r64(off::EFLAGS) & flag::TF != 0;
         Ok(Flow::Jumped)
     }
 
