@@ -152,7 +152,9 @@ impl Model<'_> {
                 let at = (self.random.below(3) != 0).then(|| self.position());
                 self.naive.position_break = at;
                 self.real.set_position_break(at.map(|at| Icount(at as u64)));
-                self.real.set_memory_budget(self.random.below(5) as usize * 400_000);
+                let enough_for_helpers = self.random.below(2) as usize * (512 << 20);
+                self.real.set_memory_budget(self.random.below(5) as usize * 400_000 + enough_for_helpers);
+                self.real.set_jobs(1 + self.random.below(3) as usize);
                 return Stop::Step;
             }
             _ => {

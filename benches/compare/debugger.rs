@@ -52,6 +52,13 @@ pub fn reverse_next(name: &str, recording: &Path) -> Result<()> {
     ensure!(times.len() == 1, "gdb timed {} commands", times.len());
     report::heading(&format!("Backward through {name}, by GDB"));
     report::latency("reverse-next over a call of a quarter of it", times[0], "");
+    report::aim(
+        &format!("{name}: reverse-next over a call of a quarter of it"),
+        "ms",
+        1000.0,
+        false,
+        report::millis(times[0]),
+    );
     Ok(())
 }
 
@@ -64,10 +71,13 @@ pub fn step_back(recording: &Path, samples: usize) -> Result<()> {
     ensure!(times.len() == samples + 3, "gdb timed {} commands", times.len());
     let (first, rest) = (times[0], &times[1..]);
     report::latency("first reverse-stepi at the end", first, "");
-    report::quantiles("reverse-stepi after it", rest[..samples].to_vec());
+    report::quantiles("reverse-stepi after it", &rest[..samples]);
+    report::aim("Linux, by GDB: first reverse-stepi at its end", "ms", 100.0, false, report::millis(first));
     report::latency("monitor replay_seek to the middle", rest[samples], "");
     report::latency("reverse-stepi there", rest[samples + 1], "");
     report::line("peak memory of serve", &format!("{} MiB", peak / 1024));
+    let limit = (128 + 1024 + 200) as f64;
+    report::aim("Linux: peak memory of serve", "MiB", limit, false, (peak / 1024) as f64);
     Ok(())
 }
 

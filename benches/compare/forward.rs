@@ -53,7 +53,7 @@ pub fn compare(guest: &Guest, rounds: u32, directory: &Path) -> Result<PathBuf> 
         keep(&mut best.verify, replay(&recording, "--verify")?);
     }
     print(guest, &best, &recording)?;
-    print_recording(&best, &recording)?;
+    print_recording(&guest.name, &best, &recording)?;
     Ok(recording)
 }
 
@@ -162,6 +162,13 @@ fn print(guest: &Guest, best: &Best, recording: &Path) -> Result<()> {
             None => report::line(name, "not possible: it has no chips and delivers no interrupts"),
         }
     }
+    let cpu = |took: Option<Took>| took.map_or(f64::NAN, |took| took.cpu.as_secs_f64());
+    let over = (cpu(best.record) / cpu(best.machine) - 1.0) * 100.0;
+    report::aim(&format!("{}: recording costs more than running", guest.name), "%", 10.0, false, over);
+    for (what, took) in [("record", best.record), ("replay", best.replay)] {
+        let ratio = cpu(qemu) / cpu(took);
+        report::aim(&format!("{}: {what}, speed beside QEMU's", guest.name), "x", 1.0, true, ratio);
+    }
     Ok(())
 }
 
@@ -174,7 +181,7 @@ fn sizes(file: &[u8]) -> (usize, usize) {
 }
 
 /// What the recording costs.
-fn print_recording(best: &Best, path: &Path) -> Result<()> {
+fn print_recording(name: &str, best: &Best, path: &Path) -> Result<()> {
     let recording = Recording::open(path)?;
     let start = Instant::now();
     Recording::open(path)?;
@@ -198,6 +205,7 @@ fn print_recording(best: &Best, path: &Path) -> Result<()> {
         "log: inputs, interrupts, progress",
         &format!("{:.0} KiB, {per_million:.1} bytes per million steps", kib(log)),
     );
+    report::aim(&format!("{name}: log"), "B per 1000 steps", 0.5, false, per_million / 1000.0);
     report::line(
         "checkpoints, pages and index by interval",
         &format!(
@@ -212,6 +220,13 @@ fn print_recording(best: &Best, path: &Path) -> Result<()> {
         report::line(
             "peak memory: record, replay --verify",
             &format!("{} MiB, {} MiB ({ram} MiB of it the guest's)", mib(record), mib(verify)),
+        );
+        report::aim(
+            &format!("{name}: peak memory of record"),
+            "MiB",
+            (ram + 300) as f64,
+            false,
+            mib(record) as f64,
         );
     }
     Ok(())

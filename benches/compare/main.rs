@@ -25,9 +25,9 @@ struct Options {
     /// Given by `cargo bench`; without it nothing is run
     #[arg(long, hide = true)]
     bench: bool,
-    /// Runs of each configuration; the best counts
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
+    /// Runs of each configuration; the best counts [default: 2, or 1 if quick]
+    #[arg(long)]
+    rounds: Option<u32>,
     /// Only what interrupts, exceptions, system calls and context switches cost
     #[arg(long)]
     delivery: bool,
@@ -49,8 +49,9 @@ fn main() -> Result<()> {
         return Ok(());
     }
     report::machine();
+    let rounds = options.rounds.unwrap_or(if options.quick { 1 } else { 2 });
     if options.delivery {
-        return delivery::compare(options.rounds);
+        return delivery::compare(rounds);
     }
     let directory = tempfile::tempdir()?;
     let mut guests = vec![Guest::linux(directory.path())?];
@@ -61,7 +62,7 @@ fn main() -> Result<()> {
     }
     let mut recordings = Vec::new();
     for guest in &guests {
-        recordings.push(forward::compare(guest, options.rounds, directory.path())?);
+        recordings.push(forward::compare(guest, rounds, directory.path())?);
     }
     // What fails does not take the rest of a long run with it.
     let failed = |part: Result<()>| part.unwrap_or_else(|error| println!("FAILED: {error:#}"));
@@ -73,6 +74,7 @@ fn main() -> Result<()> {
         }
     }
     failed(debugger::step_back(&recordings[0], options.samples));
-    failed(delivery::compare(options.rounds));
+    failed(delivery::compare(rounds));
+    report::aims();
     Ok(())
 }

@@ -1,7 +1,38 @@
 //! Tables.
 
 use crate::program::Took;
+use std::sync::Mutex;
 use std::time::Duration;
+
+/// Lines of the last table: what was aimed at, and what was measured.
+static AIMS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Compares a number with what is aimed at, for the last table. `more` is better, or less.
+pub fn aim(what: &str, unit: &str, limit: f64, more: bool, measured: f64) {
+    let reached = if more { measured >= limit } else { measured <= limit };
+    let (sign, verdict) = (if more { ">=" } else { "<=" }, if reached { "reached" } else { "MISSED" });
+    let limit = format!("{sign} {limit} {unit}");
+    let line = format!("  {what:<88} {limit:>24} {measured:>12.3} {verdict:>8}");
+    AIMS.lock().expect("nobody panics with it").push(line);
+}
+
+/// The table of what was aimed at.
+pub fn aims() {
+    heading("What is aimed at, and what was measured");
+    AIMS.lock().expect("nobody panics with it").iter().for_each(|line| println!("{line}"));
+}
+
+/// Milliseconds.
+pub fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// A quantile of several measurements, in milliseconds.
+pub fn quantile(times: &[Duration], percent: usize) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times.get(times.len().saturating_sub(1) * percent / 100).map_or(f64::NAN, |time| millis(*time))
+}
 
 /// Says what this is measured on.
 pub fn machine() {
@@ -36,19 +67,13 @@ pub fn speed(name: &str, took: Took, steps: u64, qemu: Option<Took>, bare: Optio
 }
 
 /// Quantiles of several measurements.
-pub fn quantiles(name: &str, mut times: Vec<Duration>) {
-    times.sort_unstable();
-    let Some(&longest) = times.last() else { return line(name, "never") };
-    let at = |percent: usize| ms(times[(times.len() - 1) * percent / 100]);
+pub fn quantiles(name: &str, times: &[Duration]) {
+    let [p50, p99, longest] = [50, 99, 100].map(|percent| quantile(times, percent));
     let count = times.len();
-    line(name, &format!("p50 {} p99 {} max {} ms, of {count}", at(50), at(99), ms(longest)));
+    line(name, &format!("p50 {p50:>8.3} p99 {p99:>8.3} max {longest:>8.3} ms, of {count}"));
 }
 
 /// One measurement.
 pub fn latency(name: &str, time: Duration, note: &str) {
-    line(name, &format!("{} ms  {note}", ms(time)));
-}
-
-fn ms(time: Duration) -> String {
-    format!("{:>8.3}", time.as_secs_f64() * 1e3)
+    line(name, &format!("{:>8.3} ms  {note}", millis(time)));
 }

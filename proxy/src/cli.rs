@@ -5,9 +5,10 @@ use crate::gdb::arch::ArchChoice;
 use crate::host_serial::{SerialSpec, parse_output};
 use crate::net::NicSpec;
 use crate::place::Place;
-use crate::units::{parse_count, parse_cpu, parse_memory, parse_rtc};
+use crate::units::{parse_count, parse_cpu, parse_memory, parse_rtc, parse_size};
 use crate::until::Until;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 use vm::{CardConfig, CpuModel, Vga};
@@ -342,6 +343,12 @@ pub struct ServeArgs {
     /// Exit when the first debugger leaves
     #[arg(long)]
     pub once: bool,
+    /// How much memory checkpoints and the like may take beside the guest's own, for example 256M or 4G
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
+    pub memory_budget: u64,
+    /// How many processors a long search may use; each takes memory for another machine, out of a quarter of the budget [default: all]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZero<usize>>,
 }
 
 /// `retrograde info`.

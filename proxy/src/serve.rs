@@ -18,8 +18,10 @@ use mio::{Events, Interest, Poll, Token};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
+use std::num::NonZero;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 #[cfg(test)]
@@ -42,6 +44,8 @@ pub fn run(args: &ServeArgs) -> Result<u8> {
     let control = control.map(|address| Listener::bind("--qmp", &address)).transpose()?;
     let signals = Signals::catch()?;
     let mut history = Recorded::new(name, recording)?;
+    let jobs = args.jobs.or_else(|| available_parallelism().ok()).map_or(1, NonZero::get);
+    history.set_limits(usize::try_from(args.memory_budget).unwrap_or(usize::MAX), jobs);
     // The mode at the end is asked for there; this is also where a session starts by default.
     let end = history.end();
     // On the way to the last step checkpoints are planted in memory, which make the first steps back from the end quick.

@@ -7,15 +7,7 @@ const MIB: u64 = 1 << 20;
 
 /// A size of memory as QEMU's `-m` takes it: a number with suffix K, M, G, or without one in MiB.
 pub fn parse_memory(text: &str) -> Result<u64, String> {
-    let usage = || format!("`{text}` is no size of memory; write for example 128M or 1G");
-    let (digits, unit) = match text.char_indices().next_back() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
-        Some((at, 'm' | 'M')) => (&text[..at], MIB),
-        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
-        _ => (text, MIB),
-    };
-    let number: u64 = parse_count(digits).map_err(|_| usage())?;
-    let bytes = number.checked_mul(unit).ok_or_else(usage)?;
+    let bytes = parse_size(text)?;
     if !(RAM_MIN..=RAM_MAX).contains(&bytes) || bytes % MIB != 0 {
         return Err(format!(
             "a machine can have {}M to {}M of memory in whole megabytes, not `{text}`",
@@ -24,6 +16,19 @@ pub fn parse_memory(text: &str) -> Result<u64, String> {
         ));
     }
     Ok(bytes)
+}
+
+/// A size: a number with suffix K, M, G, or without one in MiB; in bytes.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let usage = || format!("`{text}` is no size of memory; write for example 128M or 1G");
+    let (digits, unit) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], MIB),
+        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
+        _ => (text, MIB),
+    };
+    let number: u64 = parse_count(digits).map_err(|_| usage())?;
+    number.checked_mul(unit).ok_or_else(usage)
 }
 
 /// A count in decimal, or hexadecimal after `0x`; underscores are allowed between digits.

@@ -3,7 +3,7 @@
 use crate::Replayer;
 use crate::pages::{RamHash, encode_state, page_of, rehash};
 use crate::recording::{
-    CheckpointBody, CheckpointHead, Error, IntervalBody, PageChange, Progress, Span, StoredPage, Writer,
+    CheckpointBody, CheckpointHead, Error, Interval, PageChange, Progress, StoredPage, Summaries, Writer,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ pub(crate) struct Checkpointer {
     stored: BTreeMap<u32, StoredPage>,
     /// Pages named by checkpoints since the last whole one.
     named: usize,
+    /// Of the intervals so far.
+    summaries: Summaries,
     /// Position of the last checkpoint.
     last: Option<Icount>,
 }
@@ -42,6 +44,7 @@ impl Checkpointer {
             ram: RamHash::new(config.storage_bytes()),
             stored: BTreeMap::new(),
             named: 0,
+            summaries: Summaries::default(),
             last: None,
         })
     }
@@ -63,6 +66,7 @@ impl Checkpointer {
             // How many have been named since the last whole one is not known: the next one is whole.
             named: WHOLE_AFTER.max(stored.len()),
             stored,
+            summaries: Summaries::default(),
             last: Some(at),
         })
     }
@@ -73,12 +77,12 @@ impl Checkpointer {
     }
 
     /// Writes a checkpoint of the machine, which has just arrived where it is. Only the pages `dirty` may have changed since
-    /// the last one. How far the recording goes by it, and how many pages it names.
+    /// the last one. How far the recording goes by it.
     pub(crate) fn checkpoint<M: Replayer>(
         &mut self,
         machine: &M,
         dirty: &[usize],
-    ) -> Result<(Progress, usize), Error> {
+    ) -> Result<Progress, Error> {
         let storage = machine.storage();
         let dirty: Vec<(usize, _)> = dirty.iter().filter_map(|p| Some((*p, page_of(storage, *p)?))).collect();
         let stored = self.writer.pages(dirty.iter().map(|(_, bytes)| *bytes))?;
@@ -92,8 +96,7 @@ impl Checkpointer {
             };
             pages.push(PageChange { page, stored });
         }
-        let changed = pages.len();
-        self.named += changed;
+        self.named += pages.len();
         let enough = self.named >= WHOLE_AFTER.max(self.stored.len()) && self.stored.len() <= MOST_WHOLE;
         let whole = self.last.is_none() || enough;
         if whole {
@@ -106,16 +109,22 @@ impl Checkpointer {
         let body = CheckpointBody { state: machine.save(), pages };
         self.writer.checkpoint(CheckpointHead { at, hash, whole }, &body)?;
         self.last = Some(at.position);
-        Ok((at, changed))
+        Ok(at)
     }
 
     /// Writes what was touched since the last checkpoint up to `to`: `dirty` pages were written.
     pub(crate) fn interval(&mut self, to: Icount, dirty: &[usize], touched: Footprint) -> Result<(), Error> {
-        let span = Span { from: self.last(), to };
-        if span.from == span.to {
+        let from = self.last();
+        if from == to {
             return Ok(());
         }
-        self.writer.interval(span, &IntervalBody::new(dirty, touched))
+        let written = dirty.iter().map(|page| *page as u32).collect();
+        let interval = Interval { from, to, written, footprint: touched };
+        self.writer.interval(&interval)?;
+        for (level, summary) in self.summaries.add(&interval) {
+            self.writer.summary(level, &summary)?;
+        }
+        Ok(())
     }
 
     /// The hash of the machine at the end, where only the pages `dirty` may have changed since the last checkpoint.

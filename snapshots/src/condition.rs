@@ -17,6 +17,11 @@ impl<M> Condition<M> {
         Condition(Some(Rc::new(function)))
     }
 
+    /// Whether all breakpoints that are met count.
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether the breakpoint at `addr` counts.
     pub fn holds(&self, machine: &M, addr: LinAddr) -> bool {
         self.0.as_ref().is_none_or(|function| function(machine, addr))

@@ -3,7 +3,7 @@
 //! again, at the time limit of a halt).
 
 use crate::{Recorder, RecorderOptions, Replayer};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use vm::board::Board;
 use vm::machine::{Divergence, RunLimit};
 use vm::units::NS_PER_STEP;
@@ -387,13 +387,9 @@ impl Replayer for Toy {
 
     fn take_footprint(&mut self) -> Footprint {
         self.executed.insert(self.cpu.rip);
-        let mut pages = BTreeMap::<u64, [u64; 4]>::new();
-        for pc in std::mem::take(&mut self.executed) {
-            let line = pc % 4096 / 16;
-            pages.entry(pc / 4096).or_default()[line as usize / 64] |= 1 << (line % 64);
-        }
+        let executed = std::mem::take(&mut self.executed).into_iter().map(|pc| (pc, pc)).collect();
         let accessed = std::mem::take(&mut self.accessed).into_iter().collect();
-        Footprint { executed: Some(pages.into_iter().collect()), accessed, ..Footprint::default() }
+        Footprint { executed: Some(executed), accessed, ..Footprint::default() }
     }
 
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {

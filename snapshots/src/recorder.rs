@@ -7,6 +7,7 @@ use crate::image::Shared;
 use crate::pages::{ZERO_PAGE, page_of};
 use crate::recording::{End, Error, Progress, Recording};
 use crate::session::met_by;
+use crate::spacing::{CHECKPOINT_EVERY, Spacing, thread_time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,15 +21,6 @@ use vm::{Exit, Icount, Input, InterruptTaken, LinAddr, Machine, Output, VmTime, 
 /// less often with each so many chunks that the index has to name, so that it fits into memory.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 const CHUNKS_PER_FLUSH: usize = 50_000;
-
-/// Steps between two checkpoints unless it is said otherwise.
-pub const CHECKPOINT_EVERY: u64 = 50_000_000;
-/// Steps that a page stored in a checkpoint is worth: after a checkpoint with many pages the next one comes later.
-const STEPS_PER_PAGE: u64 = 10_000;
-/// Checkpoints thin out as a recording gets long: they are this part of its length apart, from 51 billion steps on...
-const PART_OF_LENGTH: u64 = 1024;
-/// ...but never more than this many steps.
-const FARTHEST: u64 = 1_000_000_000;
 
 /// How a recorded run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +46,8 @@ pub enum EndReason {
 /// How often checkpoints are made, and the like.
 #[derive(Clone, Debug)]
 pub struct RecorderOptions {
-    /// Steps between two checkpoints. Where a guest changes much memory, and far into a recording, they come later, unless less
-    /// than [`CHECKPOINT_EVERY`] was asked for.
+    /// Steps between two checkpoints. The usual number is the most; they come earlier where the guest runs slowly, and
+    /// later far into a recording. Any other is kept to.
     pub checkpoint_every: u64,
     /// Media whose contents go into the recording, by their numbers. It refers to the others by name and hash.
     pub embed: Vec<(usize, Shared)>,
@@ -75,9 +67,7 @@ impl Default for RecorderOptions {
 pub struct Recorder<M = Machine> {
     machine: M,
     file: Checkpointer,
-    every: u64,
-    /// Steps from the last checkpoint to the next.
-    distance: u64,
+    spacing: Spacing,
     inputs: Vec<(Icount, VmTime, Input)>,
     interrupts: Vec<InterruptTaken>,
     written: Progress,
@@ -107,8 +97,7 @@ impl<M: Replayer> Recorder<M> {
         let mut recorder = Recorder {
             machine,
             file,
-            every: options.checkpoint_every.max(1),
-            distance: options.checkpoint_every.max(1),
+            spacing: Spacing::new(options.checkpoint_every),
             inputs: Vec::new(),
             interrupts: Vec::new(),
             written: Progress::default(),
@@ -133,18 +122,21 @@ impl<M: Replayer> Recorder<M> {
         let most_skipped = self.skipped_ns().saturating_add(halt_ns);
         loop {
             let here = self.machine.position();
-            let due = self.next_checkpoint(here);
+            let due = self.spacing.latest(self.file.last(), here);
             let patience = most_skipped.saturating_sub(self.skipped_ns());
             let started = self.machine.now();
-            let limit = RunLimit { position: goal.min(due), time: started.plus_ns(patience) };
-            let exit = self.machine.run(limit)?;
+            let position = goal.min(due).min(self.spacing.look_at(here));
+            let before = thread_time();
+            let exit = self.machine.run(RunLimit { position, time: started.plus_ns(patience) })?;
+            self.spacing.spend(thread_time().saturating_sub(before));
             self.interrupts.extend(self.machine.take_interrupts());
             self.last_interrupt = self.interrupts.last().copied().or(self.last_interrupt);
             let now_at = self.machine.position();
             self.note_arrival(here, &exit);
+            let due = self.arrived && now_at > self.file.last() && (now_at == due || self.spacing.is_due());
             match exit {
                 Exit::Position if now_at < goal => {
-                    if now_at == due {
+                    if due {
                         self.checkpoint()?;
                     }
                     if let Some(addr) = self.met() {
@@ -154,7 +146,7 @@ impl<M: Replayer> Recorder<M> {
                 // The time limit counted the steps done before the halt too: the rest of the patience is still there.
                 Exit::Time if patience > 0 && (now_at, self.machine.now()) > (here, started) => {}
                 exit => {
-                    if now_at == due && self.arrived {
+                    if due {
                         self.checkpoint()?;
                     }
                     self.flush_if_due(matches!(exit, Exit::Position | Exit::Time))?;
@@ -213,8 +205,7 @@ impl<M: Replayer> Recorder<M> {
         let mut recorder = Recorder {
             machine,
             file,
-            every: self.every,
-            distance: self.every,
+            spacing: self.spacing.another(),
             inputs: Vec::new(),
             interrupts: Vec::new(),
             written,
@@ -255,12 +246,6 @@ impl<M: Replayer> Recorder<M> {
         self.write_interval(&dirty)?;
         let hash = self.file.end_hash(&self.machine, &dirty)?;
         self.file.writer.finish(&End { reason, at: self.written, hash })
-    }
-
-    /// Where the next checkpoint is due, seen from `here`.
-    fn next_checkpoint(&self, here: Icount) -> Icount {
-        let next = self.file.last().0.saturating_add(self.distance);
-        if next > here.0 { Icount(next) } else { Icount(here.0.saturating_add(self.distance)) }
     }
 
     /// Whether the machine is now in the state that its position names.
@@ -330,48 +315,11 @@ impl<M: Replayer> Recorder<M> {
 
     /// Writes a checkpoint that differs from the one before in the pages `dirty`.
     fn write_checkpoint(&mut self, dirty: &[usize]) -> Result<(), Error> {
-        let (at, pages) = self.file.checkpoint(&self.machine, dirty)?;
-        self.distance = distance(self.every, pages, at.position);
+        let before = thread_time();
+        let at = self.file.checkpoint(&self.machine, dirty)?;
+        self.spacing.made(at.position, thread_time().saturating_sub(before));
         self.written = at;
         self.written_when = Instant::now();
         Ok(())
-    }
-}
-
-/// Steps from a checkpoint at `position` that names so many pages to the next, where `every` was asked for. Who asks for less
-/// than usual gets it.
-fn distance(every: u64, pages: usize, position: Icount) -> u64 {
-    if every < CHECKPOINT_EVERY {
-        return every;
-    }
-    let cost = (pages as u64).saturating_mul(STEPS_PER_PAGE).min(every.saturating_mul(2));
-    let thinned = (position.0 / PART_OF_LENGTH).min(FARTHEST);
-    every.max(cost).max(thinned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checkpoints_come_later_after_many_pages_and_far_into_a_recording() {
-        let usual = CHECKPOINT_EVERY;
-        assert_eq!(distance(usual, 0, Icount(10_000_000_000)), usual);
-        assert_eq!(distance(usual, 7000, Icount(0)), 70_000_000);
-        assert_eq!(distance(usual, 1 << 20, Icount(0)), 2 * usual);
-        assert_eq!(distance(usual, 0, Icount(512_000_000_000)), 500_000_000);
-        assert_eq!(distance(usual, 0, Icount(u64::MAX)), FARTHEST);
-        assert_eq!(distance(1000, 1 << 20, Icount(u64::MAX)), 1000);
-    }
-
-    #[test]
-    fn a_day_of_a_busy_guest_takes_checkpoints_in_the_tens_of_thousands() {
-        let day = 24 * 3600 * 1_000_000_000 / NS_PER_STEP;
-        let (mut at, mut count) = (0, 0);
-        while at < day {
-            at += distance(CHECKPOINT_EVERY, 0, Icount(at));
-            count += 1;
-        }
-        assert!((5_000..20_000).contains(&count), "{count}");
     }
 }

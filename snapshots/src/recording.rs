@@ -19,7 +19,7 @@ pub(crate) use events::Events;
 pub use events::TimedInput;
 pub(crate) use format::{CheckpointBody, CheckpointHead, End, PageChange, Progress, Span, StoredPage};
 pub use interval::Interval;
-pub(crate) use interval::IntervalBody;
+pub(crate) use interval::Summaries;
 pub(crate) use reader::PageReader;
 pub(crate) use writer::Writer;
 
@@ -118,12 +118,22 @@ pub struct Recording {
     checkpoints: Vec<(CheckpointInfo, Place)>,
     /// What is known of the steps between checkpoints, in order; some may be missing.
     intervals: Vec<(Span, Place)>,
+    /// The same for many of them together, and many of those, by level; no summary is longer than one of the next level.
+    summaries: Vec<Vec<(Span, Place)>>,
     groups: Vec<PageGroup>,
     media: media::Media,
     /// The last thing known for certain.
     last: Progress,
     end: Option<End>,
     torn_at: Option<u64>,
+}
+
+/// One of the things that the index knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Known {
+    /// 0 for an interval, more for many of them together.
+    pub(crate) level: usize,
+    pub(crate) index: usize,
 }
 
 /// Pages stored together.
@@ -211,11 +221,14 @@ impl Recording {
         self.intervals.len()
     }
 
-    /// The interval that the step at `position` is in, if anything is known of it: its number and extent.
-    pub(crate) fn interval_at(&self, position: Icount) -> Option<(usize, Span)> {
-        let index = self.intervals.partition_point(|(span, _)| span.from <= position).checked_sub(1)?;
-        let span = self.intervals[index].0;
-        (position < span.to).then_some((index, span))
+    /// What is known of the step at `position`, with the extent of each: the widest first, the interval that it is in last.
+    pub(crate) fn known_at(&self, position: Icount) -> impl Iterator<Item = (Known, Span)> + '_ {
+        let levels = std::iter::once(&self.intervals).chain(&self.summaries).enumerate();
+        levels.collect::<Vec<_>>().into_iter().rev().filter_map(move |(level, spans)| {
+            let index = spans.partition_point(|(span, _)| span.from <= position).checked_sub(1)?;
+            let span = spans[index].0;
+            (position < span.to).then_some((Known { level, index }, span))
+        })
     }
 
     /// Where and in what state the recording ends.

@@ -9,7 +9,7 @@ use vm::{
 /// the same name there. The trait exists so that the logic of recordings and timelines can be tested against a machine
 /// of a few lines that stops in every awkward place the contract allows.
 #[allow(missing_docs)] // see `Machine`
-pub trait Replayer: Sized {
+pub trait Replayer: Sized + 'static {
     fn with_media(config: &MachineConfig, media: Vec<Box<dyn BlockSource>>) -> Result<Self, VmError>;
     fn config(&self) -> &MachineConfig;
     fn position(&self) -> Icount;

@@ -268,6 +268,11 @@ impl<M: Replayer> Session<M> {
         if self.has_arrived { self.look_up_events() } else { Ok(()) }
     }
 
+    /// Sets how many bytes of pages of the recording may be kept unpacked.
+    pub(crate) fn set_kept_bytes(&mut self, bytes: usize) {
+        self.reader.set_kept_bytes(bytes);
+    }
+
     /// Only the machine.
     pub(crate) fn into_machine(self) -> M {
         self.machine
@@ -310,6 +315,9 @@ impl<M: Replayer> Session<M> {
         self.changed.extend(pages.iter().map(|(number, _)| *number));
         // Those in the recording in the order in which they are stored: they are unpacked many at a time.
         pages.sort_by_key(|(_, page)| if let Page::File(stored) = page { stored.id } else { 0 });
+        let stored =
+            pages.iter().filter_map(|(_, page)| if let Page::File(s) = page { Some(*s) } else { None });
+        self.reader.prepare(&self.recording, stored);
         for (number, page) in pages {
             let bytes = match &page {
                 Page::Zero => &ZERO_PAGE,

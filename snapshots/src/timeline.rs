@@ -9,6 +9,7 @@
 //! no checkpoint: where the machine goes does not depend on them.
 
 mod checkpoints;
+mod crew;
 pub mod diversion;
 mod index;
 pub mod questions;
@@ -22,6 +23,7 @@ use crate::pages::{MemPage, Page, PageMap, page_of};
 use crate::recording::{Error, Recording};
 use crate::session::{Reached, Session};
 use checkpoints::{Checkpoint, Checkpoints};
+use crew::Crew;
 use diversion::Diversion;
 use index::Index;
 use search::Search;
@@ -33,7 +35,7 @@ use vm::{
     CpuState, Icount, LinAddr, Machine, MachineState, PAGE_SIZE, PhysAddr, VmTime, WatchKind, WatchRange,
 };
 
-/// Bytes that checkpoints in memory may take unless it is said otherwise.
+/// Bytes that checkpoints in memory and unpacked pages may take unless it is said otherwise.
 pub const DEFAULT_BUDGET: usize = 1 << 30;
 /// Most steps between two looks at the interrupt flag: some milliseconds.
 const SLICE: u64 = 2_000_000;
@@ -117,6 +119,11 @@ pub struct Timeline<M = Machine> {
     slice: u64,
     /// Where the machine is does not belong to the recording.
     diversion: Option<Diversion>,
+    /// Bytes that all of it may take beside the guest's storage.
+    budget: usize,
+    /// How many machines search.
+    jobs: usize,
+    crew: Option<Crew>,
 }
 
 impl Timeline {
@@ -130,7 +137,7 @@ impl<M: Replayer> Timeline<M> {
     /// [`Timeline::new`] on any machine.
     pub fn on(recording: Arc<Recording>) -> Result<Timeline<M>, Error> {
         let session = Session::new(recording.clone())?;
-        let mut checkpoints = Checkpoints::new(recording, DEFAULT_BUDGET);
+        let mut checkpoints = Checkpoints::new(recording, DEFAULT_BUDGET / 4 * 3);
         let base = checkpoints.stored_pages(0)?;
         Ok(Timeline {
             session,
@@ -142,6 +149,9 @@ impl<M: Replayer> Timeline<M> {
             position_break: None,
             slice: SLICE,
             diversion: None,
+            budget: DEFAULT_BUDGET,
+            jobs: 1,
+            crew: None,
         })
     }
 
@@ -172,6 +182,7 @@ impl<M: Replayer> Timeline<M> {
     /// The recording has grown: `recording` begins with all that it was before, in the same file.
     pub fn extend(&mut self, recording: Arc<Recording>) -> Result<(), Error> {
         self.checkpoints.extend(recording.clone());
+        self.crew = None;
         self.session.extend(recording)
     }
 
@@ -210,9 +221,29 @@ impl<M: Replayer> Timeline<M> {
         &mut self.session
     }
 
-    /// Sets how many bytes checkpoints in memory may take ([`DEFAULT_BUDGET`] at first). What lies over it is dropped.
+    /// Sets how many bytes checkpoints in memory, unpacked pages of the recording, and helpers of a search may take
+    /// ([`DEFAULT_BUDGET`] at first). A quarter is for pages, and once there are helpers a quarter for them. What lies over it is
+    /// dropped.
     pub fn set_memory_budget(&mut self, bytes: usize) {
-        self.checkpoints.set_budget(bytes);
+        self.budget = bytes;
+        self.crew = None;
+        self.share_budget(bytes);
+    }
+
+    /// Sets how many machines may run through a recording in a long search, 1 at first. Each but this one is in a thread of its own and
+    /// needs memory for what the guest has; there are only as many as fit into a quarter of the memory budget. What a search finds
+    /// does not depend on them.
+    pub fn set_jobs(&mut self, jobs: usize) {
+        self.jobs = jobs.max(1);
+        self.crew = None;
+        self.share_budget(self.budget);
+    }
+
+    /// Of so many bytes a quarter is for unpacked pages, the rest for checkpoints.
+    fn share_budget(&mut self, bytes: usize) {
+        let pages = bytes / 4;
+        self.session.set_kept_bytes(pages);
+        self.checkpoints.set_budget(bytes - pages);
         self.checkpoints.evict(self.session.position());
     }
 

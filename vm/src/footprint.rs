@@ -6,20 +6,21 @@
 
 use std::collections::BTreeMap;
 
-/// Bytes that one bit of [`Lines`] stands for. Compilers begin functions at multiples of it.
-pub const LINE: u64 = 16;
-/// Which lines of a page were touched: bit `n` of word `n / 64` is line `n`.
-pub type Lines = [u64; 4];
-/// Pages that are told apart; beyond that it only says that there were more.
+/// Pages that are told apart: beyond that, and beyond [`MOST_PIECES`], it only says that there was more.
 const MOST_PAGES: usize = 1 << 15;
+/// Most pieces of code that are told apart.
+pub const MOST_PIECES: usize = 1 << 18;
 const PAGE_BITS: u32 = 12;
+
+/// Which bytes of a page were executed: bit `n % 64` of word `n / 64`.
+type Bytes = [u64; 64];
 
 /// What was touched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
-    /// Linear pages (address / 4096), ascending, with the lines that were executed in each; `None`: too many to say. The
-    /// address at which the machine stood when it was asked is among them.
-    pub executed: Option<Vec<(u64, Lines)>>,
+    /// Linear addresses that were executed, as pieces from the first to the last byte of each, ascending and apart; `None`: too many
+    /// to say. The address at which the machine stood when it was asked is among them.
+    pub executed: Option<Vec<(u64, u64)>>,
     /// Pages of RAM for which the CPU had a translation, ascending: it loaded from no other.
     pub accessed: Vec<u32>,
     /// Ports that were read or written, ascending.
@@ -31,7 +32,7 @@ pub struct Footprint {
 /// Collects a footprint, but for the pages of RAM, which memory marks itself.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    executed: BTreeMap<u64, Lines>,
+    executed: BTreeMap<u64, Box<Bytes>>,
     overflow: bool,
     ports: Vec<u64>,
     vectors: [u64; 4],
@@ -47,10 +48,16 @@ impl Collector {
         if self.overflow {
             return;
         }
-        let (first, last) = (addr / LINE, addr.saturating_add(size.max(1) - 1) / LINE);
-        for line in first..=last {
-            let lines = self.executed.entry(line >> (PAGE_BITS - LINE.ilog2())).or_default();
-            lines[(line % 256 / 64) as usize] |= 1 << (line % 64);
+        let last = addr.saturating_add(size.max(1) - 1);
+        let mut at = addr;
+        loop {
+            let end = (at | 63).min(last);
+            let bytes = self.executed.entry(at >> PAGE_BITS).or_insert_with(|| Box::new([0; 64]));
+            bytes[(at >> 6 & 63) as usize] |= (u64::MAX >> (63 - (end - at))) << (at & 63);
+            if end == last {
+                break;
+            }
+            at = end + 1;
         }
         if self.executed.len() > MOST_PAGES {
             self.overflow = true;
@@ -75,7 +82,7 @@ impl Collector {
             (0..64usize).filter(move |bit| word >> bit & 1 != 0).map(move |bit| (i * 64 + bit) as u16)
         };
         let footprint = Footprint {
-            executed: (!self.overflow).then(|| std::mem::take(&mut self.executed).into_iter().collect()),
+            executed: if self.overflow { None } else { pieces(&self.executed) },
             accessed,
             ports: self.ports.iter().enumerate().flat_map(bits).collect(),
             vectors: self.vectors,
@@ -85,17 +92,43 @@ impl Collector {
     }
 }
 
+/// The bytes that are marked, as pieces; `None` if there are too many.
+fn pieces(pages: &BTreeMap<u64, Box<Bytes>>) -> Option<Vec<(u64, u64)>> {
+    let mut pieces: Vec<(u64, u64)> = Vec::new();
+    for (page, bytes) in pages {
+        for (i, word) in bytes.iter().enumerate() {
+            let (base, mut rest) = ((page << PAGE_BITS) + 64 * i as u64, *word);
+            while rest != 0 {
+                let start = rest.trailing_zeros();
+                let len = (rest >> start).trailing_ones();
+                rest &= !((u64::MAX >> (64 - len)) << start);
+                let (first, last) = (base + u64::from(start), base + u64::from(start + len - 1));
+                match pieces.last_mut() {
+                    Some((_, before)) if *before + 1 == first => *before = last,
+                    _ => pieces.push((first, last)),
+                }
+            }
+        }
+        if pieces.len() > MOST_PIECES {
+            return None;
+        }
+    }
+    Some(pieces)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn code_over_a_page_border_is_noted_in_both_pages() {
+    fn code_is_noted_byte_by_byte_and_put_together_over_borders() {
         let mut collector = Collector::new();
         collector.executed(0x1ff8, 0x20);
         collector.executed(0x5000, 1);
+        collector.executed(0x5002, 3);
+        collector.executed(0x5003, 200);
         let executed = collector.take(Vec::new()).executed.unwrap();
-        assert_eq!(executed, [(1, [0, 0, 0, 1 << 63]), (2, [0b11, 0, 0, 0]), (5, [1, 0, 0, 0])]);
+        assert_eq!(executed, [(0x1ff8, 0x2017), (0x5000, 0x5000), (0x5002, 0x50ca)]);
         assert_eq!(collector.take(Vec::new()).executed, Some(vec![]));
     }
 
@@ -104,9 +137,12 @@ mod tests {
         let mut collector = Collector::new();
         (0..1 << 17).for_each(|page: u64| collector.executed(page << 12, 4));
         assert_eq!(collector.take(Vec::new()).executed, None);
+        (0..1 << 20).for_each(|n: u64| collector.executed(n * 2, 1));
+        assert_eq!(collector.take(Vec::new()).executed, None);
         collector.executed(u64::MAX - 1, 100);
-        let last = (u64::MAX >> 12, [0, 0, 0, 1 << 63]);
-        assert_eq!(collector.take(Vec::new()).executed, Some(vec![last]));
+        assert_eq!(collector.take(Vec::new()).executed, Some(vec![(u64::MAX - 1, u64::MAX)]));
+        collector.executed(0, 64);
+        assert_eq!(collector.take(Vec::new()).executed, Some(vec![(0, 63)]));
     }
 
     #[test]

@@ -112,6 +112,12 @@ impl Recorded {
         let timeline = Timeline::new(Arc::clone(&recording))?;
         Ok(Recorded { name, recording, timeline })
     }
+
+    /// How many bytes it may take beside the guest's memory, and how many machines may search.
+    pub fn set_limits(&mut self, bytes: usize, jobs: usize) {
+        self.timeline.set_memory_budget(bytes);
+        self.timeline.set_jobs(jobs);
+    }
 }
 
 impl View for Recorded {

@@ -11,7 +11,7 @@ use crate::EndReason;
 /// file mangled by a text-mode copy is noticed.
 pub(crate) const FILE_MAGIC: [u8; 8] = *b"\x8eRetro\r\n";
 /// Version of the whole format.
-pub(crate) const FILE_VERSION: u32 = 3;
+pub(crate) const FILE_VERSION: u32 = 4;
 /// Bytes of the header: magic, version, CRC.
 pub(crate) const FILE_HEADER_BYTES: usize = 16;
 /// How every chunk begins.
@@ -42,14 +42,18 @@ pub(crate) enum Kind {
     Footer = 9,
     Interval = 10,
     Medium = 11,
+    Summary = 12,
 }
 
 impl Kind {
     pub(crate) fn from_number(number: u16) -> Option<Kind> {
         use Kind::*;
-        [Config, Pages, Inputs, Interrupts, Checkpoint, Progress, End, Index, Footer, Interval, Medium]
-            .into_iter()
-            .find(|k| *k as u16 == number)
+        [
+            Config, Pages, Inputs, Interrupts, Checkpoint, Progress, End, Index, Footer, Interval, Medium,
+            Summary,
+        ]
+        .into_iter()
+        .find(|k| *k as u16 == number)
     }
 }
 
@@ -78,6 +82,7 @@ pub(crate) enum Entry {
     End(Place),
     Interval { place: Place, span: Span },
     Medium(Place),
+    Summary { place: Place, head: SummaryHead },
 }
 
 impl Entry {
@@ -91,7 +96,8 @@ impl Entry {
             | Entry::Checkpoint { place, .. }
             | Entry::End(place)
             | Entry::Interval { place, .. }
-            | Entry::Medium(place) => place,
+            | Entry::Medium(place)
+            | Entry::Summary { place, .. } => place,
         }
     }
 }
@@ -110,6 +116,13 @@ pub(crate) struct CheckpointHead {
 pub(crate) struct Span {
     pub(crate) from: Icount,
     pub(crate) to: Icount,
+}
+
+/// What is known of a summary without its contents: which intervals it is of, and how many levels of summaries are below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SummaryHead {
+    pub(crate) span: Span,
+    pub(crate) level: u8,
 }
 
 /// What a checkpoint holds.

@@ -3,10 +3,18 @@
 //! It is made while recording and lets a search leave out the intervals that cannot have what it looks for. It may name too
 //! much, never too little; where there is none, anything may have happened.
 
+//!
+//! Summaries say the same of many intervals in a row, so that "never" is answered by few of them.
+
 use super::format::Span;
 use serde::{Deserialize, Serialize};
-use vm::footprint::{LINE, Lines};
+use vm::footprint::MOST_PIECES;
 use vm::{Footprint, Icount, LinAddr, PAGE_SIZE, WatchRange};
+
+/// Intervals in a summary, and summaries in a summary of those.
+const SUMMARIZED: usize = 32;
+/// Summaries upon summaries.
+const LEVELS: usize = 2;
 
 /// What the steps from `from` to before `to` touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,37 +33,38 @@ pub struct Interval {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct IntervalBody {
     written: Vec<u32>,
-    executed: Option<Vec<(u64, Lines)>>,
+    /// Each piece as what lies between it and the one before, and how much longer it is than a byte.
+    executed: Option<Vec<(u64, u64)>>,
     accessed: Vec<u32>,
     ports: Vec<u16>,
     vectors: [u64; 4],
 }
 
 impl IntervalBody {
-    /// Of the pages written and the rest.
-    pub(crate) fn new(written: &[usize], footprint: Footprint) -> IntervalBody {
-        let Footprint { executed, accessed, ports, vectors } = footprint;
-        let mut body = IntervalBody {
-            written: written.iter().map(|page| *page as u32).collect(),
-            executed,
-            accessed,
-            ports,
-            vectors,
-        };
-        differences(&mut body.written, |n| n, u32::wrapping_sub);
-        differences(&mut body.accessed, |n| n, u32::wrapping_sub);
-        if let Some(executed) = &mut body.executed {
-            differences(executed, |(page, _)| page, u64::wrapping_sub);
+    /// As it is stored.
+    pub(crate) fn new(interval: &Interval) -> IntervalBody {
+        let Footprint { executed, accessed, ports, vectors } = interval.footprint.clone();
+        let mut body = IntervalBody { written: interval.written.clone(), executed, accessed, ports, vectors };
+        differences(&mut body.written);
+        differences(&mut body.accessed);
+        let mut before = 0;
+        for piece in body.executed.iter_mut().flatten() {
+            let (first, last) = *piece;
+            *piece = (first.wrapping_sub(before), last.wrapping_sub(first));
+            before = last;
         }
         body
     }
 
     /// As it was before it was stored.
     pub(crate) fn unpacked(mut self, span: Span) -> Interval {
-        sums(&mut self.written, |n| n, u32::wrapping_add);
-        sums(&mut self.accessed, |n| n, u32::wrapping_add);
-        if let Some(executed) = &mut self.executed {
-            sums(executed, |(page, _)| page, u64::wrapping_add);
+        sums(&mut self.written);
+        sums(&mut self.accessed);
+        let mut before = 0u64;
+        for piece in self.executed.iter_mut().flatten() {
+            let first = before.wrapping_add(piece.0);
+            before = first.wrapping_add(piece.1);
+            *piece = (first, before);
         }
         let IntervalBody { written, executed, accessed, ports, vectors } = self;
         let footprint = Footprint { executed, accessed, ports, vectors };
@@ -64,32 +73,103 @@ impl IntervalBody {
 }
 
 /// Replaces each number but the first by how much it is more than the one before.
-fn differences<T, N: Copy>(list: &mut [T], number: impl Fn(&mut T) -> &mut N, minus: impl Fn(N, N) -> N) {
+fn differences(list: &mut [u32]) {
     for i in (1..list.len()).rev() {
-        let before = *number(&mut list[i - 1]);
-        let here = number(&mut list[i]);
-        *here = minus(*here, before);
+        list[i] = list[i].wrapping_sub(list[i - 1]);
     }
 }
 
 /// Undoes [`differences`].
-fn sums<T, N: Copy>(list: &mut [T], number: impl Fn(&mut T) -> &mut N, plus: impl Fn(N, N) -> N) {
+fn sums(list: &mut [u32]) {
     for i in 1..list.len() {
-        let before = *number(&mut list[i - 1]);
-        let here = number(&mut list[i]);
-        *here = plus(*here, before);
+        list[i] = list[i].wrapping_add(list[i - 1]);
     }
+}
+
+/// Summaries that are being made: one of each level.
+#[derive(Debug, Default)]
+pub(crate) struct Summaries([Option<(Interval, usize)>; LEVELS]);
+
+impl Summaries {
+    /// Takes in the next interval; the summaries that are complete by it, with their levels.
+    pub(crate) fn add(&mut self, interval: &Interval) -> Vec<(u8, Interval)> {
+        let mut complete = Vec::new();
+        let mut next = interval.clone();
+        for (level, slot) in self.0.iter_mut().enumerate() {
+            let (sum, count) = match slot.take() {
+                Some((mut sum, count)) if sum.to == next.from => {
+                    sum.join(next);
+                    (sum, count + 1)
+                }
+                // What is not seen from its start is not summarized.
+                _ => (next, 1),
+            };
+            if count < SUMMARIZED {
+                *slot = Some((sum, count));
+                break;
+            }
+            complete.push((level as u8, sum.clone()));
+            next = sum;
+        }
+        complete
+    }
+}
+
+impl Interval {
+    /// Bytes that it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let pieces = self.footprint.executed.as_ref().map_or(0, Vec::len);
+        size_of::<Interval>() + pieces * 16 + (self.written.len() + self.footprint.accessed.len()) * 4
+    }
+
+    /// Its extent.
+    pub(crate) fn span(&self) -> Span {
+        Span { from: self.from, to: self.to }
+    }
+
+    /// The next interval becomes part of this one.
+    fn join(&mut self, next: Interval) {
+        self.to = next.to;
+        let (ours, theirs) = (&mut self.footprint, next.footprint);
+        ours.executed = match (ours.executed.take(), theirs.executed) {
+            (Some(a), Some(b)) => joined(&a, &b),
+            _ => None,
+        };
+        union(&mut self.written, next.written);
+        union(&mut ours.accessed, theirs.accessed);
+        union(&mut ours.ports, theirs.ports);
+        ours.vectors.iter_mut().zip(theirs.vectors).for_each(|(a, b)| *a |= b);
+    }
+}
+
+/// Adds what is not there yet to an ascending list.
+fn union<T: Ord>(list: &mut Vec<T>, more: Vec<T>) {
+    list.extend(more);
+    // Two ascending runs: sorting merges them.
+    list.sort();
+    list.dedup();
+}
+
+/// All pieces of two lists, put together where they touch; `None` if they are too many.
+fn joined(a: &[(u64, u64)], b: &[(u64, u64)]) -> Option<Vec<(u64, u64)>> {
+    let mut all: Vec<(u64, u64)> = [a, b].concat();
+    all.sort();
+    let mut pieces: Vec<(u64, u64)> = Vec::with_capacity(a.len().max(b.len()));
+    for (first, last) in all {
+        match pieces.last_mut() {
+            Some((_, before)) if first <= before.saturating_add(1) => *before = last.max(*before),
+            _ => pieces.push((first, last)),
+        }
+    }
+    (pieces.len() <= MOST_PIECES).then_some(pieces)
 }
 
 impl Interval {
     /// Whether the instruction at `addr` may have been executed.
     pub fn may_execute(&self, addr: LinAddr) -> bool {
         let Some(executed) = &self.footprint.executed else { return true };
-        let line = (addr.0 % PAGE_SIZE as u64 / LINE) as usize;
-        let page = addr.0 / PAGE_SIZE as u64;
-        executed
-            .binary_search_by_key(&page, |(page, _)| *page)
-            .is_ok_and(|i| executed[i].1[line / 64] >> (line % 64) & 1 != 0)
+        let next = executed.partition_point(|(_, last)| *last < addr.0);
+        executed.get(next).is_some_and(|(first, _)| *first <= addr.0)
     }
 
     /// Whether a watched range may have been met.
@@ -110,33 +190,86 @@ mod tests {
     use super::*;
     use vm::{PhysAddr, WatchKind};
 
+    fn interval(from: u64, to: u64, written: &[u32], executed: Option<&[(u64, u64)]>) -> Interval {
+        let executed = executed.map(<[_]>::to_vec);
+        let footprint = Footprint { executed, ..Footprint::default() };
+        Interval { from: Icount(from), to: Icount(to), written: written.to_vec(), footprint }
+    }
+
     #[test]
     fn an_interval_is_the_same_after_storing() {
-        let footprint = Footprint {
-            executed: Some(vec![(1, [1, 2, 3, 4]), (0xf_ffff_ffff_ffff, [0, 0, 0, 1 << 63])]),
-            accessed: vec![0, 9],
-            ports: vec![0x20, 0xffff],
-            vectors: [1, 0, 0, 0],
-        };
-        let span = Span { from: Icount(3), to: Icount(9) };
-        let interval = IntervalBody::new(&[3, 4, 70_000], footprint.clone()).unpacked(span);
-        assert_eq!((&interval.written, &interval.footprint), (&vec![3, 4, 70_000], &footprint));
+        let mut before = interval(
+            3,
+            9,
+            &[3, 4, 70_000],
+            Some(&[(0x1000, 0x100f), (0x1012, 0x1012), (u64::MAX, u64::MAX)]),
+        );
+        before.footprint.accessed = vec![0, 9];
+        before.footprint.ports = vec![0x20, 0xffff];
+        before.footprint.vectors = [1, 0, 0, 0];
+        let interval = IntervalBody::new(&before).unpacked(before.span());
+        assert_eq!(interval, before);
         let meets =
             |page: u64, kind| interval.may_meet(&WatchRange { addr: PhysAddr(page << 12), len: 8, kind });
         assert!(meets(70_000, WatchKind::Write) && !meets(9, WatchKind::Write));
         assert!(meets(9, WatchKind::Read) && meets(3, WatchKind::Access) && !meets(8, WatchKind::Access));
-        for (addr, may) in
-            [(0x1000, true), (0x100f, true), (0x1010, false), (u64::MAX, true), (0x2000, false)]
-        {
+        for (addr, may) in [
+            (0xfff, false),
+            (0x1000, true),
+            (0x100f, true),
+            (0x1010, false),
+            (0x1012, true),
+            (0x1013, false),
+            (u64::MAX - 1, false),
+            (u64::MAX, true),
+        ] {
             assert_eq!(interval.may_execute(LinAddr(addr)), may, "{addr:#x}");
         }
     }
 
     #[test]
     fn where_too_much_was_executed_anything_may_have_been() {
-        let span = Span { from: Icount(0), to: Icount(1) };
         let interval =
-            IntervalBody::new(&[], Footprint { executed: None, ..Footprint::default() }).unpacked(span);
+            IntervalBody::new(&interval(0, 1, &[], None)).unpacked(Span { from: Icount(0), to: Icount(1) });
         assert!(interval.may_execute(LinAddr(5)));
+    }
+
+    #[test]
+    fn a_summary_names_all_that_its_intervals_name() {
+        let mut summaries = Summaries::default();
+        let most = SUMMARIZED as u64;
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for n in 0..most * most {
+            let interval = interval(n, n + 1, &[n as u32 % 7], Some(&[(n * 10, n * 10 + 8), (5, 12)]));
+            for (level, summary) in summaries.add(&interval) {
+                [&mut first, &mut second][usize::from(level)].push(summary);
+            }
+        }
+        assert_eq!((first.len() as u64, second.len()), (most, 1));
+        let all = &second[0];
+        assert_eq!(
+            (all.from, all.to, &all.written[..]),
+            (Icount(0), Icount(most * most), &[0, 1, 2, 3, 4, 5, 6][..])
+        );
+        for n in 2..most * most {
+            assert!(all.may_execute(LinAddr(n * 10 + 8)) && !all.may_execute(LinAddr(n * 10 + 9)));
+        }
+        assert!(all.may_execute(LinAddr(9)));
+        assert_eq!(first[1].from, Icount(most));
+        assert!(!first[1].may_execute(LinAddr(40)) && first[0].may_execute(LinAddr(40)));
+    }
+
+    #[test]
+    fn a_summary_begins_anew_behind_a_gap_and_knows_when_too_much_was_executed() {
+        let mut summaries = Summaries::default();
+        assert!(summaries.add(&interval(0, 1, &[1], Some(&[]))).is_empty());
+        let most = SUMMARIZED as u64;
+        let mut complete = Vec::new();
+        for n in 5..5 + most {
+            let executed: Option<&[_]> = if n == 7 { None } else { Some(&[]) };
+            complete.extend(summaries.add(&interval(n, n + 1, &[2], executed)));
+        }
+        assert_eq!(complete.len(), 1);
+        assert_eq!(complete[0].1, interval(5, 5 + most, &[2], None));
     }
 }

@@ -4,25 +4,32 @@ use super::events::EventChunks;
 use super::format::{
     self, CHUNK_HEADER_BYTES, CHUNK_MAGIC, CHUNK_VERSION, CheckpointBody, CheckpointHead, ChunkHeader, Entry,
     FILE_HEADER_BYTES, FILE_MAGIC, FILE_VERSION, GROUP_PAGES, Kind, MAX_PAYLOAD, OPTIONAL, Place, Progress,
-    Span, StoredPage,
+    Span, StoredPage, SummaryHead,
 };
 use super::interval::{Interval, IntervalBody};
 use super::media::Media;
 use super::writer::Writer;
-use super::{Error, PageGroup, Recording};
+use super::{Error, Known, PageGroup, Recording};
 use crate::pages::{PageBytes, page_hash, page_of, short_hash};
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
+use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::thread::{self, available_parallelism};
 use vm::{Icount, MachineConfig, PAGE_SIZE};
 
 /// Bytes of the footer's payload: the offset of the index.
 const FOOTER_BYTES: u32 = 8;
 /// Places that look like a chunk's beginning which are tried behind a damaged one.
 const MOST_TRIED: usize = 64;
-/// Groups of pages kept unpacked: 64 MiB.
-const GROUPS_KEPT: usize = 256;
+/// Bytes of a group of pages that is kept unpacked.
+const GROUP_BYTES: usize = GROUP_PAGES * PAGE_SIZE;
+/// Bytes of such groups that are kept unless it is said otherwise: a quarter of what a timeline may take.
+const KEPT_BYTES: usize = 256 << 20;
+/// As many groups are worth another thread.
+const GROUPS_PER_THREAD: usize = 8;
 
 /// The file and what is needed to say what is wrong with it.
 #[derive(Debug)]
@@ -154,6 +161,10 @@ impl Source {
                 found.entries.push(Entry::Interval { place, span });
             }
             Kind::Medium => found.entries.push(Entry::Medium(place)),
+            Kind::Summary => {
+                let (head, _) = format::split_head(&payload).map_err(|e| self.damaged(offset, e))?;
+                found.entries.push(Entry::Summary { place, head });
+            }
             Kind::Index | Kind::Footer => {}
         }
         Ok(place.end())
@@ -268,6 +279,7 @@ fn build(source: Source, found: Found) -> Result<Recording, Error> {
         events: EventChunks::default(),
         checkpoints: Vec::new(),
         intervals: Vec::new(),
+        summaries: Vec::new(),
         groups: Vec::new(),
         media: Media::default(),
         last: Progress::default(),
@@ -290,6 +302,16 @@ fn build(source: Source, found: Found) -> Result<Recording, Error> {
         return Err(r.source.damaged(torn_at, "the end lies before the last checkpoint"));
     }
     Ok(r)
+}
+
+/// Adds an interval behind those that there are.
+fn push_span(spans: &mut Vec<(Span, Place)>, span: Span, place: Place) -> Result<(), &'static str> {
+    let last = spans.last().map_or(Icount(0), |(last, _)| last.to);
+    if span.from < last || span.to <= span.from {
+        return Err("the intervals are out of order");
+    }
+    spans.push((span, place));
+    Ok(())
 }
 
 fn read_config(source: &Source, place: Place) -> Result<MachineConfig, Error> {
@@ -331,11 +353,19 @@ impl Recording {
                 return Ok(Some(head.at));
             }
             Entry::Interval { place, span } => {
-                let last = self.intervals.last().map_or(Icount(0), |(last, _)| last.to);
-                if span.from < last || span.to <= span.from {
-                    return Err(self.source.damaged(place.offset, "the intervals are out of order"));
+                let ordered = push_span(&mut self.intervals, span, place);
+                ordered.map_err(|e| self.source.damaged(place.offset, e))?;
+            }
+            Entry::Summary { place, head: SummaryHead { span, level } } => {
+                let level = usize::from(level);
+                if level > self.summaries.len() {
+                    return Err(self.source.damaged(place.offset, "a summary of nothing"));
                 }
-                self.intervals.push((span, place));
+                if level == self.summaries.len() {
+                    self.summaries.push(Vec::new());
+                }
+                let ordered = push_span(&mut self.summaries[level], span, place);
+                ordered.map_err(|e| self.source.damaged(place.offset, e))?;
             }
             Entry::Medium(place) => self.media.add(place),
             Entry::End(place) => {
@@ -380,9 +410,33 @@ impl Recording {
     /// What the steps of interval `index` touched.
     pub fn interval(&self, index: usize) -> Result<Interval, Error> {
         let (span, place) = self.intervals[index];
+        self.touched(Kind::Interval, span, place, |head: Span| head)
+    }
+
+    /// What the steps of one of the recording's intervals, or of many together, touched.
+    pub(crate) fn read_known(&self, known: Known) -> Result<Interval, Error> {
+        match known.level {
+            0 => self.interval(known.index),
+            level => {
+                let (span, place) = self.summaries[level - 1][known.index];
+                self.touched(Kind::Summary, span, place, |head: SummaryHead| head.span)
+            }
+        }
+    }
+
+    fn touched<H: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        span: Span,
+        place: Place,
+        span_of: impl Fn(H) -> Span,
+    ) -> Result<Interval, Error> {
         let bad = |what: String| self.source.damaged(place.offset, what);
-        let payload = self.source.chunk(Kind::Interval, place)?;
-        let (_, packed) = format::split_head::<Span>(&payload).map_err(bad)?;
+        let payload = self.source.chunk(kind, place)?;
+        let (head, packed) = format::split_head::<H>(&payload).map_err(bad)?;
+        if span_of(head) != span {
+            return Err(bad("it is of other steps than the index says".to_owned()));
+        }
         let body = format::unpack(packed, MAX_PAYLOAD).map_err(bad)?;
         let body: IntervalBody = format::decode(&body).map_err(bad)?;
         Ok(body.unpacked(span))
@@ -401,11 +455,18 @@ impl Recording {
         for page in stored {
             reader.page(self, page)?;
         }
-        for index in 0..self.intervals.len() {
-            self.interval(index)?;
+        for (level, spans) in std::iter::once(&self.intervals).chain(&self.summaries).enumerate() {
+            for index in 0..spans.len() {
+                self.read_known(Known { level, index })?;
+            }
         }
         self.count_events()?;
         self.embeds(0).map(|_| ())
+    }
+
+    /// Number of the group that page `id` is in.
+    fn group_of(&self, id: u32) -> Option<usize> {
+        self.groups.partition_point(|g| g.first <= id).checked_sub(1)
     }
 
     fn read_group(&self, group: &PageGroup) -> Result<Unpacked, Error> {
@@ -438,25 +499,63 @@ struct Unpacked {
 }
 
 /// Reads pages of a recording and keeps the groups last used.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PageReader {
     groups: HashMap<u32, (u64, Unpacked)>,
     clock: u64,
+    /// Groups kept.
+    most: usize,
+}
+
+impl Default for PageReader {
+    fn default() -> PageReader {
+        PageReader { groups: HashMap::new(), clock: 0, most: KEPT_BYTES / GROUP_BYTES }
+    }
 }
 
 impl PageReader {
+    /// Sets how many bytes may be kept; one group is in any case.
+    pub(crate) fn set_kept_bytes(&mut self, bytes: usize) {
+        self.most = (bytes / GROUP_BYTES).max(1);
+        self.drop_oldest(self.most);
+    }
+
+    /// Unpacks what is needed for these pages, as much as may be kept, on several processors if it is much. What cannot be read is
+    /// left out: it is an error when it is asked for.
+    pub(crate) fn prepare(&mut self, recording: &Recording, pages: impl Iterator<Item = StoredPage>) {
+        let wanted: BTreeSet<usize> = pages.filter_map(|page| recording.group_of(page.id)).collect();
+        let missing: Vec<PageGroup> = wanted
+            .into_iter()
+            .map(|i| recording.groups[i])
+            .filter(|group| !self.groups.contains_key(&group.first))
+            .take(self.most)
+            .collect();
+        let threads = available_parallelism().map_or(1, NonZero::get).min(missing.len() / GROUPS_PER_THREAD);
+        if threads < 2 {
+            return;
+        }
+        self.drop_oldest(self.most - missing.len());
+        let read = |part: &[PageGroup]| -> Vec<(u32, Unpacked)> {
+            part.iter().filter_map(|g| Some((g.first, recording.read_group(g).ok()?))).collect()
+        };
+        let unpacked: Vec<_> = thread::scope(|scope| {
+            let parts = missing.chunks(missing.len().div_ceil(threads));
+            let running: Vec<_> = parts.map(|part| scope.spawn(move || read(part))).collect();
+            running.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
+        });
+        self.clock += 1;
+        let clock = self.clock;
+        self.groups.extend(unpacked.into_iter().map(|(first, unpacked)| (first, (clock, unpacked))));
+    }
+
     /// A page of `recording` (always the same one), which must be the one that is meant.
     pub(crate) fn page(&mut self, recording: &Recording, page: StoredPage) -> Result<&PageBytes, Error> {
         let StoredPage { id, hash } = page;
         let missing = || recording.source.damaged(recording.source.size, format!("page {id} is missing"));
-        let index = recording.groups.partition_point(|g| g.first <= id).checked_sub(1);
-        let group = index.map(|i| &recording.groups[i]).ok_or_else(missing)?;
+        let group = recording.group_of(id).map(|i| &recording.groups[i]).ok_or_else(missing)?;
         self.clock += 1;
         if !self.groups.contains_key(&group.first) {
-            if self.groups.len() >= GROUPS_KEPT {
-                let oldest = self.groups.iter().min_by_key(|(_, (used, _))| *used).map(|(first, _)| *first);
-                oldest.and_then(|first| self.groups.remove(&first));
-            }
+            self.drop_oldest(self.most - 1);
             self.groups.insert(group.first, (0, recording.read_group(group)?));
         }
         let (used, unpacked) = self.groups.get_mut(&group.first).ok_or_else(missing)?;
@@ -467,5 +566,16 @@ impl PageReader {
             return Err(recording.source.damaged(group.place.offset, what));
         }
         page_of(&unpacked.bytes, index).ok_or_else(missing)
+    }
+
+    /// Drops the groups used longest ago until at most `most` are left.
+    fn drop_oldest(&mut self, most: usize) {
+        let excess = self.groups.len().saturating_sub(most);
+        if excess > 0 {
+            let mut by_age: Vec<(u64, u32)> =
+                self.groups.iter().map(|(first, (used, _))| (*used, *first)).collect();
+            by_age.select_nth_unstable(excess - 1);
+            by_age[..excess].iter().for_each(|(_, first)| drop(self.groups.remove(first)));
+        }
     }
 }

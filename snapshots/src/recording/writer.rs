@@ -2,10 +2,10 @@
 
 use super::Error;
 use super::format::{
-    self, CheckpointBody, CheckpointHead, End, Entry, GROUP_PAGES, Kind, MAX_PAYLOAD, Place, Progress, Span,
-    StoredPage,
+    self, CheckpointBody, CheckpointHead, End, Entry, GROUP_PAGES, Kind, MAX_PAYLOAD, Place, Progress,
+    StoredPage, SummaryHead,
 };
-use super::interval::IntervalBody;
+use super::interval::{Interval, IntervalBody};
 use super::media::MediumPages;
 use crate::pages::{PageBytes, page_hash, short_hash};
 use std::collections::HashMap;
@@ -155,11 +155,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what the steps of `span` touched.
-    pub(crate) fn interval(&mut self, span: Span, body: &IntervalBody) -> Result<(), Error> {
-        let payload = format::encode_with_head(&span, body).map_err(|e| self.unrecordable(e))?;
+    /// Writes what the steps of an interval touched.
+    pub(crate) fn interval(&mut self, interval: &Interval) -> Result<(), Error> {
+        let (span, body) = (interval.span(), IntervalBody::new(interval));
+        let payload = format::encode_with_head(&span, &body).map_err(|e| self.unrecordable(e))?;
         let place = self.append(Kind::Interval, &payload)?;
         self.entries.push(Entry::Interval { place, span });
+        Ok(())
+    }
+
+    /// Writes what the steps of many intervals touched.
+    pub(crate) fn summary(&mut self, level: u8, interval: &Interval) -> Result<(), Error> {
+        let (head, body) = (SummaryHead { span: interval.span(), level }, IntervalBody::new(interval));
+        let payload = format::encode_with_head(&head, &body).map_err(|e| self.unrecordable(e))?;
+        let place = self.append(Kind::Summary, &payload)?;
+        self.entries.push(Entry::Summary { place, head });
         Ok(())
     }
 

@@ -51,21 +51,30 @@ impl Checkpoints {
 
     /// Position of the last checkpoint at or before `position`; the recording's first if there is none.
     pub(super) fn before(&self, position: Icount) -> Icount {
-        let index = self.recording.checkpoint_before(position).unwrap_or(0);
-        let stored = self.recording.checkpoint_info(index).position;
+        let stored = self.stored_before(position);
         self.memory.range(..=position).next_back().map_or(stored, |(p, _)| stored.max(*p))
     }
 
     /// The checkpoint that is the last at or before `position`, the recording's first if there is none; and its number, if it
     /// is in the recording.
     pub(super) fn nearest(&mut self, position: Icount) -> Result<(Checkpoint, Option<usize>), Error> {
-        if let Some(checkpoint) = self.memory.get(&self.before(position)) {
-            return Ok((checkpoint.clone(), None));
+        if let Some(checkpoint) = self.in_memory_before(position) {
+            return Ok((checkpoint, None));
         }
         let index = self.recording.checkpoint_before(position).unwrap_or(0);
         let pages = self.stored_pages(index)?;
         let state = Arc::new(self.recording.read_checkpoint(index)?.state);
         Ok((Checkpoint { state, pages }, Some(index)))
+    }
+
+    /// Position of the recording's last checkpoint at or before `position`, of its first if there is none.
+    pub(super) fn stored_before(&self, position: Icount) -> Icount {
+        self.recording.checkpoint_info(self.recording.checkpoint_before(position).unwrap_or(0)).position
+    }
+
+    /// The last checkpoint in memory at or before `position`, unless the recording has a later one.
+    pub(super) fn in_memory_before(&self, position: Icount) -> Option<Checkpoint> {
+        self.memory.get(&self.before(position)).cloned()
     }
 
     /// Number of the recording's checkpoint at exactly `position`.

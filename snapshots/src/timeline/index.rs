@@ -2,39 +2,47 @@
 
 use super::Timeline;
 use crate::Replayer;
-use crate::recording::{Error, Interval, Recording, Span};
+use crate::recording::{Error, Interval, Known, Recording, Span};
 use std::collections::BTreeMap;
 use vm::{Icount, LinAddr};
 
-/// Intervals kept after they were read.
-const MOST_KEPT: usize = 1024;
+/// Bytes of what was read that are kept.
+const MOST_BYTES: usize = 32 << 20;
 
-/// Intervals that were read.
+/// What was read.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    kept: BTreeMap<usize, Interval>,
+    kept: BTreeMap<Known, Interval>,
+    bytes: usize,
 }
 
 impl Index {
-    fn interval(&mut self, recording: &Recording, index: usize) -> Result<&Interval, Error> {
-        if !self.kept.contains_key(&index) {
-            if self.kept.len() >= MOST_KEPT {
-                self.kept.clear();
+    fn read(&mut self, recording: &Recording, known: Known) -> Result<&Interval, Error> {
+        if !self.kept.contains_key(&known) {
+            let interval = recording.read_known(known)?;
+            if self.bytes > MOST_BYTES {
+                *self = Index::default();
             }
-            self.kept.insert(index, recording.interval(index)?);
+            self.bytes += interval.bytes();
+            self.kept.insert(known, interval);
         }
-        Ok(&self.kept[&index])
+        Ok(&self.kept[&known])
     }
 }
 
 impl<M: Replayer> Timeline<M> {
-    /// The interval that the step at `position` is in, if it is certain that no breakpoint or watchpoint is met in it.
+    /// Steps around the one at `position`, which is among them, of which it is certain that no breakpoint or watchpoint is met in
+    /// them; as many as the index says at once.
     pub(super) fn barren(&mut self, position: Icount) -> Result<Option<Span>, Error> {
         let recording = self.session.recording();
-        let Some((index, span)) = recording.interval_at(position) else { return Ok(None) };
-        let interval = self.index.interval(recording, index)?;
-        let met = self.breakpoints.iter().any(|addr: &LinAddr| interval.may_execute(*addr));
-        let watched = || self.watches.values().flatten().any(|range| interval.may_meet(range));
-        Ok((!met && !watched()).then_some(span))
+        for (known, span) in recording.known_at(position) {
+            let interval = self.index.read(recording, known)?;
+            let met = self.breakpoints.iter().any(|addr: &LinAddr| interval.may_execute(*addr));
+            let watched = || self.watches.values().flatten().any(|range| interval.may_meet(range));
+            if !met && !watched() {
+                return Ok(Some(span));
+            }
+        }
+        Ok(None)
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct Hit {
 }
 
 /// What a search came to.
+#[derive(Debug)]
 pub(super) enum Search {
     Found(Hit),
     Nothing,
@@ -51,12 +52,16 @@ impl<M: Replayer> Timeline<M> {
                 Search::Nothing => high = from,
                 other => return Ok(other),
             }
+            // Not near: what is left is searched by all.
+            if let Some(search) = self.search_back_together(low, high, interrupted)? {
+                return Ok(search);
+            }
         }
         Ok(Search::Nothing)
     }
 
     /// The last stop in the interval from `from` to before `to`, by running through it.
-    fn last_in(
+    pub(super) fn last_in(
         &mut self,
         from: Icount,
         to: Icount,

@@ -219,7 +219,9 @@ fn operate(real: &mut Timeline<Toy>, naive: &mut Naive, random: &mut Random) -> 
             let at = (!random.next().is_multiple_of(3)).then(|| random.next() % (end + 1));
             naive.position_break = at.map(|a| a as usize);
             real.set_position_break(at.map(Icount));
-            real.set_memory_budget((random.next() % 4) as usize * 300_000);
+            let enough_for_helpers = (random.next() % 2) as usize * (64 << 20);
+            real.set_memory_budget((random.next() % 4) as usize * 300_000 + enough_for_helpers);
+            real.set_jobs((1 + random.next() % 3) as usize);
             (Stop::Step, Stop::Step)
         }
     };
@@ -298,13 +300,50 @@ fn an_interrupted_search_returns_to_where_it_began() {
     let mut timeline = Timeline::<Toy>::on(recording).unwrap();
     timeline.seek(Icount(20_000), &mut || false).unwrap();
     let hash = timeline.session.hash().unwrap();
-    // No instruction begins there, but the index cannot know.
-    timeline.add_breakpoint(LinAddr(CODE + INSTRUCTIONS + 1));
+    // It is never true, but the index cannot know.
+    timeline.add_breakpoint(LinAddr(CODE));
+    timeline.set_condition(Condition::new(|_, _| false));
     assert_eq!(timeline.resume(Direction::Reverse, &mut || true).unwrap(), Stop::Interrupted);
     assert_eq!(timeline.position(), Icount(20_000));
     assert_eq!(timeline.session.hash().unwrap(), hash);
     assert_eq!(timeline.resume(Direction::Reverse, &mut || false).unwrap(), Stop::Begin);
     assert_eq!(timeline.position(), Icount(0));
+}
+
+#[test]
+fn helpers_find_the_last_stop_and_nothing_where_there_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path(), 5, 700);
+    let mut alone = Timeline::<Toy>::on(recording.clone()).unwrap();
+    let mut together = Timeline::<Toy>::on(recording).unwrap();
+    together.set_jobs(3);
+    let end = alone.recording().end();
+    for (from, len) in [(end, 8), (Icount(end.0 / 2), 1), (end, 1), (Icount(end.0 / 3 * 2), 2)] {
+        let mut stops = 0;
+        // Never written, on pages that often are; seldom written; written at random.
+        for addr in [0x8010, 0x9010, 0xa000].into_iter().chain((0x1_0000..0x3_0000).step_by(0x1fff)) {
+            let found = [&mut alone, &mut together].map(|timeline| {
+                timeline.seek(from, &mut || false).unwrap();
+                timeline.add_watchpoint(LinAddr(addr), len);
+                let stop = timeline.resume(Direction::Reverse, &mut || false).unwrap();
+                timeline.watches.clear();
+                (stop, timeline.position(), timeline.session.hash().unwrap())
+            });
+            assert_eq!(found[0], found[1], "{addr:#x}");
+            stops += u32::from(found[0].0 != Stop::Begin);
+        }
+        assert!((1..15).contains(&stops), "from {from}: {stops} stops");
+    }
+    assert!(together.crew.is_some(), "there was work for helpers");
+    let mut calls = 0;
+    together.seek(end, &mut || false).unwrap();
+    together.add_watchpoint(LinAddr(0x9010), 1);
+    let stop = together.resume(Direction::Reverse, &mut || {
+        calls += 1;
+        calls > 5
+    });
+    assert_eq!((stop.unwrap(), together.position()), (Stop::Interrupted, end));
+    assert_eq!(together.resume(Direction::Reverse, &mut || false).unwrap(), Stop::Begin);
 }
 
 /// The steps of `range` that access `addr..addr + len`, by the table.
