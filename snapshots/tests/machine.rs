@@ -19,8 +19,10 @@ const RECEIVED: u64 = 0x20_0030;
 
 fn machine(dir: &Path) -> Machine {
     let kernel = dir.join("busy.bin");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests/busy32.bin.asm");
-    let nasm = Command::new("nasm").args(["-f", "bin", "-o"]).arg(&kernel).arg(source).status();
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests");
+    let mut nasm = Command::new("nasm");
+    nasm.current_dir(guests).args(["-f", "bin", "busy32.bin.asm", "-o"]);
+    let nasm = nasm.arg(&kernel).status();
     assert!(nasm.expect("nasm is installed").success());
     let config = MachineConfig {
         ram_bytes: 4 << 20,

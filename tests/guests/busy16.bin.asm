@@ -1,5 +1,6 @@
 ; Real mode, endless: what busy32 does there, with 16-bit means. Stores through segments, calls, software interrupts, string
 ; instructions forwards and backwards, exceptions, code that changes itself, timer and serial interrupts, and halts.
+%include "busy.inc"
 
 LOAD        equ 0x100000
 REAL        equ 0x8000
@@ -54,30 +55,7 @@ real:   xor ax, ax
         mov word [12 * 4 + 2], ax
         mov word [0x60 * 4], service
         mov word [0x60 * 4 + 2], ax
-        ; 8259A: ICW1 to ICW4, then only IRQ 0 and 4
-        mov al, 0x11
-        out 0x20, al
-        mov al, 8
-        out 0x21, al
-        mov al, 4
-        out 0x21, al
-        mov al, 1
-        out 0x21, al
-        mov al, 0xee
-        out 0x21, al
-        ; 8254 channel 0, mode 2, every 70 ticks
-        mov al, 0x34
-        out 0x43, al
-        mov ax, 70
-        out 0x40, al
-        mov al, ah
-        out 0x40, al
-        mov dx, 0x3f9
-        mov al, 1
-        out dx, al
-        mov dx, 0x3fc
-        mov al, 0x0b
-        out dx, al
+        BUSY_CHIPS 8, 70
         mov ax, BUFFER
         mov es, ax
         xor bx, bx

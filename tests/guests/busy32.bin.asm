@@ -1,5 +1,6 @@
 ; A guest that does a bit of everything a timeline must get right: stores, calls, string instructions, timer and serial
 ; interrupts, and halts. It never ends.
+%include "busy.inc"
 bits 32
 org 0x100000
 
@@ -26,39 +27,7 @@ gates:  mov eax, handler
         stosd
         loop gates
         lidt [idtr]
-        ; 8259A pair: ICW1 to ICW4, then only IRQ 0 and 4
-        mov al, 0x11
-        out 0x20, al
-        out 0xa0, al
-        mov al, 0x20
-        out 0x21, al
-        mov al, 0x28
-        out 0xa1, al
-        mov al, 4
-        out 0x21, al
-        mov al, 2
-        out 0xa1, al
-        mov al, 1
-        out 0x21, al
-        out 0xa1, al
-        mov al, 0xee
-        out 0x21, al
-        mov al, 0xff
-        out 0xa1, al
-        ; 8254 channel 0, mode 2, every 500 ticks
-        mov al, 0x34
-        out 0x43, al
-        mov ax, 500
-        out 0x40, al
-        mov al, ah
-        out 0x40, al
-        ; 16550A: interrupt when a byte has come
-        mov dx, 0x3f9
-        mov al, 1
-        out dx, al
-        mov dx, 0x3fc
-        mov al, 0x0b
-        out dx, al
+        BUSY_CHIPS 0x20, 500
         sti
         xor ebx, ebx
 

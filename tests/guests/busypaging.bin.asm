@@ -4,6 +4,7 @@
 ; Physical: page directories at 0x200000 and 0x201000, tables from 0x202000, variables at 0x210000, frames from 0x300000.
 ; Linear: the first 4 MiB as they are; from 0x400000 eight pages on demand; 0x480000 is the page of variables again, 0x490000
 ; that of the code; 0x4a0000 is a page of its own in each space.
+%include "busy.inc"
 
 VARIABLES   equ 0x210000
 DEMAND      equ 0x400000
@@ -68,29 +69,7 @@ gates:  mov eax, interrupt
         mov eax, cr0
         or eax, 0x80010000
         mov cr0, eax
-        ; 8259A pair, 8254 and 16550A as in busy32
-        mov al, 0x11
-        out 0x20, al
-        mov al, 0x20
-        out 0x21, al
-        mov al, 4
-        out 0x21, al
-        mov al, 1
-        out 0x21, al
-        mov al, 0xee
-        out 0x21, al
-        mov al, 0x34
-        out 0x43, al
-        mov ax, 60
-        out 0x40, al
-        mov al, ah
-        out 0x40, al
-        mov dx, 0x3f9
-        mov al, 1
-        out dx, al
-        mov dx, 0x3fc
-        mov al, 0x0b
-        out dx, al
+        BUSY_CHIPS 0x20, 60
         sti
         xor ebx, ebx
 

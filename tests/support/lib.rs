@@ -23,7 +23,8 @@ pub mod sequences;
 pub mod server;
 mod tools;
 
-pub use debian::{debian_kernel, kernel_module, seabios};
+pub use debian::{Arch, debian_kernel, kernel, kernel_module, seabios};
+pub use debian_guests::linux::busybox_tests;
 pub use guests::{build_cost_guest, build_guest, symbol};
 pub use initrd::{GUEST_READY, busybox_initrd, busybox_initrd_with, busybox_initrd_with_modules};
 

@@ -288,7 +288,7 @@ impl Cpu {
 
     /// SS:ESP for an inner privilege level from a 16- or 32-bit TSS, checked (SDM 3A, 6.12.1).
     pub(super) fn tss_stack(&mut self, cpl: u8) -> Result<(Segment, u64), Fault> {
-        let tss32 = self.env.segment_at(off::TR).flags & 1 << 11 != 0;
+        let tss32 = self.env.segment_at(off::TR).is_wide_system();
         let level = u32::from(cpl);
         let (sp, selector) = if tss32 {
             (self.tss_field(4 + 8 * level, 4)?, self.tss_field(8 + 8 * level, 2)? as u16)

@@ -15,6 +15,13 @@ pub struct Segment {
     pub flags: u32,
 }
 
+impl Segment {
+    /// Of a system descriptor that exists in two widths, a TSS or a gate: it is the wider one (SDM 3A, 3.5).
+    pub fn is_wide_system(&self) -> bool {
+        self.flags & 1 << 11 != 0
+    }
+}
+
 /// GDTR or IDTR.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableRegister {

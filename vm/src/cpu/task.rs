@@ -107,7 +107,7 @@ impl Cpu {
             return Err(Fault::new(vector::TS, error));
         }
         let tr = self.env.segment_at(off::TR);
-        let old = layout(tr.flags & 1 << 11 != 0);
+        let old = layout(tr.is_wide_system());
         self.probe(tr.base, old.least_limit, Access::Write)?;
         self.probe(tss.base, new.least_limit, Access::Read)?;
 

@@ -62,6 +62,8 @@ impl Core {
             && !self.cpu.env.interrupts_enabled()
             && !self.board.nmi()
             && !self.board.nmi_can_come()
+            // What a disk is about to bring still belongs to the run.
+            && self.board.next_memory_event().is_none()
             && self.cpu.never_leaves()
     }
 

@@ -106,7 +106,7 @@ impl Cpu {
         let next = self.env.rip();
         self.switch_task(selector, addr, descriptor, Switch::Gate, next)?;
         if let Some(error) = cause.error() {
-            let width = if self.env.segment_at(off::TR).flags & 1 << 11 != 0 { 4 } else { 2 };
+            let width = if self.env.segment_at(off::TR).is_wide_system() { 4 } else { 2 };
             let mut stack = self.stack();
             self.push(&mut stack, width, error.into())?;
             self.commit_sp(&stack);

@@ -54,7 +54,7 @@ impl Cpu {
     /// is no such map.
     pub(in crate::cpu) fn redirected(&mut self, vector: u8) -> Result<Option<bool>, Fault> {
         let tr = self.env.segment_at(off::TR);
-        if tr.flags & 1 << 11 == 0 || tr.limit < 0x67 {
+        if !tr.is_wide_system() || tr.limit < 0x67 {
             return Ok(None);
         }
         let io_map = self.read_system(tr.base.wrapping_add(0x66), 2)? as u32;

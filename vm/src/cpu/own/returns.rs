@@ -35,14 +35,17 @@ fn width(insn: &Instruction) -> u64 {
 
 impl Cpu {
     pub(super) fn retf(&mut self, insn: &Instruction) -> Result<Flow, Fault> {
-        if self.paragraphs() {
-            return Ok(Flow::Engine);
-        }
         let width = width(insn);
         let release = if insn.op_count() == 1 { insn.immediate16().into() } else { 0 };
         let mut stack = self.stack();
         let rip = self.pop(&mut stack, width)?;
         let cs = self.pop(&mut stack, width)? as u16;
+        if self.paragraphs() {
+            // The engine's sets RIP before it reads CS, and has it overwritten if that is a TLB miss.
+            stack.add(release);
+            self.return_in_paragraphs(&stack, cs, rip)?;
+            return Ok(self.jumped());
+        }
         self.far_return(stack, &Return { cs, rip, release, flags: None, width })?;
         Ok(self.jumped())
     }
@@ -82,10 +85,6 @@ impl Cpu {
         let rip = self.pop(&mut stack, width)?;
         let selector = self.pop(&mut stack, width)? as u16;
         let flags = self.pop(&mut stack, width)?;
-        let cs = env.segment(seg::CS);
-        if rip > cs.limit.into() {
-            return Err(Fault::protection());
-        }
         let mut loaded = flag::ARITHMETIC | flag::DF | flag::TF | flag::NT | flag::IF;
         if !v86 {
             loaded |= flag::IOPL;
@@ -97,10 +96,20 @@ impl Cpu {
         if outer {
             new = self.virtual_flags(flags, rflags, &mut loaded)?;
         }
-        self.commit_sp(&stack);
-        env.set_segment(seg::CS, &Segment { selector, base: u64::from(selector) << 4, ..cs });
-        env.set_rip(rip);
+        self.return_in_paragraphs(&stack, selector, rip)?;
         env.set_rflags(rflags & !(loaded | flag::RF) | new);
+        Ok(())
+    }
+
+    /// Goes on where a return in real-address or virtual-8086 mode leads, with what it leaves of the stack.
+    fn return_in_paragraphs(&mut self, stack: &Stack, selector: u16, rip: u64) -> Result<(), Fault> {
+        let cs = self.env.segment(seg::CS);
+        if rip > cs.limit.into() {
+            return Err(Fault::protection());
+        }
+        self.commit_sp(stack);
+        self.env.set_segment(seg::CS, &Segment { selector, base: u64::from(selector) << 4, ..cs });
+        self.env.set_rip(rip);
         Ok(())
     }
 
