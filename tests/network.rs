@@ -34,7 +34,7 @@ fn web_server(requests: usize) -> (u16, JoinHandle<()>) {
 }
 
 /// Records Linux with a card, DHCP, ping and wget; what it says. The recording replays when the server is gone.
-fn on_the_network(model: &str, module: &str) {
+fn on_the_network(model: &str, modules: &[&str]) {
     let dir = tempdir().unwrap();
     let [script, recording] = ["script", "net.rgr"].map(|name| dir.path().join(name));
     let (port, server) = web_server(1);
@@ -51,7 +51,7 @@ fn on_the_network(model: &str, module: &str) {
     command.arg(format!("user,model={model}")).arg("--kernel").arg(debian_kernel());
     command
         .arg("--initrd")
-        .arg(busybox_initrd_with_modules(&["af_packet", module]))
+        .arg(busybox_initrd_with_modules(&[&["af_packet"], modules].concat()))
         .args(["--append", LINUX_APPEND]);
     let outcome = ends_with(0, command.arg("--script").arg(&script).arg("-o").arg(&recording));
     let said = outcome.stdout;
@@ -73,12 +73,17 @@ fn replays(recording: &Path, said: &str) {
 
 #[test]
 fn linux_with_an_e1000() {
-    on_the_network("e1000", "e1000");
+    on_the_network("e1000", &["e1000"]);
 }
 
 #[test]
 fn linux_with_an_ne2000() {
-    on_the_network("ne2k_pci", "ne2k_pci");
+    on_the_network("ne2k_pci", &["ne2k_pci"]);
+}
+
+#[test]
+fn linux_with_a_virtio_card() {
+    on_the_network("virtio-net-pci", &["virtio_pci", "virtio_net"]);
 }
 
 #[test]

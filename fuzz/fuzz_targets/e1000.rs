@@ -3,48 +3,15 @@
 //! The input is a list of operations of eight bytes: what to do, where (three bytes), and a value.
 #![no_main]
 
+mod memory;
+
 use vm::board::{Board, Bus, Effects};
-use vm::{CardConfig, Input, MachineConfig, MediumShape, PhysAddr, PhysMemory, Region, VmTime};
+use memory::{MEMORY_BYTES, Memory};
+use vm::{CardConfig, Input, MachineConfig, PhysAddr, VmTime};
 
 /// Where a machine without firmware has the card's registers and ports.
 const REGISTERS: u64 = 0xfd00_0000;
 const PORTS: u16 = 0xc040;
-const MEMORY_BYTES: usize = 0x1_0000;
-
-/// A little memory, and no storage.
-struct Memory(Vec<u8>);
-
-impl PhysMemory for Memory {
-    fn read(&self, addr: PhysAddr, buf: &mut [u8]) {
-        for (i, byte) in buf.iter_mut().enumerate() {
-            *byte = self.0.get((addr.0 as usize).wrapping_add(i)).copied().unwrap_or(0xff);
-        }
-    }
-
-    fn write(&mut self, addr: PhysAddr, bytes: &[u8]) {
-        for (i, byte) in bytes.iter().enumerate() {
-            if let Some(cell) = self.0.get_mut((addr.0 as usize).wrapping_add(i)) {
-                *cell = *byte;
-            }
-        }
-    }
-
-    fn read_region(&self, _: Region, _: u64, buf: &mut [u8]) {
-        buf.fill(0);
-    }
-
-    fn write_region(&mut self, _: Region, _: u64, _: &[u8]) {}
-
-    fn medium(&self, _: usize) -> Option<MediumShape> {
-        None
-    }
-
-    fn read_medium(&self, _: usize, _: u64, buf: &mut [u8]) {
-        buf.fill(0);
-    }
-
-    fn write_medium(&mut self, _: usize, _: u64, _: &[u8]) {}
-}
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let cards = vec![CardConfig::E1000 { mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56] }];

@@ -8,6 +8,7 @@ use crate::place::Place;
 use crate::units::{parse_count, parse_cpu, parse_memory, parse_rtc, parse_size};
 use crate::until::Until;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -162,11 +163,11 @@ pub struct MachineArgs {
     /// Firmware image [default: SeaBIOS, unless there is a --kernel that starts without it]
     #[arg(long, value_name = "FILE")]
     pub bios: Option<PathBuf>,
-    /// Kernel to start: a Linux bzImage, a multiboot 1 ELF or a flat image. With --bios the firmware starts it, which must
-    /// be Linux then
+    /// Kernel to start: a Linux bzImage, a multiboot 1 ELF or a flat image. With --bios the firmware starts it, which cannot be
+    /// a flat image then
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
-    /// Initial RAM disk of the kernel
+    /// Initial RAM disk of the kernel; for a multiboot kernel its modules, each with its arguments: 'FILE ARGS,FILE ARGS'
     #[arg(long, value_name = "FILE", requires = "kernel")]
     pub initrd: Option<PathBuf>,
     /// Command line of the kernel
@@ -178,14 +179,15 @@ pub struct MachineArgs {
     /// What the guest's clock says at power-on, as 2024-01-01T00:00:00 [default: the host's date, in UTC]
     #[arg(long, value_name = "DATE", value_parser = parse_rtc, allow_hyphen_values = true)]
     pub rtc: Option<i64>,
-    /// Add a device: isa-debug-exit[,iobase=PORT], AC97 (a sound card that nobody hears)
+    /// Add a device: isa-debug-exit[,iobase=PORT], AC97 (a sound card that nobody hears),
+    /// virtio-rng-pci[,seed=NUMBER] (random numbers that follow from a seed, which is in the recording)
     #[arg(long, value_name = "DEVICE")]
     pub device: Vec<Device>,
     /// Display adapter: std (VGA with the Bochs extensions; needs the package `seabios`, which has its VGA BIOS) or none
     /// [default: std if its VGA BIOS is there]
     #[arg(long, value_name = "NAME", value_parser = parse_vga)]
     pub vga: Option<Vga>,
-    /// Network card: user[,model=e1000|ne2k_pci][,mac=ADDRESS][,hostfwd=tcp:[ADDR]:PORT-[GUEST]:PORT] is one with a network of
+    /// Network card: user[,model=e1000|ne2k_pci|virtio-net-pci][,mac=ADDRESS][,hostfwd=tcp:[ADDR]:PORT-[GUEST]:PORT] is one with a network of
     /// its own that leads out through this program (guest 10.0.2.15, gateway and host 10.0.2.2, DNS 10.0.2.3); none is
     /// none; may be repeated [default: none]
     #[arg(long, value_name = "NETWORK")]
@@ -247,12 +249,30 @@ impl FromStr for Device {
                     Some(part) => Err(format!("AC97: there is no option `{part}`")),
                 };
             }
+            Some("virtio-rng-pci") => {
+                let seed = match parts.next().map(|part| (part, part.strip_prefix("seed=").map(parse_count)))
+                {
+                    None => RandomState::new().hash_one(()),
+                    Some((_, Some(Ok(seed)))) => seed,
+                    Some((part, _)) => return Err(format!("virtio-rng-pci: `{part}` is not seed=NUMBER")),
+                };
+                return match parts.next() {
+                    None => Ok(Device::Card(CardConfig::VirtioRng { seed })),
+                    Some(part) => Err(format!("virtio-rng-pci: there is no option `{part}`")),
+                };
+            }
+            Some("virtio-blk-pci") => {
+                return Err("a disk on a virtio card: write --drive file=IMAGE,if=virtio".into());
+            }
+            Some("virtio-net-pci") => {
+                return Err("a network card: write --nic user,model=virtio-net-pci".into());
+            }
             Some(card @ ("e1000" | "ne2k_pci")) => {
                 return Err(format!("`{card}` is a network card: write --nic user,model={card}"));
             }
             other => {
                 return Err(format!(
-                    "there is no device `{}`; there are isa-debug-exit and AC97",
+                    "there is no device `{}`; there are isa-debug-exit, AC97 and virtio-rng-pci",
                     other.unwrap_or("")
                 ));
             }
@@ -518,6 +538,8 @@ mod tests {
         assert_eq!("isa-debug-exit".parse(), Ok(Device::DebugExit { port: 0x501 }));
         assert_eq!("isa-debug-exit,iobase=0xf4,iosize=0x04".parse(), Ok(Device::DebugExit { port: 0xf4 }));
         assert_eq!("AC97".parse(), Ok(Device::Card(CardConfig::Ac97)));
+        let rng = CardConfig::VirtioRng { seed: 7 };
+        assert_eq!("virtio-rng-pci,seed=7".parse(), Ok(Device::Card(rng)));
         for bad in [
             "",
             "e1000",

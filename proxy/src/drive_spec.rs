@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use vm::{DriveKind, Slot};
 
-const USAGE: &str = "file=IMAGE[,if=ide|floppy][,media=disk|cdrom][,index=N][,format=raw|qcow2]";
+const USAGE: &str = "file=IMAGE[,if=ide|floppy|virtio][,media=disk|cdrom][,index=N][,format=raw|qcow2]";
 
 /// What `--drive` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct DriveSpec {
     pub file: PathBuf,
     /// What it is in.
     pub kind: DriveKind,
+    /// It is on a card of its own.
+    pub virtio: bool,
     /// Its place among those of its kind of interface.
     pub index: Option<usize>,
     /// The format that the image must have.
@@ -42,12 +44,12 @@ impl DriveSpec {
 /// Reads what follows `--drive`.
 pub fn parse(text: &str) -> Result<DriveSpec, String> {
     let (mut file, mut interface, mut media, mut index, mut format) = (None, "ide", "disk", None, None);
-    let parts = split(text);
+    let parts = split_list(text);
     for part in &parts {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         match (name, value) {
             ("file", path) if !path.is_empty() => file = Some(path),
-            ("if", "ide" | "floppy") => interface = value,
+            ("if", "ide" | "floppy" | "virtio") => interface = value,
             ("media", "disk" | "cdrom") => media = value,
             ("index", _) if value.parse::<usize>().is_ok() => index = value.parse().ok(),
             ("format", "raw") => format = Some(Format::Raw),
@@ -59,12 +61,16 @@ pub fn parse(text: &str) -> Result<DriveSpec, String> {
         ("floppy", "cdrom") => {
             return Err("a CD-ROM is not on the floppy controller: leave out if=floppy".into());
         }
+        ("virtio", "cdrom") => return Err("a virtio drive is a disk: leave out if=virtio".into()),
+        ("virtio", _) if index.is_some() => {
+            return Err("index: virtio drives are on cards, in the order of the command line".into());
+        }
         ("floppy", _) => DriveKind::Floppy,
         (_, "cdrom") => DriveKind::Cd,
         _ => DriveKind::Disk,
     };
     let file = file.ok_or_else(|| format!("a drive needs an image: {USAGE}"))?.into();
-    let spec = DriveSpec { file, kind, index, format };
+    let spec = DriveSpec { file, kind, virtio: interface == "virtio", index, format };
     match index {
         Some(index) if index >= spec.slots().len() => {
             Err(format!("index={index}: there are places 0 to {}", spec.slots().len() - 1))
@@ -74,7 +80,7 @@ pub fn parse(text: &str) -> Result<DriveSpec, String> {
 }
 
 /// The parts between commas; two commas are one that does not divide.
-fn split(text: &str) -> Vec<String> {
+pub fn split_list(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
@@ -96,12 +102,14 @@ mod tests {
         let expected = DriveSpec {
             file: "a,b.qcow2".into(),
             kind: DriveKind::Disk,
+            virtio: false,
             index: Some(3),
             format: Some(Format::Qcow2),
         };
         assert_eq!(spec, expected);
         assert_eq!(parse("media=cdrom,file=x").unwrap().kind, DriveKind::Cd);
         assert_eq!(parse("if=floppy,file=x").unwrap().slots(), Slot::FLOPPY);
+        assert!(parse("if=virtio,file=x").unwrap().virtio);
     }
 
     #[test]
@@ -110,7 +118,9 @@ mod tests {
             "",
             "x.img",
             "file=",
-            "file=x,if=virtio",
+            "file=x,if=scsi",
+            "file=x,if=virtio,index=0",
+            "file=x,if=virtio,media=cdrom",
             "file=x,index=4",
             "file=x,index=2,if=floppy",
             "file=x,index=-1",
@@ -120,6 +130,6 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        assert!(parse("file=x,if=virtio").unwrap_err().contains("if=ide|floppy"));
+        assert!(parse("file=x,if=scsi").unwrap_err().contains("if=ide|floppy|virtio"));
     }
 }

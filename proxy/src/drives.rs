@@ -49,8 +49,8 @@ pub struct DriveArgs {
     /// Floppy disk in the second drive
     #[arg(long, value_name = "IMAGE")]
     pub fdb: Option<PathBuf>,
-    /// A drive of QEMU's kind: file=IMAGE[,if=ide|floppy][,media=disk|cdrom][,index=N][,format=raw|qcow2]; without an index it
-    /// is in the first free place; may be repeated
+    /// A drive of QEMU's kind: file=IMAGE[,if=ide|floppy|virtio][,media=disk|cdrom][,index=N][,format=raw|qcow2]; without an index it
+    /// is in the first free place; virtio drives are cards; may be repeated
     #[arg(long, value_name = "SPEC", value_parser = drive_spec::parse)]
     pub drive: Vec<DriveSpec>,
     /// How the firmware boots: order=LETTERS, what it tries, in order: a (floppy), c (hard disk), d (CD-ROM), n (network);
@@ -117,7 +117,8 @@ fn places(args: &DriveArgs) -> Result<Vec<Place>> {
         }
     }
     // Those that say where they are come before those that go where there is room.
-    let (indexed, others): (Vec<_>, Vec<_>) = args.drive.iter().partition(|spec| spec.index.is_some());
+    let in_places = args.drive.iter().filter(|spec| !spec.virtio);
+    let (indexed, others): (Vec<_>, Vec<_>) = in_places.partition(|spec| spec.index.is_some());
     for spec in indexed {
         let slot = spec.index.and_then(|index| spec.slots().get(index));
         take(place(spec, *slot.unwrap_or(&Slot::Hda)))?;
@@ -141,6 +142,8 @@ pub struct Drives {
     pub drives: Vec<Drive>,
     /// For the machine's configuration.
     pub media: Vec<Medium>,
+    /// Disks that are on cards of their own, by their media.
+    pub virtio: Vec<usize>,
     images: Vec<Image>,
     embed: Vec<(usize, Shared)>,
     write_back: bool,
@@ -154,6 +157,13 @@ impl Drives {
             let number = drives.add(kind, &option, &path, args.embed_media)?;
             drives.check_format(number, format).map_err(|what| Usage(format!("{option}: {what}")))?;
             drives.drives.push(Drive { slot, kind, medium: Some(number) });
+        }
+        for spec in args.drive.iter().filter(|spec| spec.virtio) {
+            let number = drives.add(spec.kind, &spec.option(), &spec.file, args.embed_media)?;
+            drives
+                .check_format(number, spec.format)
+                .map_err(|what| Usage(format!("{}: {what}", spec.option())))?;
+            drives.virtio.push(number);
         }
         for (slot, path) in later {
             drives.add_for_later(*slot, path, args.embed_media)?;

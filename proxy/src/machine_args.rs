@@ -1,12 +1,13 @@
 //! From the command line to a machine at power-on.
 
 use crate::cli::{Device, MachineArgs};
+use crate::drive_spec::split_list;
 use crate::drives::Drives;
 use anyhow::{Context, Result, bail};
 use std::io::Read;
 use std::path::Path;
 use vm::config::EXPANSION_ROM_BYTES;
-use vm::{CardConfig, FirmwareKernel, Machine, MachineConfig, Vga};
+use vm::{CardConfig, Kernel, Machine, MachineConfig, Module, Vga};
 
 /// Where Debian's `seabios` package puts its 256 KiB image.
 const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
@@ -24,7 +25,7 @@ pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
     // Firmware starts a kernel if it is asked for, or if the kernel needs it.
     let by_firmware = kernel
         .as_ref()
-        .is_some_and(|kernel| args.bios.is_some() || vm::boot::linux::needs_firmware(&kernel.kernel));
+        .is_some_and(|kernel| args.bios.is_some() || vm::boot::linux::needs_firmware(&kernel.image));
     let (for_firmware, direct) = if by_firmware { (kernel, None) } else { (None, kernel) };
     let config = MachineConfig {
         ram_bytes: args.memory,
@@ -38,16 +39,14 @@ pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
         no_reboot: args.no_reboot,
         drives: drives.drives.clone(),
         media: drives.media.clone(),
-        cards: cards(args),
+        cards: cards(args, drives),
         boot_order: args.drives.boot.order,
         boot: args.drives.boot.options.clone(),
         kernel: for_firmware,
     };
     let mut machine = Machine::with_media(&config, drives.sources()).context("cannot build the machine")?;
     if let (Some(kernel), Some(path)) = (direct, &args.kernel) {
-        machine
-            .load_kernel(&kernel.kernel, Some(&kernel.initrd), &kernel.cmdline)
-            .with_context(|| format!("cannot start --kernel {}", path.display()))?;
+        machine.load(&kernel).with_context(|| format!("cannot start --kernel {}", path.display()))?;
     }
     Ok(machine)
 }
@@ -60,9 +59,10 @@ fn debug_exit_port(devices: &[Device]) -> Option<u16> {
     })
 }
 
-/// Network cards, then the others.
-fn cards(args: &MachineArgs) -> Vec<CardConfig> {
+/// Network cards, then disks on cards, then the others.
+fn cards(args: &MachineArgs, drives: &Drives) -> Vec<CardConfig> {
     let mut cards = crate::net::cards(&args.nic);
+    cards.extend(drives.virtio.iter().map(|medium| CardConfig::VirtioBlk { medium: *medium }));
     cards.extend(args.device.iter().filter_map(|device| match device {
         Device::Card(card) => Some(*card),
         Device::DebugExit { .. } => None,
@@ -71,13 +71,28 @@ fn cards(args: &MachineArgs) -> Vec<CardConfig> {
 }
 
 /// What `--kernel`, `--initrd` and `--append` name.
-fn kernel(args: &MachineArgs, path: &Path) -> Result<FirmwareKernel> {
-    let initrd = args.initrd.as_ref().map(|path| read_file("--initrd", path, args.memory)).transpose()?;
-    Ok(FirmwareKernel {
-        kernel: read_file("--kernel", path, args.memory)?,
-        initrd: initrd.unwrap_or_default(),
-        cmdline: args.append.clone().unwrap_or_default(),
-    })
+fn kernel(args: &MachineArgs, path: &Path) -> Result<Kernel> {
+    let image = read_file("--kernel", path, args.memory)?;
+    let cmdline = args.append.clone().unwrap_or_default();
+    let mut kernel = Kernel { image, modules: Vec::new(), cmdline };
+    let read = |path: &Path, string| -> Result<Module> {
+        Ok(Module { bytes: read_file("--initrd", path, args.memory)?, string })
+    };
+    if !kernel.is_multiboot() {
+        if let Some(path) = &args.initrd {
+            kernel.modules.push(read(path, String::new())?);
+        }
+        return Ok(kernel);
+    }
+    // A Multiboot loader gives each file's name, and what was said behind it.
+    kernel.cmdline = format!("{} {}", path.display(), kernel.cmdline).trim_end().to_owned();
+    let list = args.initrd.as_ref().map(|list| list.to_string_lossy().into_owned());
+    for string in list.iter().flat_map(|list| split_list(list)) {
+        let string = string.trim_start().to_owned();
+        let path = string.split(' ').next().unwrap_or_default();
+        kernel.modules.push(read(Path::new(path), string.clone())?);
+    }
+    Ok(kernel)
 }
 
 fn firmware(args: &MachineArgs) -> Result<Vec<u8>> {

@@ -286,9 +286,26 @@ impl Run {
         match ending::after(exit, self.may_reboot)? {
             Next::Continue => {}
             Next::Reset => self.recorder.inject(Input::Reset)?,
-            Next::End(reason) => return Ok(Some(reason)),
+            Next::End(reason) => {
+                // The guest's last words may be what the script waits for. What it would do then comes too late.
+                let view = self.view();
+                if let Some(script) = self.script.as_mut() {
+                    script.next_action(view);
+                }
+                return Ok(Some(reason));
+            }
         }
         Ok(None)
+    }
+
+    /// What the script is shown.
+    fn view(&self) -> View {
+        View {
+            position: self.recorder.machine().position(),
+            now: self.recorder.now(),
+            input_drained: self.typist.is_done() && self.ports.iter().all(|p| p.queue.is_empty()),
+            idle: self.idle,
+        }
     }
 
     /// The recorder.
@@ -439,14 +456,9 @@ impl Run {
 
     /// Does what the script says is to be done now. True if it quits.
     fn run_script(&mut self) -> Result<bool> {
-        let Some(script) = self.script.as_mut() else { return Ok(false) };
         loop {
-            let view = View {
-                position: self.recorder.machine().position(),
-                now: self.recorder.now(),
-                input_drained: self.typist.is_done() && self.ports.iter().all(|p| p.queue.is_empty()),
-                idle: self.idle,
-            };
+            let view = self.view();
+            let Some(script) = self.script.as_mut() else { return Ok(false) };
             match script.next_action(view) {
                 None => return Ok(false),
                 Some(Action::Send(bytes)) => {

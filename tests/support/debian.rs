@@ -15,6 +15,12 @@ const KERNEL_FILES: &[&str] = &[
     "./lib/modules/*/kernel/drivers/ata/*",
     "./lib/modules/*/kernel/drivers/cdrom/*",
     "./lib/modules/*/kernel/drivers/scsi/*",
+    "./lib/modules/*/kernel/drivers/virtio/*",
+    "./lib/modules/*/kernel/drivers/block/virtio_blk.ko",
+    "./lib/modules/*/kernel/drivers/char/hw_random/*",
+    "./lib/modules/*/kernel/drivers/net/net_failover.ko",
+    "./lib/modules/*/kernel/drivers/net/virtio_net.ko",
+    "./lib/modules/*/kernel/net/core/*",
     "./lib/modules/*/kernel/drivers/net/ethernet/8390/*",
     "./lib/modules/*/kernel/drivers/net/ethernet/intel/e1000/*",
     "./lib/modules/*/kernel/sound/ac97_bus.ko",
@@ -173,7 +179,12 @@ fn unpack(package: &str, arch: Arch, patterns: &[&str], into: &Path) {
     let contents = archive.stdout.take().expect("the pipe asked for");
     let mut tar = Command::new("tar");
     tar.args(["-x", "--no-same-owner", "--wildcards"]).args(patterns).current_dir(into).stdin(contents);
-    run(&mut tar, "the package does not have the expected files");
+    let done = output(&mut tar);
+    let said = String::from_utf8_lossy(&done.stderr);
+    // Some kernels are built without some of the modules, which is the only thing that may have gone wrong.
+    let missing = |line: &str| line.ends_with("Not found in archive") || line.contains("previous errors");
+    let expected = done.status.success() || (patterns.len() > 1 && said.lines().all(missing));
+    assert!(expected, "{package} does not have the expected files: {said}");
     let status = archive.wait().expect("dpkg-deb ends");
     assert!(status.success(), "dpkg-deb cannot read {}", deb.display());
 }

@@ -1,6 +1,6 @@
 //! What a machine is made of.
 
-use crate::boot::real_mode::FirmwareKernel;
+use crate::boot::Kernel;
 use crate::media::{Drive, DriveKind, Medium, MediumShape, Slot};
 use serde::{Deserialize, Serialize};
 
@@ -53,8 +53,8 @@ pub struct MachineConfig {
     pub boot_order: [Option<BootDevice>; 3],
     /// How firmware goes about it.
     pub boot: BootOptions,
-    /// A Linux kernel that firmware starts before anything else.
-    pub kernel: Option<FirmwareKernel>,
+    /// A kernel that firmware starts before anything else.
+    pub kernel: Option<Kernel>,
 }
 
 /// How firmware goes about booting.
@@ -146,7 +146,25 @@ impl MachineConfig {
             }
             kernel.check(self.ram_bytes).map_err(|error| error.to_string())?;
         }
-        self.check_drives()
+        self.check_drives()?;
+        self.check_disk_cards()
+    }
+
+    /// Disks on cards have a medium of their own.
+    fn check_disk_cards(&self) -> Result<(), String> {
+        let in_drives = self.drives.iter().filter_map(|drive| drive.medium);
+        let mut taken: Vec<usize> = in_drives.collect();
+        for card in &self.cards {
+            let CardConfig::VirtioBlk { medium } = card else { continue };
+            if *medium >= self.media.len() {
+                return Err(format!("virtio: there is no medium {medium}"));
+            }
+            if taken.contains(medium) {
+                return Err(format!("virtio: {} is in two drives", self.media[*medium].name));
+            }
+            taken.push(*medium);
+        }
+        Ok(())
     }
 
     fn check_drives(&self) -> Result<(), String> {
@@ -215,14 +233,31 @@ pub enum CardConfig {
     },
     /// A sound card: QEMU's `AC97` (Intel 82801AA).
     Ac97,
+    /// A network card: QEMU's `virtio-net-pci`.
+    VirtioNet {
+        /// Its station address.
+        mac: Mac,
+    },
+    /// A disk: QEMU's `virtio-blk-pci`.
+    VirtioBlk {
+        /// Number of its medium.
+        medium: usize,
+    },
+    /// A source of numbers: QEMU's `virtio-rng-pci`.
+    VirtioRng {
+        /// What its numbers follow from.
+        seed: u64,
+    },
 }
 
 impl CardConfig {
     /// The station address, if it is a network card.
     pub fn mac(&self) -> Option<Mac> {
         match self {
-            CardConfig::Ne2kPci { mac } | CardConfig::E1000 { mac } => Some(*mac),
-            CardConfig::Ac97 => None,
+            CardConfig::Ne2kPci { mac } | CardConfig::E1000 { mac } | CardConfig::VirtioNet { mac } => {
+                Some(*mac)
+            }
+            CardConfig::Ac97 | CardConfig::VirtioBlk { .. } | CardConfig::VirtioRng { .. } => None,
         }
     }
 }

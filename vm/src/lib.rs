@@ -17,7 +17,7 @@ pub mod units;
 pub mod watch;
 
 pub use board::vga::Picture;
-pub use boot::real_mode::FirmwareKernel;
+pub use boot::{Kernel, Module};
 pub use config::{BootDevice, BootOptions, CardConfig, CpuModel, MachineConfig, Vga};
 pub use cpu::state::CpuState;
 pub use footprint::Footprint;

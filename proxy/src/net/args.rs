@@ -33,6 +33,7 @@ enum Model {
     #[default]
     E1000,
     Ne2kPci,
+    Virtio,
 }
 
 /// A TCP port of the host whose connections go to the guest.
@@ -52,6 +53,7 @@ impl UserNic {
         match self.model {
             Model::E1000 => CardConfig::E1000 { mac },
             Model::Ne2kPci => CardConfig::Ne2kPci { mac },
+            Model::Virtio => CardConfig::VirtioNet { mac },
         }
     }
 }
@@ -97,7 +99,11 @@ impl FromStr for Model {
         match name {
             "e1000" => Ok(Model::E1000),
             "ne2k_pci" => Ok(Model::Ne2kPci),
-            _ => Err(format!("there is no network card `{name}`; there are e1000 and ne2k_pci")),
+            // QEMU's short name for it too.
+            "virtio-net-pci" | "virtio" => Ok(Model::Virtio),
+            _ => Err(format!(
+                "there is no network card `{name}`; there are e1000, ne2k_pci and virtio-net-pci"
+            )),
         }
     }
 }

@@ -223,7 +223,7 @@ pub const GUESTS: &[Guest] = &[
             append: "no-real-mode console=com1 com1=115200 noreboot",
             drives: false,
         }),
-        shows: &[(Serial, "*** Building a PV Dom0 ***"), (Serial, "Linux version ")],
+        shows: &[(Serial, "Dom0 kernel: 64-bit"), (Serial, "Linux version ")],
         powers_off: false,
     },
 ];

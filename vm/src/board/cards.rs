@@ -4,12 +4,16 @@
 //! register lets it. What it does by itself it does at events.
 
 use super::Effects;
+use super::lapic::{self, LocalApic};
 use super::net::e1000::E1000;
 use super::net::ne2k::Ne2k;
+use super::pci::MSIX_ENABLE;
 use super::pci::{Endpoint, Pci};
 use super::sound::ac97::Ac97;
+use super::virtio::{self, Virtio};
 use crate::config::{CardConfig, MachineConfig};
 use crate::input::{Frame, Output};
+use crate::media::MediumShape;
 use crate::memory::PhysMemory;
 use crate::units::{PhysAddr, VmTime};
 use serde::{Deserialize, Serialize};
@@ -22,6 +26,8 @@ pub struct CardBus<'a> {
     fx: &'a mut Effects,
     /// Whether the card may use the bus by itself.
     master: bool,
+    /// Message control of MSI-X, if the card can have it.
+    pub msix_control: u16,
     number: u8,
 }
 
@@ -40,6 +46,16 @@ impl CardBus<'_> {
         if self.master {
             self.mem.write(PhysAddr(addr), bytes);
         }
+    }
+
+    /// Reads the contents of a medium.
+    pub fn read_medium(&self, number: usize, offset: u64, buf: &mut [u8]) {
+        self.mem.read_medium(number, offset, buf);
+    }
+
+    /// Writes to a medium.
+    pub fn write_medium(&mut self, number: usize, offset: u64, bytes: &[u8]) {
+        self.mem.write_medium(number, offset, bytes);
     }
 
     /// Puts a frame on the wire.
@@ -64,6 +80,10 @@ pub trait CardChip {
     fn memory_event(&self) -> Option<VmTime>;
     /// The interrupt pin.
     fn irq(&self) -> bool;
+    /// The next message that it signals an interrupt with, address and data, with this message control of MSI-X.
+    fn take_message(&mut self, _control: u16) -> Option<(u64, u32)> {
+        None
+    }
     /// A frame comes over the wire, if the card has one.
     fn receive(&mut self, _frame: &[u8], _bus: &mut CardBus) {}
     /// Whether a frame that comes now would be kept.
@@ -81,23 +101,23 @@ pub enum Card {
     E1000(Box<E1000>),
     /// 82801AA with its codec.
     Ac97(Ac97),
-}
-
-/// Its configuration space at power-on.
-pub fn endpoint(card: &CardConfig) -> Endpoint {
-    match card {
-        CardConfig::Ne2kPci { .. } => Ne2k::endpoint(),
-        CardConfig::E1000 { .. } => E1000::endpoint(),
-        CardConfig::Ac97 => Ac97::endpoint(),
-    }
+    /// A virtio card.
+    Virtio(Box<Virtio>),
 }
 
 impl Card {
-    fn new(card: &CardConfig) -> Card {
+    fn new(card: &CardConfig, config: &MachineConfig) -> Card {
+        let virtio = |chip| Card::Virtio(Box::new(chip));
         match card {
             CardConfig::Ne2kPci { mac } => Card::Ne2k(Ne2k::new(*mac)),
             CardConfig::E1000 { mac } => Card::E1000(Box::new(E1000::new(*mac))),
             CardConfig::Ac97 => Card::Ac97(Ac97::default()),
+            CardConfig::VirtioNet { mac } => virtio(Virtio::net(*mac)),
+            CardConfig::VirtioBlk { medium } => {
+                let none = MediumShape { number: *medium, bytes: 0, read_only: true };
+                virtio(Virtio::blk(config.medium(*medium).unwrap_or(none)))
+            }
+            CardConfig::VirtioRng { seed } => virtio(Virtio::rng(*seed)),
         }
     }
 
@@ -106,6 +126,7 @@ impl Card {
             Card::Ne2k(chip) => chip,
             Card::E1000(chip) => &**chip,
             Card::Ac97(chip) => chip,
+            Card::Virtio(chip) => &**chip,
         }
     }
 
@@ -114,6 +135,7 @@ impl Card {
             Card::Ne2k(chip) => chip,
             Card::E1000(chip) => &mut **chip,
             Card::Ac97(chip) => chip,
+            Card::Virtio(chip) => &mut **chip,
         }
     }
 
@@ -122,6 +144,7 @@ impl Card {
             Card::Ne2k(_) => Ne2k::endpoint(),
             Card::E1000(_) => E1000::endpoint(),
             Card::Ac97(_) => Ac97::endpoint(),
+            Card::Virtio(chip) => chip.endpoint(),
         }
     }
 }
@@ -141,7 +164,7 @@ pub struct Cards(Vec<Card>);
 impl Cards {
     /// The cards of `config` at power-on.
     pub fn new(config: &MachineConfig) -> Cards {
-        Cards(config.cards.iter().map(Card::new).collect())
+        Cards(config.cards.iter().map(|card| Card::new(card, config)).collect())
     }
 
     /// The reset line.
@@ -164,6 +187,13 @@ impl Cards {
         self.find(|number| pci.card(number)?.memory_range(addr))
     }
 
+    /// What an access to CONFIG_DATA reaches of a card's registers through its window, and of how many bytes it is.
+    pub fn at_window(&self, port: u16, pci: &Pci) -> Option<(CardPlace, u8)> {
+        let (number, register) = pci.selected_card(port)?;
+        let (bar, offset, length) = virtio::registers::window(pci.card(number)?, register)?;
+        Some((CardPlace { number, bar, offset }, length))
+    }
+
     fn find(&self, range: impl Fn(usize) -> Option<(u8, u32)>) -> Option<CardPlace> {
         (0..self.0.len()).find_map(|number| {
             let (bar, offset) = range(number)?;
@@ -181,8 +211,9 @@ impl Cards {
     ) -> Option<R> {
         let card = self.0.get_mut(number)?;
         let master = pci.card(number).is_some_and(Endpoint::is_master);
+        let msix_control = pci.card(number).map_or(0, Endpoint::msix_control);
         let number = number as u8;
-        let mut bus = CardBus { now: bus.now, mem: bus.mem, fx: bus.fx, master, number };
+        let mut bus = CardBus { now: bus.now, mem: bus.mem, fx: bus.fx, master, msix_control, number };
         Some(act(card.chip_mut(), &mut bus))
     }
 
@@ -241,10 +272,21 @@ impl Cards {
         self.0.iter().filter_map(|card| card.chip().memory_event()).min()
     }
 
-    /// Brings the interrupt pins to the bus.
-    pub fn copy_lines(&self, pci: &mut Pci) {
-        for (number, card) in self.0.iter().enumerate() {
-            pci.set_card_interrupt(number, card.chip().irq());
+    /// Brings the interrupt pins to the bus, and messages to where they go.
+    pub fn copy_lines(&mut self, pci: &mut Pci, lapic: &mut LocalApic) {
+        for (number, card) in self.0.iter_mut().enumerate() {
+            let control = pci.card(number).map_or(0, Endpoint::msix_control);
+            // A card that signals by messages leaves its pin alone (PCI 3.0, 6.8.3.3).
+            pci.set_card_interrupt(number, card.chip().irq() && control & MSIX_ENABLE == 0);
+            if matches!(card, Card::Virtio(_)) && pci.card(number).is_some_and(Endpoint::is_master) {
+                while let Some((addr, data)) = card.chip_mut().take_message(control) {
+                    if lapic::MESSAGES.contains(&addr) {
+                        lapic.signalled(addr, data);
+                    } else {
+                        tracing::debug!(addr, data, "a message that is for no processor");
+                    }
+                }
+            }
         }
     }
 }

@@ -4,12 +4,12 @@
 //! LINT0 is the output of the 8259 pair, LINT1 the NMI line. Interrupts come from the I/O APIC, from the table of local
 //! vectors, and from the processor to itself.
 //!
-//! Reference: Intel SDM volume 3A, chapter 10 "Advanced Programmable Interrupt Controller (APIC)". Left out: x2APIC mode; deadline mode; INIT,
+//! Reference: Intel SDM volume 3A, chapter 10 "Advanced Programmable Interrupt Controller (APIC)". Left out: x2APIC mode; INIT,
 //! SIPI and SMI messages (there is one processor, always running, without system management mode). After reset LINT1 is NMI and LINT0
 //! ExtINT, and neither is masked, as firmware leaves them (virtual wire mode), so that systems which do not know of APICs, and the
 //! firmware itself, get the interrupts of the 8259.
 
-use super::lapic_timer::Timer;
+use super::lapic_timer::{Mode, Timer};
 use crate::units::VmTime;
 use serde::{Deserialize, Serialize};
 
@@ -59,8 +59,7 @@ const LINT0: usize = 3;
 const LINT1: usize = 4;
 const ERROR: usize = 5;
 /// The bits of each that can be written: vector; delivery mode, polarity, trigger; mask; timer mode.
-const LVT_WRITABLE: [u32; 6] = [0x3_00ff, 0x1_07ff, 0x1_07ff, 0x1_a7ff, 0x1_a7ff, 0x1_00ff];
-const LVT_PERIODIC: u32 = 1 << 17;
+const LVT_WRITABLE: [u32; 6] = [0x7_00ff, 0x1_07ff, 0x1_07ff, 0x1_a7ff, 0x1_a7ff, 0x1_00ff];
 const LVT_MASKED: u32 = 1 << 16;
 const LVT_LEVEL: u32 = 1 << 15;
 const LVT_REMOTE_IRR: u32 = 1 << 14;
@@ -314,7 +313,7 @@ impl LocalApic {
         let kept = self.lvt[index] & LVT_REMOTE_IRR;
         self.lvt[index] = value & LVT_WRITABLE[index] | forced | kept;
         if index == TIMER {
-            self.timer.set_periodic(value & LVT_PERIODIC != 0);
+            self.timer.set_mode(Mode::of(value));
         }
         if matches!(index, LINT0 | LINT1) {
             self.level_input(index);
@@ -341,6 +340,26 @@ impl LocalApic {
         } else {
             requested.max(in_service).max(self.tpr >> 4) << 4
         }
+    }
+
+    /// IA32_TSC_DEADLINE.
+    pub fn deadline(&mut self, now: VmTime) -> u64 {
+        self.advance(now);
+        self.timer.deadline()
+    }
+
+    /// Writes IA32_TSC_DEADLINE; the time-stamp counter is `tsc` now.
+    pub fn set_deadline(&mut self, deadline: u64, tsc: u64, now: VmTime) {
+        self.advance(now);
+        self.timer.set_deadline(deadline, tsc, now);
+        self.advance(now);
+    }
+
+    /// The time-stamp counter was written, and is `tsc` now.
+    pub fn tsc_changed(&mut self, tsc: u64, now: VmTime) {
+        self.advance(now);
+        self.timer.tsc_changed(tsc, now);
+        self.advance(now);
     }
 
     /// The vector that it asks the processor to take.

@@ -166,6 +166,33 @@ fn a_periodic_timer_goes_on_without_drifting() {
 }
 
 #[test]
+fn a_deadline_is_met_when_the_time_stamp_counter_reaches_it() {
+    let mut apic = enabled();
+    let now = VmTime(1_000);
+    apic.set_deadline(5_000, 1_000, now);
+    assert_eq!(apic.deadline(now), 0, "in another mode it cannot be written");
+    put(&mut apic, 0x320, 0x4_0040);
+    put(&mut apic, 0x380, 1000);
+    assert_eq!(apic.next_event(), None, "there is no count in this mode");
+    apic.set_deadline(5_000, 1_000, now);
+    assert_eq!((apic.deadline(now), get(&mut apic, 0x390)), (5_000, 0));
+    assert_eq!(apic.next_event(), Some(VmTime(5_000)));
+    apic.tsc_changed(3_000, now);
+    assert_eq!(apic.next_event(), Some(VmTime(3_000)), "the counter was set on");
+    apic.advance(VmTime(2_999));
+    assert_eq!(apic.pending(), None);
+    apic.advance(VmTime(3_000));
+    assert_eq!((apic.acknowledge(), apic.deadline(VmTime(3_000))), (Some(0x40), 0), "once");
+    put(&mut apic, 0xb0, 0);
+    apic.set_deadline(6_000, 7_000, VmTime(4_000));
+    assert_eq!(apic.acknowledge(), Some(0x40), "one that has passed is met at once");
+    put(&mut apic, 0xb0, 0);
+    apic.set_deadline(9_000, 8_000, VmTime(5_000));
+    put(&mut apic, 0x320, 0x40);
+    assert_eq!((apic.deadline(VmTime(5_000)), apic.next_event()), (0, None), "another mode disarms it");
+}
+
+#[test]
 fn software_disabling_masks_the_local_vectors() {
     let mut apic = enabled();
     put(&mut apic, 0x320, 0x40);
@@ -228,7 +255,14 @@ impl Chip for LocalApic {
             }
             8 => {
                 self.write(0xf0, 4, 0x1ff, now);
-                0
+                let tsc = now.0.wrapping_add(rng.below(3) << 20);
+                match rng.below(4) {
+                    0 => self.write(0x320, 4, 0x4_0020 | rng.below(256), now),
+                    1 => self.set_deadline(tsc.wrapping_add(rng.below(2_000_000)), tsc, now),
+                    2 => self.tsc_changed(tsc, now),
+                    _ => {}
+                }
+                self.deadline(now)
             }
             _ => self.read(offset, 4, now),
         }

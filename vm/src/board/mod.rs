@@ -51,6 +51,7 @@ pub mod sysctl;
 mod test_support;
 pub mod uart;
 pub mod vga;
+pub mod virtio;
 
 use self::cards::Cards;
 use self::cpu_lines::CpuLines;
@@ -114,6 +115,10 @@ pub struct Bus<'a> {
     pub fx: &'a mut Effects,
 }
 
+/// IA32_APIC_BASE.
+const APIC_BASE: u32 = 0x1b;
+/// IA32_TSC_DEADLINE.
+pub const TSC_DEADLINE: u32 = 0x6e0;
 /// The 8259 that has no line of its own: the slave's.
 const CASCADE_IRQ: u8 = 2;
 /// Input of the I/O APIC that the timer is wired to.
@@ -386,7 +391,7 @@ impl Board {
 
     /// Brings the lines of the chips to the interrupt controller.
     fn copy_lines(&mut self) {
-        self.cards.copy_lines(&mut self.pci);
+        self.cards.copy_lines(&mut self.pci, &mut self.lapic);
         let [com1, com2, com3, com4] = self.uarts.each_ref().map(Uart::irq);
         let [timer, clock] = self.hpet.legacy_irqs().unwrap_or_else(|| [self.pit.out(0), self.rtc.irq()]);
         let [disks, more_disks] = self.ide.irqs();
@@ -513,23 +518,33 @@ impl Board {
 
     /// Whether an MSR is the board's and not the CPU's: IA32_APIC_BASE, IA32_TSC_DEADLINE, x2APIC.
     pub fn has_msr(msr: u32) -> bool {
-        matches!(msr, 0x1b | 0x6e0 | 0x800..=0x8ff)
+        matches!(msr, APIC_BASE | TSC_DEADLINE | 0x800..=0x8ff)
     }
 
     /// RDMSR of one of them. `None`: it does not exist.
-    pub fn read_msr(&mut self, msr: u32, _bus: &mut Bus) -> Option<u64> {
-        (msr == 0x1b).then(|| self.apic_base())
+    pub fn read_msr(&mut self, msr: u32, now: VmTime) -> Option<u64> {
+        match msr {
+            APIC_BASE => Some(self.apic_base()),
+            TSC_DEADLINE => Some(self.lapic.deadline(now)),
+            _ => None,
+        }
     }
 
-    /// WRMSR of one of them. False: it does not exist, or cannot hold this value.
-    pub fn write_msr(&mut self, msr: u32, value: u64, _bus: &mut Bus) -> bool {
+    /// WRMSR of one of them, while the time-stamp counter is `tsc`. False: it does not exist, or cannot hold this value.
+    pub fn write_msr(&mut self, msr: u32, value: u64, tsc: u64, now: VmTime) -> bool {
         // Bootstrap processor (8), enable (11), address up to 40 bits.
         const WRITABLE: u64 = 0xff_ffff_f900;
-        let good = msr == 0x1b && value & !WRITABLE == 0;
-        if good {
-            self.set_apic_base(value);
+        match msr {
+            APIC_BASE if value & !WRITABLE == 0 => self.set_apic_base(value),
+            TSC_DEADLINE => self.lapic.set_deadline(value, tsc, now),
+            _ => return false,
         }
-        good
+        true
+    }
+
+    /// The time-stamp counter was written, and is `tsc` now.
+    pub fn tsc_changed(&mut self, tsc: u64, now: VmTime) {
+        self.lapic.tsc_changed(tsc, now);
     }
 
     /// The A20 gate: address bit 20 is passed through.
@@ -586,6 +601,18 @@ impl Board {
                 }
             }
         }
+        self.copy_lines();
+    }
+
+    /// Leaves to a kernel what firmware would have programmed, beside what [`Board::new`] does without firmware: keyboard with
+    /// interrupts and translation, the mouse waiting for a driver; the local APIC in virtual wire mode.
+    pub fn hand_over(&mut self) {
+        let now = self.now;
+        [(0x64, 0x60), (0x60, 0x61)]
+            .into_iter()
+            .for_each(|(port, value)| self.keyboard.write(port, value, now));
+        let lapic = [(0xf0, 0x1ff), (0x350, 0x8700), (0x360, 0x8400)];
+        lapic.into_iter().for_each(|(register, value)| self.lapic.write(register, 4, value, now));
         self.copy_lines();
     }
 

@@ -19,13 +19,13 @@ mod i440fx;
 mod piix3;
 mod piix4_pm;
 
-use crate::board::cards;
+use crate::board::cards::Cards;
 use crate::config::{EXPANSION_ROM_BYTES, MachineConfig, VIDEO_BYTES, Vga};
 use crate::units::PhysAddr;
 use config_space::ConfigSpace;
 pub(in crate::board) use config_space::Identity;
 pub(in crate::board) use endpoint::Bar;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, MSIX_ENABLE};
 use i440fx::I440fx;
 use piix3::Piix3;
 use piix4_pm::Piix4Pm;
@@ -63,7 +63,8 @@ pub const VIDEO_BLOCK_BYTES: u64 = 4096;
 /// The slots of the devices behind the bridges.
 const IDE: (u8, u8) = (1, 1);
 const VGA: (u8, u8) = (2, 0);
-const FIRST_CARD: u8 = 3;
+/// The slot of the first card.
+pub const FIRST_CARD: u8 = 3;
 /// Where a machine without firmware has its devices' ports and memory, as firmware would put them.
 const FIRST_PORT: u16 = 0xc000;
 const FIRST_MEMORY: u32 = 0xfd00_0000;
@@ -106,7 +107,7 @@ fn vga() -> Endpoint {
 impl Pci {
     /// The bus and its chips at power-on. Without firmware it is as firmware would hand it on.
     pub fn new(config: &MachineConfig) -> Pci {
-        let cards = config.cards.iter().map(cards::endpoint).collect();
+        let cards = Cards::new(config).endpoints();
         Pci::after_reset(config.vga == Vga::Std, cards, config.bios.is_empty())
     }
 
@@ -264,6 +265,15 @@ impl Pci {
     /// Bus, device and function as CONFIG_ADDRESS has them.
     fn target(&self) -> (u8, u8, u8) {
         ((self.address >> 16) as u8, (self.address >> 11) as u8 & 0x1f, (self.address >> 8) as u8 & 7)
+    }
+
+    /// The card, and its register, that an access to CONFIG_DATA reaches.
+    pub fn selected_card(&self, port: u16) -> Option<(usize, u8)> {
+        let register = self.register(port, 0)?;
+        match self.target() {
+            (0, device, 0) => Some((usize::from(device.checked_sub(FIRST_CARD)?), register)),
+            _ => None,
+        }
     }
 
     fn selected(&self) -> Option<&ConfigSpace> {

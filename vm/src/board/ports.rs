@@ -59,7 +59,11 @@ impl Board {
             return self.cards.read(place, size, &self.pci, bus) as u32;
         }
         match (port, size) {
-            (CONFIG_ADDRESS, 4) | (CONFIG_DATA..=CONFIG_DATA_LAST, _) => self.pci.read(port, size),
+            (CONFIG_ADDRESS, 4) => self.pci.read(port, size),
+            (CONFIG_DATA..=CONFIG_DATA_LAST, _) => match self.cards.at_window(port, &self.pci) {
+                Some((place, length)) => self.cards.read(place, length, &self.pci, bus) as u32,
+                None => self.pci.read(port, size),
+            },
             (fw_cfg::SELECTOR..=fw_cfg::DATA | fw_cfg::DMA..=FW_CFG_DMA_LAST, _) => {
                 self.fw_cfg.read(port, size, bus.mem)
             }
@@ -111,6 +115,11 @@ impl Board {
         }
         match (port, size) {
             (CONFIG_ADDRESS, 4) | (CONFIG_DATA..=CONFIG_DATA_LAST, _) => {
+                if port != CONFIG_ADDRESS
+                    && let Some((place, length)) = self.cards.at_window(port, &self.pci)
+                {
+                    return self.cards.write(place, length, value.into(), &self.pci, bus);
+                }
                 bus.fx.memory_map_changed |= self.pci.write(port, size, value);
                 if self.pci.ide().is_master() {
                     self.ide.may_master(bus.now);

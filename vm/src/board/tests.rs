@@ -1,5 +1,6 @@
 use super::test_support::{Chip, FlatMemory, Rng, chip_properties, config};
 use super::*;
+use crate::config::CardConfig;
 
 /// Runs `act` on the board at `now`; what it gave and what it caused.
 fn on<R>(board: &mut Board, now: u64, act: impl FnOnce(&mut Board, &mut Bus) -> R) -> (R, Effects) {
@@ -107,6 +108,32 @@ impl Chip for Board {
 }
 
 chip_properties!(Board, step_ns: 20_000, exact: false);
+
+#[test]
+fn a_virtio_card_shows_its_registers_in_a_window_of_configuration_space() {
+    let cards = vec![CardConfig::VirtioNet { mac: [2, 0, 0, 0, 0, 7] }];
+    let mut board = Board::new(&MachineConfig { cards, ..config() });
+    let mut register = |at: u32, value: Option<u32>| {
+        write(&mut board, 0xcf8, 4, 0x8000_1800 | at, 0);
+        match value {
+            Some(value) => {
+                write(&mut board, 0xcfc, 4, value, 0);
+                0
+            }
+            None => read(&mut board, 0xcfc, 4, 0),
+        }
+    };
+    // Four bytes of the device's own configuration: the station address.
+    for (at, value) in [(0x88, 4), (0x8c, 0x2000), (0x90, 4)] {
+        register(at, Some(value));
+    }
+    assert_eq!(register(0x94, None), 2);
+    // The device status is a byte.
+    for (at, value) in [(0x8c, 0x14), (0x90, 1), (0x94, 3)] {
+        register(at, Some(value));
+    }
+    assert_eq!(register(0x94, None), 3);
+}
 
 #[test]
 fn an_error_is_an_nmi_unless_port_0x70_masks_it() {

@@ -23,24 +23,29 @@
 //! | 0x100000 and up | the kernel, unless it says otherwise |
 //! | last 64 KiB of RAM | ACPI tables |
 //!
-//! A Linux kernel that can be entered in real mode only is a matter of firmware: [`real_mode`].
+//! Firmware can start the first two kinds: `real_mode` and `multiboot_rom`. A Linux kernel that can be entered in real mode only
+//! is a matter of firmware.
 //!
-//! No firmware has run: interrupt controllers, timers and the VGA are as after power-on, and the interrupt vector table
-//! is empty. The machine has to open the A20 gate and to enable the ACPI registers (see [`acpi`]).
+//! If no firmware has run, the interrupt vector table is empty. The board is left as firmware leaves it by
+//! [`Board::hand_over`](crate::board::Board::hand_over).
 
 pub mod acpi;
 mod aml;
 mod bytes;
 mod dsdt;
 mod elf;
+mod kernel;
 mod layout;
 pub mod linux;
 mod mp_tables;
 pub mod multiboot;
-pub mod real_mode;
+mod multiboot_rom;
+mod option_rom;
+mod real_mode;
 pub mod smbios;
 mod state;
 
+pub use kernel::{Kernel, Module};
 pub use state::reset_state;
 
 use crate::config::MachineConfig;
@@ -71,9 +76,12 @@ pub enum BootError {
     /// A Linux kernel that loads below 1 MiB.
     #[error("this Linux kernel is a zImage, which loads below 1 MiB; only bzImage is supported")]
     LinuxLow,
-    /// Something else than Linux where only that can be.
-    #[error("not a Linux kernel: firmware can start no other; leave out --bios")]
-    NotLinux,
+    /// Neither Linux nor Multiboot where only these can be.
+    #[error("neither a Linux nor a Multiboot kernel: firmware can start no other; leave out --bios")]
+    NotForFirmware,
+    /// A Multiboot kernel of more parts than an option ROM has room for.
+    #[error("the kernel and its modules are in too many parts for firmware to load: {0}, and at most {1}")]
+    TooManyParts(usize, usize),
     /// An ELF file without a Multiboot header.
     #[error("this ELF file has no Multiboot header in its first 8 KiB (for Linux give bzImage, not vmlinux)")]
     ElfNotMultiboot,
@@ -133,26 +141,16 @@ pub fn describe(ram: &mut [u8], config: &MachineConfig) -> Result<(), BootError>
 }
 
 /// Loads `kernel` into `ram`, which is guest-physical memory from address 0 on and zero so far, and returns the state in
-/// which the CPU enters it. `initrd` is Linux's initial RAM disk or Multiboot's module; an empty one is none.
-pub fn load(
-    ram: &mut [u8],
-    kernel: &[u8],
-    initrd: Option<&[u8]>,
-    cmdline: &str,
-) -> Result<CpuState, BootError> {
-    if kernel.is_empty() {
+/// which the CPU enters it.
+pub fn load(ram: &mut [u8], kernel: &Kernel) -> Result<CpuState, BootError> {
+    if kernel.image.is_empty() {
         return Err(BootError::Empty);
     }
     let layout = Layout::new(ram.len() as u64)?;
-    let initrd = initrd.unwrap_or_default();
-    let state = if linux::is_linux(kernel) {
-        linux::load(ram, &layout, kernel, initrd, cmdline)?
-    } else if let Some(header) = multiboot::Header::find(kernel) {
-        multiboot::load(ram, &layout, kernel, &header, initrd, cmdline)?
-    } else if elf::is_elf(kernel) {
-        return Err(BootError::ElfNotMultiboot);
+    let state = if linux::is_linux(&kernel.image) {
+        linux::load(ram, &layout, &kernel.image, kernel.initrd(), &kernel.cmdline)?
     } else {
-        multiboot::load_flat(ram, &layout, kernel, initrd, cmdline)?
+        multiboot::load(ram, &layout, kernel)?
     };
     layout::write_bios_data(ram)?;
     acpi::write_tables(ram, &layout)?;

@@ -6,9 +6,11 @@
 use super::BootError;
 use super::bytes::{clear, put, u32_at};
 use super::elf;
+use super::kernel::{Kernel, Module};
 use super::layout::{BOOT_DATA, BOOT_DATA_END, HIGH, Layout};
 use super::state::protected_mode_state;
 use crate::cpu::state::CpuState;
+use std::borrow::Cow;
 
 const HEADER_MAGIC: u32 = 0x1bad_b002;
 /// What EAX holds at the entry.
@@ -31,8 +33,18 @@ const INFO_CMDLINE: u32 = 1 << 2;
 const INFO_MODULES: u32 = 1 << 3;
 const INFO_MMAP: u32 = 1 << 6;
 const INFO_LOADER_NAME: u32 = 1 << 9;
-const MODULE_BYTES: u64 = 16;
+const MODULE_BYTES: usize = 16;
 const MMAP_ENTRY_BYTES: usize = 24;
+/// Where in the information structure the memory map's length is.
+pub(super) const INFO_MMAP_LENGTH: u16 = 44;
+/// Where in it KiB of low memory, and of high memory, are.
+pub(super) const INFO_MEM_LOWER: u16 = 4;
+/// See there.
+pub(super) const INFO_MEM_UPPER: u16 = 8;
+/// Room for the memory map: firmware's may have so many bytes.
+pub(super) const MMAP_ROOM: u64 = 64 * MMAP_ENTRY_BYTES as u64;
+/// A stack below the end of the boot data.
+pub(super) const STACK_ROOM: u64 = 0x1000;
 
 /// A Multiboot header and where it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +54,37 @@ pub struct Header {
     flags: u32,
 }
 
-/// What loading a kernel came to.
-struct Loaded {
+/// Something in memory.
+pub(super) struct Part<'a> {
+    pub at: u64,
+    pub bytes: Cow<'a, [u8]>,
+    /// Bytes behind it that are zero.
+    pub zeros: u64,
+}
+
+impl<'a> Part<'a> {
+    fn new(at: u64, bytes: &'a [u8], zeros: u64) -> Part<'a> {
+        Part { at, bytes: Cow::Borrowed(bytes), zeros }
+    }
+}
+
+/// A kernel by itself, laid out.
+struct Loaded<'a> {
+    parts: Vec<Part<'a>>,
     entry: u32,
+    /// What is in EAX.
+    magic: u32,
     /// End of the highest byte it uses, or 1 MiB if that is higher.
     end: u64,
+}
+
+/// A kernel with its modules and what it is told, laid out.
+pub(super) struct Plan<'a> {
+    pub parts: Vec<Part<'a>>,
+    pub entry: u32,
+    pub magic: u32,
+    /// Where the memory map is.
+    pub mmap_at: u64,
 }
 
 impl Header {
@@ -62,50 +100,73 @@ impl Header {
     }
 }
 
-/// Loads a Multiboot kernel.
-pub(super) fn load(
-    ram: &mut [u8],
-    layout: &Layout,
-    kernel: &[u8],
-    header: &Header,
-    module: &[u8],
-    cmdline: &str,
-) -> Result<CpuState, BootError> {
+/// Loads a Multiboot kernel, or a flat binary if it is none.
+pub(super) fn load(ram: &mut [u8], layout: &Layout, kernel: &Kernel) -> Result<CpuState, BootError> {
+    let plan = plan(layout, kernel, &memory_map(layout))?;
+    for part in &plan.parts {
+        put(ram, part.at, &part.bytes)?;
+        clear(ram, part.at + part.bytes.len() as u64, part.zeros)?;
+    }
+    let mut state = protected_mode_state(plan.entry);
+    state.gpr[0] = plan.magic.into();
+    state.gpr[3] = BOOT_DATA;
+    Ok(state)
+}
+
+/// Lays out a kernel, with this memory map.
+pub(super) fn plan<'a>(layout: &Layout, kernel: &'a Kernel, mmap: &[u8]) -> Result<Plan<'a>, BootError> {
+    let loaded = match Header::find(&kernel.image) {
+        Some(header) => lay_out(layout, &kernel.image, &header)?,
+        None if elf::is_elf(&kernel.image) => return Err(BootError::ElfNotMultiboot),
+        None => lay_out_flat(layout, &kernel.image)?,
+    };
+    let Loaded { mut parts, entry, magic, end } = loaded;
+    let mut places = Vec::new();
+    let mut start = end.next_multiple_of(PAGE);
+    for module in &kernel.modules {
+        let size = module.bytes.len() as u64;
+        let end = start + size;
+        if end > layout.usable_end {
+            let what = if kernel.modules.len() > 1 { "one of the modules" } else { "the module" };
+            return Err(BootError::DoesNotFit { what, start, size, end: layout.usable_end });
+        }
+        parts.push(Part::new(start, &module.bytes, 0));
+        places.push((start as u32, end as u32));
+        start = end.next_multiple_of(PAGE);
+    }
+    let (info, mmap_at) = info(layout, &kernel.modules, &places, &kernel.cmdline, mmap)?;
+    parts.push(Part { at: BOOT_DATA, bytes: Cow::Owned(info), zeros: 0 });
+    Ok(Plan { parts, entry, magic, mmap_at })
+}
+
+/// Lays out a kernel with a header.
+fn lay_out<'a>(layout: &Layout, kernel: &'a [u8], header: &Header) -> Result<Loaded<'a>, BootError> {
     let unknown = header.flags & DEMANDS & !KNOWN_DEMANDS;
     if unknown != 0 {
         return Err(BootError::MultibootFlags(unknown));
     }
-    let loaded = if header.flags & HAS_ADDRESSES != 0 {
-        load_by_addresses(ram, layout, kernel, header)?
+    if header.flags & HAS_ADDRESSES != 0 {
+        lay_out_by_addresses(layout, kernel, header)
     } else if elf::is_elf(kernel) {
-        load_elf(ram, layout, kernel)?
+        lay_out_elf(layout, kernel)
     } else {
-        return Err(BootError::MultibootAddresses("neither an ELF file nor addresses in the header"));
-    };
-    enter(ram, layout, &loaded, LOADER_MAGIC, module, cmdline)
+        Err(BootError::MultibootAddresses("neither an ELF file nor addresses in the header"))
+    }
 }
 
-/// Loads a flat binary.
-pub(super) fn load_flat(
-    ram: &mut [u8],
-    layout: &Layout,
-    image: &[u8],
-    module: &[u8],
-    cmdline: &str,
-) -> Result<CpuState, BootError> {
+/// Lays out a flat binary.
+fn lay_out_flat<'a>(layout: &Layout, image: &'a [u8]) -> Result<Loaded<'a>, BootError> {
     let bytes = image.len() as u64;
     layout.check_kernel_range(HIGH, bytes)?;
-    put(ram, HIGH, image)?;
-    enter(ram, layout, &Loaded { entry: HIGH as u32, end: HIGH + bytes }, 0, module, cmdline)
+    Ok(Loaded { parts: vec![Part::new(HIGH, image, 0)], entry: HIGH as u32, magic: 0, end: HIGH + bytes })
 }
 
 /// "Address fields of the Multiboot header": they go before any ELF header that the file may have too.
-fn load_by_addresses(
-    ram: &mut [u8],
+fn lay_out_by_addresses<'a>(
     layout: &Layout,
-    file: &[u8],
+    file: &'a [u8],
     header: &Header,
-) -> Result<Loaded, BootError> {
+) -> Result<Loaded<'a>, BootError> {
     let field = |index: usize| {
         u32_at(file, header.offset + HEADER_LEAST_BYTES + 4 * index)
             .map(u64::from)
@@ -134,13 +195,12 @@ fn load_by_addresses(
     if !(load_addr..end).contains(&entry) {
         return Err(BootError::EntryOutside(entry));
     }
-    put(ram, load_addr, image)?;
-    clear(ram, image_end, end - image_end)?;
-    Ok(Loaded { entry: entry as u32, end: end.max(HIGH) })
+    let parts = vec![Part::new(load_addr, image, end - image_end)];
+    Ok(Loaded { parts, entry: entry as u32, magic: LOADER_MAGIC, end: end.max(HIGH) })
 }
 
-/// Loads the segments of an ELF file at their physical addresses.
-fn load_elf(ram: &mut [u8], layout: &Layout, file: &[u8]) -> Result<Loaded, BootError> {
+/// The segments of an ELF file, at their physical addresses.
+fn lay_out_elf<'a>(layout: &Layout, file: &'a [u8]) -> Result<Loaded<'a>, BootError> {
     let (segments, entry) = elf::parse(file)?;
     // Thousands of headers may claim the same gigabyte: what is more than memory in sum overlaps.
     let total = segments.iter().map(|segment| u64::from(segment.mem_size)).sum::<u64>();
@@ -148,12 +208,11 @@ fn load_elf(ram: &mut [u8], layout: &Layout, file: &[u8]) -> Result<Loaded, Boot
         let end = layout.usable_end;
         return Err(BootError::DoesNotFit { what: "the kernel", start: 0, size: total, end });
     }
-    let mut end = HIGH;
+    let (mut parts, mut end) = (Vec::new(), HIGH);
     for segment in &segments {
         let (start, size) = (u64::from(segment.paddr), u64::from(segment.mem_size));
         layout.check_kernel_range(start, size)?;
-        put(ram, start, segment.bytes)?;
-        clear(ram, start + segment.bytes.len() as u64, size - segment.bytes.len() as u64)?;
+        parts.push(Part::new(start, segment.bytes, size - segment.bytes.len() as u64));
         end = end.max(start + size);
     }
     // A kernel linked to run elsewhere than it is loaded states its entry point as a virtual address.
@@ -164,78 +223,61 @@ fn load_elf(ram: &mut [u8], layout: &Layout, file: &[u8]) -> Result<Loaded, Boot
             Some(segment.paddr + offset)
         })
         .ok_or(BootError::EntryOutside(entry.into()))?;
-    Ok(Loaded { entry, end })
+    Ok(Loaded { parts, entry, magic: LOADER_MAGIC, end })
 }
 
-/// Loads the module, writes the information structure and makes the registers.
-fn enter(
-    ram: &mut [u8],
+/// The information structure at [`BOOT_DATA`], followed by module list, loader name, strings and memory map; and where that is.
+fn info(
     layout: &Layout,
-    loaded: &Loaded,
-    magic: u32,
-    module: &[u8],
+    modules: &[Module],
+    places: &[(u32, u32)],
     cmdline: &str,
-) -> Result<CpuState, BootError> {
-    let start = loaded.end.next_multiple_of(PAGE);
-    let end = start + module.len() as u64;
-    if !module.is_empty() {
-        if end > layout.usable_end {
-            let size = module.len() as u64;
-            return Err(BootError::DoesNotFit { what: "the module", start, size, end: layout.usable_end });
-        }
-        put(ram, start, module)?;
+    mmap: &[u8],
+) -> Result<(Vec<u8>, u64), BootError> {
+    let mut info = vec![0; INFO_BYTES + MODULE_BYTES * modules.len()];
+    // Strings are appended, and end with a zero.
+    let append = |info: &mut Vec<u8>, bytes: &[u8]| {
+        let at = BOOT_DATA as u32 + info.len() as u32;
+        info.extend_from_slice(bytes);
+        at
+    };
+    let name_at = append(&mut info, LOADER_NAME);
+    let mut list = Vec::new();
+    for (module, (start, end)) in modules.iter().zip(places) {
+        let string_at = append(&mut info, &[module.string.as_bytes(), &[0]].concat());
+        list.extend([*start, *end, string_at, 0].map(u32::to_le_bytes));
     }
-    let module = (!module.is_empty()).then_some((start as u32, end as u32));
-    write_info(ram, layout, module, cmdline)?;
-    let mut state = protected_mode_state(loaded.entry);
-    state.gpr[0] = magic.into();
-    state.gpr[3] = BOOT_DATA;
-    Ok(state)
-}
-
-/// The information structure at [`BOOT_DATA`], followed by module list, memory map, loader name and command line.
-fn write_info(
-    ram: &mut [u8],
-    layout: &Layout,
-    module: Option<(u32, u32)>,
-    cmdline: &str,
-) -> Result<(), BootError> {
-    let mmap = memory_map(layout);
-    let modules_at = BOOT_DATA + INFO_BYTES as u64;
-    let mmap_at = modules_at + MODULE_BYTES;
-    let name_at = mmap_at + mmap.len() as u64;
-    let cmdline_at = name_at + LOADER_NAME.len() as u64;
-    let cmdline_max = (BOOT_DATA_END - cmdline_at - 1) as usize;
-    if cmdline.len() > cmdline_max {
-        return Err(BootError::CmdlineTooLong { len: cmdline.len(), max: cmdline_max });
+    info[INFO_BYTES..][..MODULE_BYTES * modules.len()].copy_from_slice(list.as_flattened());
+    let room = BOOT_DATA_END - BOOT_DATA - STACK_ROOM - MMAP_ROOM - 8;
+    let used = info.len() as u64;
+    let Some(rest) = room.checked_sub(used + 1) else {
+        let end = BOOT_DATA + room;
+        return Err(BootError::DoesNotFit { what: "the list of modules", start: BOOT_DATA, size: used, end });
+    };
+    if cmdline.len() as u64 > rest {
+        return Err(BootError::CmdlineTooLong { len: cmdline.len(), max: rest as usize });
     }
+    let cmdline_at = append(&mut info, &[cmdline.as_bytes(), &[0]].concat());
+    info.resize(info.len().next_multiple_of(8), 0);
+    let mmap_at = append(&mut info, mmap);
 
-    let mut info = [0; INFO_BYTES];
-    let mut set = |offset: usize, value: u32| info[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
     let (kib_low, kib_high) = layout.kib_low_high();
-    let mut flags = INFO_MEMORY | INFO_CMDLINE | INFO_MMAP | INFO_LOADER_NAME;
-    set(4, kib_low);
-    set(8, kib_high);
-    set(16, cmdline_at as u32);
-    set(44, mmap.len() as u32);
-    set(48, mmap_at as u32);
-    set(64, name_at as u32);
-    if let Some((start, end)) = module {
-        flags |= INFO_MODULES;
-        set(20, 1);
-        set(24, modules_at as u32);
-        // The module has no string of its own: an empty one, as some kernels read it without asking.
-        let empty_at = name_at + LOADER_NAME.len() as u64 - 1;
-        let entry = [start, end, empty_at as u32, 0].map(u32::to_le_bytes);
-        put(ram, modules_at, entry.as_flattened())?;
+    let has_modules = if modules.is_empty() { 0 } else { INFO_MODULES };
+    let modules_at = if modules.is_empty() { 0 } else { BOOT_DATA as u32 + INFO_BYTES as u32 };
+    for (offset, value) in [
+        (0, INFO_MEMORY | INFO_CMDLINE | INFO_MMAP | INFO_LOADER_NAME | has_modules),
+        (INFO_MEM_LOWER, kib_low),
+        (INFO_MEM_UPPER, kib_high),
+        (16, cmdline_at),
+        (20, modules.len() as u32),
+        (24, modules_at),
+        (INFO_MMAP_LENGTH, mmap.len() as u32),
+        (48, mmap_at),
+        (64, name_at),
+    ] {
+        info[usize::from(offset)..][..4].copy_from_slice(&value.to_le_bytes());
     }
-    set(0, flags);
-
-    put(ram, BOOT_DATA, &info)?;
-    put(ram, mmap_at, &mmap)?;
-    put(ram, name_at, LOADER_NAME)?;
-    put(ram, cmdline_at, cmdline.as_bytes())?;
-    clear(ram, cmdline_at + cmdline.len() as u64, 1)
+    Ok((info, mmap_at.into()))
 }
 
 /// The memory map. The size field of an entry does not count itself.

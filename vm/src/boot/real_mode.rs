@@ -1,21 +1,18 @@
 //! Linux kernels by way of firmware: fw_cfg has the kernel's parts, and an option ROM that firmware boots from puts them into
 //! memory and jumps to the kernel's real-mode code, which may call the BIOS.
 //!
-//! Sources: "The Linux/x86 Boot Protocol", sections on the real-mode header and the 16-bit protocol; "Plug and Play BIOS
-//! Specification" 1.0a, "Option ROM" (bootstrap entry vector). The numbers of the items are QEMU's, so firmware that loads
-//! kernels without an option ROM finds them too.
+//! Source: "The Linux/x86 Boot Protocol", sections on the real-mode header and the 16-bit protocol. The numbers of the items
+//! are QEMU's, so firmware that loads kernels without an option ROM finds them too.
 
 use super::BootError;
 use super::bytes::{u16_at, u32_at};
+use super::kernel::Kernel;
 use super::linux::{
     self, CAN_USE_HEAP, CMD_LINE_PTR, CMDLINE_SIZE, HEAP_END_PTR, INITRD_ADDR_MAX, LOADED_HIGH,
     LOADER_UNDEFINED, LOADFLAGS, RAMDISK_IMAGE, RAMDISK_SIZE, SECTOR, SETUP_SECTS, TYPE_OF_LOADER, VERSION,
     VID_MODE, VIDEO_NORMAL,
 };
-use serde::{Deserialize, Serialize};
-
-/// Name of the option ROM.
-pub const ROM_NAME: &str = "linux.rom";
+use super::option_rom::{self, FIRMWARE_BYTES, read_item};
 
 /// Items of fw_cfg.
 mod item {
@@ -33,25 +30,12 @@ mod item {
     pub const SETUP_DATA: u16 = 0x18;
 }
 
-/// The end of RAM belongs to firmware: its tables, and what it works with.
-const FIRMWARE_BYTES: u64 = 256 << 10;
 /// Protocols before 2.02: a magic number that says that the offset of the command line follows.
 const OLD_CMDLINE_MAGIC: usize = 0x20;
 /// End of what a kernel of the old protocols, or one that loads low, may use of conventional memory.
 const OLD_END: u32 = 0x9_a000;
 /// Protocols before 2.03 say nothing of where an initial RAM disk may be.
 const OLD_INITRD_MAX: u32 = 0x37ff_ffff;
-
-/// A kernel that firmware starts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FirmwareKernel {
-    /// The image.
-    pub kernel: Vec<u8>,
-    /// The initial RAM disk; may be empty.
-    pub initrd: Vec<u8>,
-    /// The command line.
-    pub cmdline: String,
-}
 
 /// Where the parts go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,35 +48,35 @@ struct Placed {
     initrd: u32,
 }
 
-impl FirmwareKernel {
-    /// Why this cannot be started on a machine with so much RAM.
-    pub fn check(&self, ram_bytes: u64) -> Result<(), BootError> {
+impl Kernel {
+    /// Why firmware cannot start this as Linux on a machine with so much RAM.
+    pub(super) fn check_linux(&self, ram_bytes: u64) -> Result<(), BootError> {
         self.place(ram_bytes).map(|_| ())
     }
 
     fn version(&self) -> u16 {
-        u16_at(&self.kernel, VERSION).unwrap_or(0)
+        u16_at(&self.image, VERSION).unwrap_or(0)
     }
 
     fn place(&self, ram_bytes: u64) -> Result<Placed, BootError> {
-        if !linux::is_linux(&self.kernel) {
-            return Err(BootError::NotLinux);
+        if !linux::is_linux(&self.image) {
+            return Err(BootError::NotForFirmware);
         }
-        let sectors = match self.kernel.get(SETUP_SECTS) {
+        let sectors = match self.image.get(SETUP_SECTS) {
             Some(0) | None => 4,
             Some(sectors) => usize::from(*sectors),
         };
         let setup_bytes = (sectors + 1) * SECTOR;
-        if self.kernel.len() <= setup_bytes {
+        if self.image.len() <= setup_bytes {
             return Err(BootError::Truncated("setup sectors"));
         }
         let max = if self.version() >= 0x206 {
-            u32_at(&self.kernel, CMDLINE_SIZE).unwrap_or(255) as usize
+            u32_at(&self.image, CMDLINE_SIZE).unwrap_or(255) as usize
         } else {
             255
         };
         let cmdline_bytes = self.cmdline.len() + 1;
-        let high = self.version() >= 0x200 && self.kernel[LOADFLAGS] & LOADED_HIGH != 0;
+        let high = self.version() >= 0x200 && self.image[LOADFLAGS] & LOADED_HIGH != 0;
         let recent = high && self.version() >= 0x202;
         let room = if recent { (OLD_END - 0x2_0000) as usize } else { 0x1000 };
         if cmdline_bytes > room.min(max.saturating_add(1)) {
@@ -105,20 +89,17 @@ impl FirmwareKernel {
             (false, false) => (0x9_0000, 0x1_0000, old_cmdline),
         };
         let top = ram_bytes.saturating_sub(FIRMWARE_BYTES);
-        let payload_bytes = (self.kernel.len() - setup_bytes) as u64;
+        let payload_bytes = (self.image.len() - setup_bytes) as u64;
         let payload_end = u64::from(payload) + payload_bytes;
         let end = if high { top } else { u64::from(setup) };
         if payload_end > end {
             let start = payload.into();
             return Err(BootError::DoesNotFit { what: "the kernel", start, size: payload_bytes, end });
         }
-        let initrd_max = if self.version() >= 0x203 {
-            u32_at(&self.kernel, INITRD_ADDR_MAX)
-        } else {
-            Some(OLD_INITRD_MAX)
-        };
+        let initrd_max =
+            if self.version() >= 0x203 { u32_at(&self.image, INITRD_ADDR_MAX) } else { Some(OLD_INITRD_MAX) };
         let end = top.min(u64::from(initrd_max.unwrap_or(OLD_INITRD_MAX)) + 1);
-        let size = self.initrd.len() as u64;
+        let size = self.initrd().len() as u64;
         let lowest = payload_end.max(0x10_0000);
         let initrd =
             end.checked_sub(size).map(|start| start & !0xfff).filter(|start| *start >= lowest || size == 0);
@@ -129,7 +110,7 @@ impl FirmwareKernel {
 
     /// The real-mode code with its header filled in as a boot loader does.
     fn setup(&self, placed: &Placed) -> Vec<u8> {
-        let mut setup = self.kernel[..placed.setup_bytes].to_vec();
+        let mut setup = self.image[..placed.setup_bytes].to_vec();
         let mut set = |at: usize, bytes: &[u8]| setup[at..at + bytes.len()].copy_from_slice(bytes);
         let version = self.version();
         let offset = (placed.cmdline.wrapping_sub(placed.setup)) as u16;
@@ -141,7 +122,7 @@ impl FirmwareKernel {
         }
         set(TYPE_OF_LOADER, &[LOADER_UNDEFINED]);
         if version >= 0x201 {
-            set(LOADFLAGS, &[self.kernel[LOADFLAGS] | CAN_USE_HEAP]);
+            set(LOADFLAGS, &[self.image[LOADFLAGS] | CAN_USE_HEAP]);
             // Up to the command line, or to the end of the segment; it counts from the setup code.
             let heap_end = placed.cmdline.wrapping_sub(placed.setup).min(0x1_0000) - 0x200;
             set(HEAP_END_PTR, &(heap_end as u16).to_le_bytes());
@@ -150,19 +131,19 @@ impl FirmwareKernel {
             set(VID_MODE, &mode.to_le_bytes());
         }
         set(RAMDISK_IMAGE, &placed.initrd.to_le_bytes());
-        set(RAMDISK_SIZE, &(self.initrd.len() as u32).to_le_bytes());
+        set(RAMDISK_SIZE, &(self.initrd().len() as u32).to_le_bytes());
         setup
     }
 
-    fn cmdline(&self) -> Vec<u8> {
+    fn cmdline_bytes(&self) -> Vec<u8> {
         [self.cmdline.as_bytes(), &[0]].concat()
     }
 
     /// The items of fw_cfg; none if the kernel cannot be started.
-    pub fn items(&self, ram_bytes: u64) -> Vec<(u16, Vec<u8>)> {
+    pub(super) fn linux_items(&self, ram_bytes: u64) -> Vec<(u16, Vec<u8>)> {
         let Ok(placed) = self.place(ram_bytes) else { return Vec::new() };
-        let (setup, cmdline) = (self.setup(&placed), self.cmdline());
-        let payload = self.kernel[placed.setup_bytes..].to_vec();
+        let (setup, cmdline) = (self.setup(&placed), self.cmdline_bytes());
+        let payload = self.image[placed.setup_bytes..].to_vec();
         let word = |value: u32| value.to_le_bytes().to_vec();
         vec![
             (item::SETUP_ADDR, word(placed.setup)),
@@ -175,102 +156,44 @@ impl FirmwareKernel {
             (item::CMDLINE_SIZE, word(cmdline.len() as u32)),
             (item::CMDLINE_DATA, cmdline),
             (item::INITRD_ADDR, word(placed.initrd)),
-            (item::INITRD_SIZE, word(self.initrd.len() as u32)),
-            (item::INITRD_DATA, self.initrd.clone()),
+            (item::INITRD_SIZE, word(self.initrd().len() as u32)),
+            (item::INITRD_DATA, self.initrd().to_vec()),
         ]
     }
 
-    /// The option ROM: it has a list of requests to the DMA interface of fw_cfg, makes them and enters the kernel.
-    pub fn rom(&self, ram_bytes: u64) -> Vec<u8> {
+    /// The option ROM: it enters the setup code.
+    pub(super) fn linux_rom(&self, ram_bytes: u64) -> Vec<u8> {
         let Ok(placed) = self.place(ram_bytes) else { return Vec::new() };
         let mut parts = vec![
             (item::SETUP_DATA, placed.setup, placed.setup_bytes),
-            (item::KERNEL_DATA, placed.payload, self.kernel.len() - placed.setup_bytes),
-            (item::CMDLINE_DATA, placed.cmdline, self.cmdline().len()),
+            (item::KERNEL_DATA, placed.payload, self.image.len() - placed.setup_bytes),
+            (item::CMDLINE_DATA, placed.cmdline, self.cmdline_bytes().len()),
         ];
-        if !self.initrd.is_empty() {
-            parts.push((item::INITRD_DATA, placed.initrd, self.initrd.len()));
+        if !self.initrd().is_empty() {
+            parts.push((item::INITRD_DATA, placed.initrd, self.initrd().len()));
         }
-        let requests: Vec<u8> = parts.iter().flat_map(|part| request(part.0, part.1, part.2)).collect();
+        let requests: Vec<u8> =
+            parts.iter().flat_map(|&(item, at, bytes)| read_item(item, at, bytes as u32)).collect();
         let segment = (placed.setup >> 4) as u16;
         // The stack grows down from the command line, or from the end of the segment.
         let stack = placed.cmdline.wrapping_sub(placed.setup).min(0x1_0000) - 16;
-        rom_image(parts.len() as u8, &requests, segment, stack as u16)
+        option_rom::image("Linux", &requests, &enter(segment, stack as u16))
     }
 }
 
-/// A request to select and read an item: control, length, address, big endian.
-fn request(item: u16, address: u32, bytes: usize) -> Vec<u8> {
-    const SELECT_READ: u32 = 0x08 | 0x02;
-    let control = u32::from(item) << 16 | SELECT_READ;
-    let mut request = [control.to_be_bytes(), (bytes as u32).to_be_bytes()].concat();
-    request.extend(u64::from(address).to_be_bytes());
-    request
-}
-
-/// Puts the ROM together.
-fn rom_image(count: u8, requests: &[u8], segment: u16, stack: u16) -> Vec<u8> {
-    const PNP: usize = 0x20;
-    const PNP_BYTES: usize = 0x20;
-    const NAME: usize = PNP + PNP_BYTES;
-    const BLOCK: usize = 512;
-    let name = b"Linux\0";
-    let entry = NAME + name.len();
-    let code_bytes = code(0, count, segment, stack).len();
-    let requests_at = (entry + code_bytes).next_multiple_of(16);
-
-    let mut rom = vec![0x55, 0xaa, 0, 0xcb]; // the length follows; initialisation: RETF
-    rom.resize(0x1a, 0);
-    rom.extend((PNP as u16).to_le_bytes());
-    rom.resize(PNP, 0);
-    rom.extend(b"$PnP\x01"); // version 1
-    rom.push((PNP_BYTES / 16) as u8);
-    rom.resize(PNP + 0x10, 0);
-    rom.extend((NAME as u16).to_le_bytes()); // product
-    rom.resize(PNP + 0x1a, 0);
-    rom.extend((entry as u16).to_le_bytes()); // bootstrap entry vector
-    rom.resize(NAME, 0);
-    rom.extend(name);
-    rom.extend(code(requests_at as u16, count, segment, stack));
-    rom.resize(requests_at, 0);
-    rom.extend(requests);
-    rom.resize(rom.len().next_multiple_of(BLOCK), 0);
-    rom[2] = (rom.len() / BLOCK) as u8;
-    for range in [PNP..PNP + PNP_BYTES, 0..rom.len()] {
-        let sum = rom[range.clone()].iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
-        let at = if range.start == PNP { PNP + 9 } else { rom.len() - 1 };
-        rom[at] = sum;
-    }
-    rom
-}
-
-/// 16-bit code: makes `count` requests that lie at offset `requests` of its segment, and enters setup code.
-fn code(requests: u16, count: u8, segment: u16, stack: u16) -> Vec<u8> {
-    let [requests_low, requests_high] = requests.to_le_bytes();
+/// 16-bit code: enters setup code.
+fn enter(segment: u16, stack: u16) -> Vec<u8> {
     let [segment_low, segment_high] = segment.to_le_bytes();
     let [entry_low, entry_high] = segment.wrapping_add(0x20).to_le_bytes();
     let [stack_low, stack_high] = stack.to_le_bytes();
     [
-        &[0xfa, 0xfc][..],                                       // cli; cld
-        &[0x66, 0x31, 0xc0],                                     // xor eax, eax
-        &[0x8c, 0xc8],                                           // mov ax, cs
-        &[0x66, 0xc1, 0xe0, 4],                                  // shl eax, 4
-        &[0x66, 0x05, requests_low, requests_high, 0, 0],        // add eax, requests
-        &[0xba, 0x18, 0x05],                                     // mov dx, 0x518
-        &[0xb9, count, 0],                                       // mov cx, count
-        &[0x66, 0x89, 0xc3],                                     // next: mov ebx, eax
-        &[0x66, 0x0f, 0xcb],                                     // bswap ebx
-        &[0x66, 0x93],                                           // xchg eax, ebx
-        &[0x66, 0xef],                                           // out dx, eax
-        &[0x67, 0x66, 0x8d, 0x43, 16],                           // lea eax, [ebx + 16]
-        &[0xe2, 0xef],                                           // loop next
-        &[0xb8, segment_low, segment_high],                      // mov ax, segment
-        &[0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xe0, 0x8e, 0xe8],       // mov ds, es, fs, gs, ax
-        &[0x8e, 0xd0],                                           // mov ss, ax
-        &[0x66, 0xbc, stack_low, stack_high, 0, 0],              // mov esp, stack
+        &[0xb8, segment_low, segment_high][..],            // mov ax, segment
+        &[0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xe0, 0x8e, 0xe8], // mov ds, es, fs, gs, ax
+        &[0x8e, 0xd0],                                     // mov ss, ax
+        &[0x66, 0xbc, stack_low, stack_high, 0, 0],        // mov esp, stack
         &[0x66, 0x31, 0xdb, 0x66, 0x31, 0xc9, 0x66, 0x31, 0xd2], // xor ebx, ebx; ecx; edx
         &[0x66, 0x31, 0xff, 0x66, 0x31, 0xf6, 0x66, 0x31, 0xed], // xor edi, edi; esi; ebp
-        &[0xea, 0, 0, entry_low, entry_high],                    // jmp far entry:0
+        &[0xea, 0, 0, entry_low, entry_high],              // jmp far entry:0
     ]
     .concat()
 }

@@ -11,6 +11,8 @@ const CODE_SELECTOR: u16 = 0x10;
 const DATA_SELECTOR: u16 = 0x18;
 /// Null, unused, code, data.
 const GDT_ENTRIES: [u64; 4] = [0, 0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
+/// Bytes of the GDT.
+pub const GDT_BYTES: u16 = size_of_val(&GDT_ENTRIES) as u16;
 /// Descriptor bits of the flat code segment: present, code, readable, accessed, 32 bit, page granular.
 const CODE_FLAGS: u32 = 0x00c0_9b00;
 /// Descriptor bits of the flat data segment: present, writable, accessed, 32 bit, page granular.
@@ -52,7 +54,7 @@ pub fn protected_mode_state(entry: u32) -> CpuState {
     state.gpr[4] = BOOT_DATA; // neither protocol promises a stack; below the boot data there is room for one
     state.seg = [data; 6];
     state.seg[seg::CS] = Segment { selector: CODE_SELECTOR, flags: CODE_FLAGS, ..data };
-    state.gdtr = TableRegister { base: GDT, limit: (size_of_val(&GDT_ENTRIES) - 1) as u16 };
+    state.gdtr = TableRegister { base: GDT, limit: GDT_BYTES - 1 };
     state.idtr = TableRegister { base: 0, limit: 0 };
     state.cr0 = 0x11; // PE, ET; caches on
     state.fpu = Fpu { control: 0x037f, ..Fpu::default() };
@@ -65,5 +67,10 @@ pub fn protected_mode_state(entry: u32) -> CpuState {
 
 /// Writes the GDT that the segments of [`protected_mode_state`] come from.
 pub fn write_gdt(ram: &mut [u8]) -> Result<(), BootError> {
-    put(ram, GDT, GDT_ENTRIES.map(u64::to_le_bytes).as_flattened())
+    put(ram, GDT, &gdt())
+}
+
+/// The GDT's contents.
+pub fn gdt() -> Vec<u8> {
+    GDT_ENTRIES.map(u64::to_le_bytes).concat()
 }

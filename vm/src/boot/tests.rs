@@ -10,6 +10,10 @@ use images::{BzImage, Elf, aout_kludge};
 
 const MIB: usize = 1 << 20;
 
+fn load(ram: &mut [u8], image: &[u8], module: Option<&[u8]>, cmdline: &str) -> Result<CpuState, BootError> {
+    super::load(ram, &Kernel::new(image, module, cmdline))
+}
+
 fn ram(mib: usize) -> Vec<u8> {
     vec![0; mib * MIB]
 }

@@ -61,6 +61,7 @@ const SSE4_1: u32 = 1 << 19;
 const SSE4_2: u32 = 1 << 20;
 const MOVBE: u32 = 1 << 22;
 const POPCNT: u32 = 1 << 23;
+const TSC_DEADLINE: u32 = 1 << 24;
 const AES: u32 = 1 << 25;
 const HYPERVISOR: u32 = 1 << 31;
 
@@ -133,7 +134,17 @@ pub fn model(name: CpuModel) -> Model {
         }
         CpuModel::Qemu64 => amd64,
         CpuModel::Max => Model {
-            c1: SSE3 | PCLMULQDQ | SSSE3 | CX16 | AES | SSE4_1 | SSE4_2 | MOVBE | POPCNT | HYPERVISOR,
+            c1: SSE3
+                | PCLMULQDQ
+                | SSSE3
+                | CX16
+                | SSE4_1
+                | SSE4_2
+                | MOVBE
+                | POPCNT
+                | TSC_DEADLINE
+                | AES
+                | HYPERVISOR,
             b7: FSGSBASE | TSC_ADJUST | BMI1 | SMEP | BMI2 | ERMS | ADX | SMAP | CLFLUSHOPT,
             d8: amd64.d8 | PAGE_1G | RDTSCP,
             c8: LAHF_LM | ABM,
@@ -238,6 +249,11 @@ impl Model {
     /// The time-stamp counter.
     pub fn has_tsc(&self) -> bool {
         self.d1 & d1::TSC != 0
+    }
+
+    /// IA32_TSC_DEADLINE, and the mode of the local APIC's timer that goes with it.
+    pub fn has_tsc_deadline(&self) -> bool {
+        self.c1 & TSC_DEADLINE != 0
     }
 
     /// IA32_TSC_ADJUST.

@@ -223,7 +223,7 @@ impl Core {
         }
         let result = match self.board_access(&insn, step) {
             Some(result) => result,
-            None => self.cpu.execute_own(&insn, &self.model),
+            None => self.execute_own(&insn, step),
         };
         if result == Ok(Flow::Engine) {
             self.cpu.pending_db = 0;

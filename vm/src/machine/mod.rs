@@ -15,6 +15,7 @@ pub use exit::{Divergence, Exit, InterruptTaken, RunLimit, VmError};
 
 use crate::board::vga::Adapter;
 use crate::board::{Board, Request};
+use crate::boot::Kernel;
 use crate::config::{MachineConfig, Vga};
 use crate::cpu::Cpu;
 use crate::cpu::cpuid::{self, Model};
@@ -208,19 +209,22 @@ impl Machine {
         unsafe { self.core.as_mut() }
     }
 
-    /// Loads a kernel as `-kernel` does: Linux, Multiboot or flat; the CPU is at its entry point afterwards.
-    pub fn load_kernel(
-        &mut self,
-        kernel: &[u8],
-        initrd: Option<&[u8]>,
-        cmdline: &str,
-    ) -> Result<(), VmError> {
+    /// Loads a kernel with at most one module: see [`Machine::load`].
+    pub fn load_kernel(&mut self, image: &[u8], module: Option<&[u8]>, cmdline: &str) -> Result<(), VmError> {
+        self.load(&Kernel::new(image, module, cmdline))
+    }
+
+    /// Loads a kernel as `-kernel` does: Linux, Multiboot or flat; the CPU is at its entry point afterwards, and the board as
+    /// firmware hands it over.
+    pub fn load(&mut self, kernel: &Kernel) -> Result<(), VmError> {
         let core = self.core_mut();
         let ram = core.cpu.mem.ram_mut();
-        let state = crate::boot::load(ram, kernel, initrd, cmdline)
+        let state = crate::boot::load(ram, kernel)
             .and_then(|state| crate::boot::describe(ram, &core.config).map(|()| state))
             .map_err(|e| VmError::Config(e.to_string()))?;
         core.cpu.set_state(&state);
+        core.board.hand_over();
+        core.schedule();
         Ok(())
     }
 

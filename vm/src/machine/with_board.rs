@@ -1,7 +1,7 @@
 //! What the machine does with the board: time, events, and when the engine must be left for them.
 
 use super::{Core, Source};
-use crate::board::{Board, Bus, Effects};
+use crate::board::{Board, Bus, Effects, TSC_DEADLINE};
 use crate::cpu::delivery::Fault;
 use crate::cpu::own::Flow;
 use crate::cpu::state::CpuState;
@@ -129,15 +129,15 @@ impl Core {
         match insn.mnemonic() {
             Mnemonic::Rdmsr | Mnemonic::Wrmsr => {
                 let msr = self.cpu.msr_number(&self.model).ok()?;
-                if !Board::has_msr(msr) {
+                if !Board::has_msr(msr) || (msr == TSC_DEADLINE && !self.model.has_tsc_deadline()) {
                     return None;
                 }
                 let done = if insn.mnemonic() == Mnemonic::Rdmsr {
-                    let value = self.on_board(pos, now, |board, bus| board.read_msr(msr, bus));
+                    let value = self.on_board(pos, now, |board, _| board.read_msr(msr, now));
                     value.map(|value| self.cpu.set_msr_result(value))
                 } else {
-                    let value = self.cpu.msr_operand();
-                    self.on_board(pos, now, |board, bus| board.write_msr(msr, value, bus)).then_some(())
+                    let (value, tsc) = (self.cpu.msr_operand(), self.cpu.tsc(now.0));
+                    self.on_board(pos, now, |board, _| board.write_msr(msr, value, tsc, now)).then_some(())
                 };
                 Some(done.map(|()| Flow::Next).ok_or(Fault::protection()))
             }
@@ -160,6 +160,18 @@ impl Core {
             }
             _ => None,
         }
+    }
+
+    /// Executes an instruction that is the CPU's alone, but for what the board has to know of it.
+    pub(super) fn execute_own(&mut self, insn: &iced_x86::Instruction, pos: u64) -> Result<Flow, Fault> {
+        let result = self.cpu.execute_own(insn, &self.model);
+        if insn.mnemonic() == iced_x86::Mnemonic::Wrmsr && self.model.has_tsc_deadline() && result.is_ok() {
+            // The time-stamp counter, or the adjustment of it, may have been written.
+            let now = self.time_at(pos);
+            let tsc = self.cpu.tsc(now.0);
+            self.on_board(pos, now, |board, _| board.tsc_changed(tsc, now));
+        }
+        result
     }
 
     /// All registers, with the one that the board has.

@@ -12,7 +12,7 @@ pub fn with_bus<R>(
     act: impl FnOnce(&mut CardBus) -> R,
 ) -> (R, Vec<Vec<u8>>) {
     let mut fx = Effects::default();
-    let result = act(&mut CardBus { now, mem, fx: &mut fx, master: true, number: 0 });
+    let result = act(&mut CardBus { now, mem, fx: &mut fx, master: true, msix_control: 0, number: 0 });
     let frames = fx.output.into_iter().filter_map(|output| match output {
         Output::Net { frame, .. } => Some(frame.0),
         _ => None,

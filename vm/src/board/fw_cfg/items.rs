@@ -3,10 +3,10 @@
 //!
 //! Numbers and formats: QEMU's specification, and what SeaBIOS reads.
 
+use crate::board::pci::FIRST_CARD;
 use crate::boot::acpi::{self, Tables};
-use crate::boot::real_mode;
 use crate::boot::smbios::{self, Structures};
-use crate::config::{BootDevice, MachineConfig};
+use crate::config::{BootDevice, CardConfig, MachineConfig};
 use crate::media::{DriveKind, Slot};
 use std::collections::BTreeMap;
 
@@ -91,7 +91,7 @@ impl Items {
             self.add_file(&format!("genroms/{name}"), image.clone());
         }
         if let Some(kernel) = &config.kernel {
-            self.add_file(&format!("genroms/{}", real_mode::ROM_NAME), kernel.rom(config.ram_bytes));
+            self.add_file(&format!("genroms/{}", kernel.rom_name()), kernel.rom(config.ram_bytes));
         }
         let order = boot_order(config);
         if !order.is_empty() {
@@ -147,8 +147,8 @@ fn hpets() -> Vec<u8> {
 /// not listed.
 fn boot_order(config: &MachineConfig) -> Vec<u8> {
     let mut paths: Vec<String> = Vec::new();
-    if config.kernel.is_some() {
-        paths.push(format!("/rom@genroms/{}", real_mode::ROM_NAME));
+    if let Some(kernel) = &config.kernel {
+        paths.push(format!("/rom@genroms/{}", kernel.rom_name()));
     }
     if config.boot.strict {
         for device in config.first_boot_order().into_iter().flatten() {
@@ -164,7 +164,7 @@ fn boot_order(config: &MachineConfig) -> Vec<u8> {
 }
 
 fn device_paths(device: BootDevice, config: &MachineConfig) -> Vec<String> {
-    let drives = |kind: DriveKind| {
+    let drives = |kind: DriveKind| -> Vec<String> {
         let slots = Slot::IDE.into_iter().enumerate();
         let there =
             slots.filter(move |(_, slot)| config.drive(*slot).is_some_and(|drive| drive.kind == kind));
@@ -172,7 +172,13 @@ fn device_paths(device: BootDevice, config: &MachineConfig) -> Vec<String> {
     };
     match device {
         BootDevice::Floppy => vec!["/pci@i0cf8/isa@1/fdc@03f0/floppy@0".into()],
-        BootDevice::Disk => drives(DriveKind::Disk),
+        BootDevice::Disk => {
+            let mut paths = drives(DriveKind::Disk);
+            let cards = (FIRST_CARD..).zip(&config.cards);
+            let disks = cards.filter(|(_, card)| matches!(card, CardConfig::VirtioBlk { .. }));
+            paths.extend(disks.map(|(slot, _)| format!("/pci@i0cf8/scsi@{slot:x}/disk@0,0")));
+            paths
+        }
         BootDevice::Cd => drives(DriveKind::Cd),
         BootDevice::Network => vec!["/pci@i0cf8/ethernet@3".into()],
     }

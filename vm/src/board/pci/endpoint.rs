@@ -22,6 +22,12 @@ const COMMAND_INTX_OFF: u16 = 1 << 10;
 /// Parity response and SERR# are kept and do nothing.
 const COMMAND_WRITABLE: u16 =
     COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER | COMMAND_INTX_OFF | 1 << 6 | 1 << 8;
+/// Where the list of capabilities begins, how many there are at most, and the one of MSI-X.
+const CAPABILITIES: u8 = 0x34;
+const CAPABILITIES_MAX: u8 = 48;
+const MSIX: u8 = 0x11;
+/// Message control: interrupts are messages.
+pub const MSIX_ENABLE: u16 = 1 << 15;
 /// The device asserts its interrupt (PCI 2.3, 6.2.3).
 const STATUS_INTERRUPT: u8 = 1 << 3;
 /// Bit 0 of the ROM's base address: it is decoded.
@@ -151,6 +157,20 @@ impl Endpoint {
         let rom = self.config.get_u32(ROM_BAR);
         let enabled = rom & ROM_ENABLED != 0 && self.command() & COMMAND_MEMORY != 0;
         (enabled && rom & !0x7ff != 0).then_some(u64::from(rom & !0x7ff))
+    }
+
+    /// Message control of the MSI-X capability; 0 without one (PCI 3.0, 6.7 and 6.8.2).
+    pub fn msix_control(&self) -> u16 {
+        let mut at = self.config.get(CAPABILITIES);
+        // A list that leads in circles would be this board's mistake.
+        for _ in 0..CAPABILITIES_MAX {
+            match (at, self.config.get(at)) {
+                (0, _) => return 0,
+                (_, MSIX) => return self.config.get_u16(at + 2),
+                _ => at = self.config.get(at + 1),
+            }
+        }
+        0
     }
 
     /// Whether the device may read and write memory by itself.

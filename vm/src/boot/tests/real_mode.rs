@@ -4,11 +4,11 @@ use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 
 const RAM: u64 = 64 << 20;
 
-fn kernel(image: BzImage, cmdline: &str) -> FirmwareKernel {
-    FirmwareKernel { kernel: image.build(), initrd: vec![7; 5000], cmdline: cmdline.into() }
+fn kernel(image: BzImage, cmdline: &str) -> Kernel {
+    Kernel::new(&image.build(), Some(&[7; 5000]), cmdline)
 }
 
-fn item(kernel: &FirmwareKernel, number: u16) -> Vec<u8> {
+fn item(kernel: &Kernel, number: u16) -> Vec<u8> {
     kernel.items(RAM).into_iter().find(|(item, _)| *item == number).expect("all items are there").1
 }
 
@@ -46,10 +46,10 @@ fn old_kernels_have_their_command_line_in_the_segment() {
 
 #[test]
 fn what_cannot_be_started_is_refused() {
-    let check = |kernel: FirmwareKernel| kernel.check(RAM);
+    let check = |kernel: Kernel| kernel.check(RAM);
     assert_eq!(
-        check(FirmwareKernel { kernel: vec![0; 4096], ..kernel(BzImage::default(), "") }),
-        Err(BootError::NotLinux)
+        check(Kernel { image: vec![0; 4096], ..kernel(BzImage::default(), "") }),
+        Err(BootError::NotForFirmware)
     );
     assert!(matches!(
         check(kernel(BzImage::default(), &"x".repeat(2048))),
@@ -57,13 +57,10 @@ fn what_cannot_be_started_is_refused() {
     ));
     let low = BzImage { loadflags: 0, payload: vec![0; 0x8_0001], ..BzImage::default() };
     assert!(matches!(check(kernel(low, "")), Err(BootError::DoesNotFit { what: "the kernel", .. })));
-    let initrd = vec![0; RAM as usize];
-    let large = FirmwareKernel { initrd, ..kernel(BzImage::default(), "") };
+    let large = Kernel::new(&BzImage::default().build(), Some(&vec![0; RAM as usize]), "");
     assert!(matches!(check(large), Err(BootError::DoesNotFit { what: "the initial RAM disk", .. })));
-    let short = FirmwareKernel {
-        kernel: BzImage::default().build()[..1024].to_vec(),
-        ..kernel(BzImage::default(), "")
-    };
+    let short =
+        Kernel { image: BzImage::default().build()[..1024].to_vec(), ..kernel(BzImage::default(), "") };
     assert!(matches!(check(short), Err(BootError::Truncated(_))));
 }
 
