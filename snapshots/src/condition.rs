@@ -14,12 +14,14 @@ type AtEvent<M> = Rc<dyn Fn(&M, &Event) -> bool>;
 pub struct Condition<M> {
     place: Option<AtPlace<M>>,
     event: Option<AtEvent<M>>,
+    /// Whether it would let everything count at present.
+    idle: Option<Rc<dyn Fn() -> bool>>,
 }
 
 impl<M> Condition<M> {
     /// This one, for breakpoints.
     pub fn new(function: impl Fn(&M, LinAddr) -> bool + 'static) -> Condition<M> {
-        Condition { place: Some(Rc::new(function)), event: None }
+        Condition { place: Some(Rc::new(function)), ..Condition::default() }
     }
 
     /// With one for events.
@@ -27,9 +29,15 @@ impl<M> Condition<M> {
         Condition { event: Some(Rc::new(function)), ..self }
     }
 
+    /// With one that tells when neither would refuse anything, so that they need not be asked.
+    pub fn idle_when(self, function: impl Fn() -> bool + 'static) -> Condition<M> {
+        Condition { idle: Some(Rc::new(function)), ..self }
+    }
+
     /// Whether all breakpoints that are met count.
     pub(crate) fn is_none(&self) -> bool {
-        self.place.is_none() && self.event.is_none()
+        let asked = self.place.is_some() || self.event.is_some();
+        !asked || self.idle.as_ref().is_some_and(|idle| idle())
     }
 
     /// Whether the breakpoint at `addr` counts.
@@ -45,13 +53,13 @@ impl<M> Condition<M> {
 
 impl<M> Clone for Condition<M> {
     fn clone(&self) -> Condition<M> {
-        Condition { place: self.place.clone(), event: self.event.clone() }
+        Condition { place: self.place.clone(), event: self.event.clone(), idle: self.idle.clone() }
     }
 }
 
 impl<M> Default for Condition<M> {
     fn default() -> Condition<M> {
-        Condition { place: None, event: None }
+        Condition { place: None, event: None, idle: None }
     }
 }
 

@@ -137,6 +137,11 @@ impl Rules {
             || monitor().any(|b| b.counts(&scope))
     }
 
+    /// Whether no breakpoint has a condition.
+    fn all_count(&self) -> bool {
+        self.debugger.values().all(Vec::is_empty) && self.monitor.values().all(|b| b.condition.is_none())
+    }
+
     /// Whether what the step before did counts.
     fn count_event(&self, event: &Event, view: &dyn View) -> bool {
         let mut monitor = self.monitor.values().filter(|b| b.is_for(event));
@@ -168,6 +173,10 @@ impl Counts for Counted {
 
     fn behind(&self, view: &dyn View, event: &Event) -> bool {
         self.0.borrow().count_event(event, view)
+    }
+
+    fn all(&self) -> bool {
+        self.0.borrow().all_count()
     }
 }
 

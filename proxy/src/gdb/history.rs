@@ -20,6 +20,8 @@ pub trait Counts {
     fn at(&self, view: &dyn View, addr: LinAddr) -> bool;
     /// What the step before did.
     fn behind(&self, view: &dyn View, event: &Event) -> bool;
+    /// Whether everything that can be met counts at present.
+    fn all(&self) -> bool;
 }
 
 /// What decides whether what is met counts.
@@ -35,9 +37,10 @@ const AROUND_MOST: usize = 100_000;
 
 /// A condition as timelines take it.
 pub(super) fn on_machines(condition: &Condition) -> snapshots::Condition<Machine> {
-    let (at, behind) = (Rc::clone(condition), Rc::clone(condition));
+    let (at, behind, all) = (Rc::clone(condition), Rc::clone(condition), Rc::clone(condition));
     snapshots::Condition::new(move |machine: &Machine, addr| at.at(machine, addr))
         .with_events(move |machine: &Machine, event| behind.behind(machine, event))
+        .idle_when(move || all.all())
 }
 
 /// See [`History::find`].
