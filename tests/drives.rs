@@ -218,7 +218,7 @@ fn what_cannot_be_used_is_refused_before_the_machine_starts() {
         &["--hda", "disk.img", "--drive", "file=other.img,index=0"],
         &["--hda", "other.img", "one place"],
     );
-    images.refuse(&["--drive", "file=disk.img,if=virtio"], &["--drive", "if=virtio", "if=ide"]);
+    images.refuse(&["--drive", "file=disk.img,if=scsi"], &["--drive", "if=scsi", "if=ide"]);
     images.refuse(&["--drive", "file=disk.img,format=qcow2"], &["--drive", "disk.img", "no qcow2"]);
     images.refuse(&["--frobnicate"], &["--frobnicate"]);
     images.refuse(&["--device", "flux-capacitor"], &["--device", "flux-capacitor", "isa-debug-exit"]);

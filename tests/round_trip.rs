@@ -2,7 +2,7 @@
 //! same run.
 
 use retrograde_tests::recordings::{
-    LINUX_APPEND, LINUX_SCRIPT, info, linux_recording, record_kernel, record_linux,
+    LINUX_APPEND, LINUX_SCRIPT, info, linux_recording, record_linux, recording_of,
 };
 use retrograde_tests::retrograde::{ends_with, retrograde};
 use retrograde_tests::{build_guest, seabios, workspace_root};
@@ -59,7 +59,10 @@ fn replays_three_times(recording: &Path) {
     assert_eq!(fs::read(recording).unwrap(), file, "the recording has changed");
 }
 
-/// Two recordings of one and the same run: checkpoints with their hashes, interrupts, inputs, end.
+/// Steps between checkpoints, where two recordings are compared: without it they are made by the processor time that was spent.
+const EVERY: [&str; 2] = ["--checkpoint-every", "20000000"];
+
+/// Two recordings of one and the same run, made with [`EVERY`]: checkpoints with their hashes, interrupts, inputs, end.
 fn are_the_same_run(one: &Path, other: &Path) {
     let [one, other] = [one, other].map(|path| Recording::open(path).unwrap());
     assert_eq!((one.end(), one.end_time()), (other.end(), other.end_time()));
@@ -75,12 +78,16 @@ fn are_the_same_run(one: &Path, other: &Path) {
 fn round_trip(kernel: &Path, append: &str, status: i32, says: &[&str]) {
     let dir = tempdir().unwrap();
     let [one, other] = ["one.rgr", "other.rgr"].map(|name| dir.path().join(name));
-    let console = record_kernel(kernel, append, status, &one);
+    let record = |output: &Path| {
+        let mut command = recording_of(kernel, append, output);
+        ends_with(status, command.args(EVERY)).stdout
+    };
+    let console = record(&one);
     for text in says {
         assert!(console.contains(text), "no {text:?}:\n{console}");
     }
     assert_eq!(info(&one)["ended_by"], format!("isa-debug-exit with {:#x}", status >> 1));
-    assert_eq!(record_kernel(kernel, append, status, &other), console);
+    assert_eq!(record(&other), console);
     are_the_same_run(&one, &other);
     replays_three_times(&one);
 }
@@ -115,6 +122,7 @@ fn seabios_until_it_finds_nothing_to_boot() {
         let recording = dir.path().join(name);
         let mut command =
             retrograde(["record", "-m", "64M", "--rtc", "2024-01-01T00:00:00", "--serial", "none"]);
+        command.args(EVERY);
         command.args(["--debugcon", "stdio", "--until", "console=No bootable device"]);
         let outcome = ends_with(0, command.arg("--bios").arg(seabios()).arg("-o").arg(&recording));
         assert!(outcome.stdout.contains("SeaBIOS (version "), "{}", outcome.stdout);
@@ -135,7 +143,7 @@ fn a_machine_that_resets_itself_in_every_way() {
         let mut command = retrograde(["record", "-m", "1M", "--rtc", "2024-01-01T00:00:00", "--bios"]);
         command.arg(build_guest("reboot")).args(["--device", "isa-debug-exit,iobase=0xf4"]);
         // It ends with the number of its starts, 5, in isa-debug-exit's odd way.
-        ends_with(11, command.arg("-o").arg(&recording));
+        ends_with(11, command.args(EVERY).arg("-o").arg(&recording));
         recording
     };
     let (one, other) = (record("one.rgr"), record("other.rgr"));
@@ -154,9 +162,14 @@ fn linux_with_typed_commands() {
 #[test]
 fn linux_recorded_twice() {
     let dir = tempdir().unwrap();
-    let (script, again) = (dir.path().join("script"), dir.path().join("again.rgr"));
+    let script = dir.path().join("script");
     fs::write(&script, LINUX_SCRIPT).unwrap();
+    let record = |name: &str| {
+        let recording = dir.path().join(name);
+        ends_with(0, record_linux(&script, LINUX_APPEND, &recording).args(EVERY));
+        recording
+    };
+    let one = record("one.rgr");
     let _busy = BusyHost::new();
-    ends_with(0, &mut record_linux(&script, LINUX_APPEND, &again));
-    are_the_same_run(&linux_recording(), &again);
+    are_the_same_run(&one, &record("other.rgr"));
 }

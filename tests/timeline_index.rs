@@ -7,6 +7,7 @@ use snapshots::session::Reached;
 use snapshots::{Recording, Session};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use vm::watch::WatchHit;
 use vm::{Icount, LinAddr, Machine, PAGE_SIZE, PhysAddr, WatchKind, WatchRange};
 
 const STEPS: u64 = 300_000;
@@ -21,7 +22,7 @@ fn walk(
 ) {
     let all = WatchRange { addr: PhysAddr(0), len: recording.config().ram_bytes, kind };
     let mut watching = Session::<Machine>::new(recording.clone()).unwrap();
-    watching.arm(&BTreeSet::new(), &[all]);
+    watching.arm(&BTreeSet::new(), &[all], &BTreeSet::new());
     let mut looking = Session::<Machine>::new(recording.clone()).unwrap();
     for index in 0..recording.intervals() {
         let interval = recording.interval(index).unwrap();
@@ -29,7 +30,7 @@ fn walk(
         while looking.position() < interval.to {
             let next = Icount(looking.position().0 + 1);
             let met = match watching.run_to(next).unwrap() {
-                Reached::Watchpoint { hit, .. } => Some(hit.addr),
+                Reached::Watchpoint { hit: WatchHit::Memory { addr, .. }, .. } => Some(addr),
                 _ => None,
             };
             step(&looking, &interval, met);
@@ -48,7 +49,7 @@ fn executes(session: &Session, interval: &Interval) {
     let machine = session.machine();
     let cpu = machine.cpu();
     let pc = LinAddr(cpu.linear_pc());
-    if session.met(&BTreeSet::from([pc])).is_none() {
+    if session.met(&BTreeSet::from([pc]), &BTreeSet::new()).is_none() {
         return;
     }
     assert!(interval.may_execute(pc), "{pc:?} at {} is not named", session.position());

@@ -315,7 +315,7 @@ fn every_answer_is_equal(guest: &'static str) {
                 Stop::Position => 2,
                 Stop::Begin => 3,
                 Stop::End => 4,
-                Stop::Step | Stop::Interrupted | Stop::NoFurther(_) => 5,
+                Stop::Event(_) | Stop::Step | Stop::Interrupted | Stop::NoFurther(_) => 5,
             };
             seen[kind] += 1;
             model.compare(n % HASH_EVERY == 0);

@@ -16,11 +16,12 @@ const SLICE_STEPS: u64 = 100_000;
 const LINE_MAX_BYTES: usize = 64 << 10;
 
 /// Replays `recording` up to `end` and hands out what the guest wrote, in order, with its position and virtual time. Ends
-/// early when `sink` says false.
+/// early when `sink` says false, or `interrupted`, which is asked again and again, true.
 pub fn follow(
     recording: &Arc<Recording>,
     end: Icount,
     sink: &mut dyn FnMut(Icount, VmTime, Output) -> bool,
+    interrupted: &mut dyn FnMut() -> bool,
 ) -> Result<(), Error> {
     let mut session = Session::<Machine>::new(Arc::clone(recording))?;
     session.keep_output();
@@ -36,22 +37,10 @@ pub fn follow(
                 return Ok(());
             }
         }
-        if here >= end {
+        if here >= end || interrupted() {
             return Ok(());
         }
     }
-}
-
-/// What the guest wrote to its serial ports from the start up to `end`.
-pub fn serial_output(recording: &Arc<Recording>, end: Icount) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    follow(recording, end, &mut |_, _, output| {
-        if let Output::Serial { byte, .. } = output {
-            bytes.push(byte);
-        }
-        true
-    })?;
-    Ok(bytes)
 }
 
 /// Runs the subcommand; the exit status.
@@ -64,23 +53,28 @@ pub fn run(args: &ConsoleArgs) -> Result<u8> {
     };
     let mut lines = Lines::new(std::io::stdout().lock());
     let mut broken = None;
-    follow(&recording, end, &mut |position, now, output| {
-        if time.is_some_and(|limit| now > limit) {
-            return false;
-        }
-        let (channel, byte) = match output {
-            Output::Serial { port, byte } if !args.debugcon => (usize::from(port), byte),
-            Output::Debugcon { byte, .. } if args.debugcon => (0, byte),
-            _ => return true,
-        };
-        match lines.push(channel, byte, position, now) {
-            Ok(()) => true,
-            Err(e) => {
-                broken = Some(e);
-                false
+    follow(
+        &recording,
+        end,
+        &mut |position, now, output| {
+            if time.is_some_and(|limit| now > limit) {
+                return false;
             }
-        }
-    })?;
+            let (channel, byte) = match output {
+                Output::Serial { port, byte } if !args.debugcon => (usize::from(port), byte),
+                Output::Debugcon { byte, .. } if args.debugcon => (0, byte),
+                _ => return true,
+            };
+            match lines.push(channel, byte, position, now) {
+                Ok(()) => true,
+                Err(e) => {
+                    broken = Some(e);
+                    false
+                }
+            }
+        },
+        &mut || false,
+    )?;
     if let Some(e) = broken.or_else(|| lines.finish().err()) {
         // Whoever reads us (`head`) has had enough.
         if e.kind() != ErrorKind::BrokenPipe {

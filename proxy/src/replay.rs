@@ -27,11 +27,16 @@ fn show_console(recording: &Arc<Recording>) -> Result<()> {
     let end = recording.end();
     let mut out = std::io::stdout().lock();
     let mut broken = None;
-    follow(recording, end, &mut |_, _, output| {
-        let Output::Serial { byte, .. } = output else { return true };
-        broken = out.write_all(&[byte]).err();
-        broken.is_none()
-    })?;
+    follow(
+        recording,
+        end,
+        &mut |_, _, output| {
+            let Output::Serial { byte, .. } = output else { return true };
+            broken = out.write_all(&[byte]).err();
+            broken.is_none()
+        },
+        &mut || false,
+    )?;
     match broken.or_else(|| out.flush().err()) {
         Some(e) if e.kind() != ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),

@@ -10,7 +10,7 @@ use vm::units::NS_PER_STEP;
 use vm::watch::{NOTED_BYTES, Noted, WatchHit};
 use vm::{
     BlockSource, CpuModel, CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, MachineConfig,
-    MachineState, Output, PhysAddr, Vector, VmError, VmTime, WatchRange,
+    MachineState, Output, PhysAddr, Trap, Vector, VmError, VmTime, WatchRange,
 };
 
 const R: usize = 0;
@@ -123,7 +123,7 @@ impl Toy {
         let counts = |w: &WatchRange| if write { w.kind.writes() } else { w.kind.reads() };
         let watched =
             |a: u64| self.watched.iter().any(|w| counts(w) && (w.addr.0..w.addr.0 + w.len).contains(&a));
-        (addr..addr + 8).find(|a| watched(*a)).map(|a| WatchHit { addr: PhysAddr(a), write })
+        (addr..addr + 8).find(|a| watched(*a)).map(|a| WatchHit::Memory { addr: PhysAddr(a), write })
     }
 
     /// Whether the machine must stop for what the step at `position` met.
@@ -395,6 +395,9 @@ impl Replayer for Toy {
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
         (addr.0 < self.config.ram_bytes).then_some(PhysAddr(addr.0))
     }
+
+    // It has no ports, exceptions or address spaces.
+    fn set_traps(&mut self, _traps: &BTreeSet<Trap>) {}
 
     fn set_breakpoints(&mut self, addrs: &[LinAddr]) {
         self.breakpoints = addrs.to_vec();

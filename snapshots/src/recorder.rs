@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vm::machine::RunLimit;
 use vm::units::NS_PER_STEP;
-use vm::{Exit, Icount, Input, InterruptTaken, LinAddr, Machine, Output, VmTime, WatchRange};
+use vm::{Exit, Icount, Input, InterruptTaken, LinAddr, Machine, Output, Trap, VmTime, WatchRange};
 
 /// What has happened is written to the file at least this often, host time, as long as [`Recorder::run`] is called; a little
 /// less often with each so many chunks that the index has to name, so that it fits into memory.
@@ -77,6 +77,7 @@ pub struct Recorder<M = Machine> {
     last_interrupt: Option<InterruptTaken>,
     /// Where [`Recorder::run`] stops.
     breakpoints: BTreeSet<LinAddr>,
+    traps: BTreeSet<Trap>,
 }
 
 impl<M: Replayer> Recorder<M> {
@@ -105,6 +106,7 @@ impl<M: Replayer> Recorder<M> {
             arrived: true,
             last_interrupt: None,
             breakpoints: BTreeSet::new(),
+            traps: BTreeSet::new(),
         };
         let loaded = recorder.machine.take_dirty();
         recorder.machine.take_footprint();
@@ -176,16 +178,18 @@ impl<M: Replayer> Recorder<M> {
         Recording::unfinished(&self.file.writer, self.written).map(Arc::new)
     }
 
-    /// Replaces breakpoints and watched physical ranges: [`Recorder::run`] stops there. They change nothing else.
-    pub fn arm(&mut self, breakpoints: &BTreeSet<LinAddr>, watched: &[WatchRange]) {
+    /// Replaces breakpoints, watched physical ranges and traps: [`Recorder::run`] stops there. They change nothing else.
+    pub fn arm(&mut self, breakpoints: &BTreeSet<LinAddr>, watched: &[WatchRange], traps: &BTreeSet<Trap>) {
         self.breakpoints.clone_from(breakpoints);
+        self.traps.clone_from(traps);
+        self.machine.set_traps(traps);
         self.machine.set_breakpoints(&breakpoints.iter().copied().collect::<Vec<_>>());
         self.machine.set_watchpoints(watched);
     }
 
     /// The breakpoint on the instruction that is about to run here, if no interrupt comes first.
     fn met(&self) -> Option<LinAddr> {
-        let met = met_by(&self.machine, &self.breakpoints, &Condition::default());
+        let met = met_by(&self.machine, &self.breakpoints, &self.traps, &Condition::default());
         met.filter(|_| !self.machine.interrupt_comes())
     }
 
@@ -213,6 +217,7 @@ impl<M: Replayer> Recorder<M> {
             arrived: true,
             last_interrupt: None,
             breakpoints: BTreeSet::new(),
+            traps: BTreeSet::new(),
         };
         recorder.machine.follow(None);
         recorder.machine.take_dirty();

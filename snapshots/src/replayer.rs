@@ -1,8 +1,9 @@
 //! What recording and replaying ask of a machine.
 
+use std::collections::BTreeSet;
 use vm::{
     BlockSource, CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, Machine, MachineConfig,
-    MachineState, Output, PhysAddr, VmError, VmTime, WatchRange, machine::RunLimit, watch::Noted,
+    MachineState, Output, PhysAddr, Trap, VmError, VmTime, WatchRange, machine::RunLimit, watch::Noted,
 };
 
 /// A machine that can be recorded and replayed. [`Machine`] is the one that programs use; each method is the method of
@@ -33,6 +34,7 @@ pub trait Replayer: Sized + 'static {
     fn write_phys(&mut self, addr: PhysAddr, bytes: &[u8]);
     fn set_breakpoints(&mut self, addrs: &[LinAddr]);
     fn set_watchpoints(&mut self, ranges: &[WatchRange]);
+    fn set_traps(&mut self, traps: &BTreeSet<Trap>);
     fn note_hits(&mut self, on: bool);
     fn take_noted(&mut self) -> Vec<Noted>;
 }
@@ -77,6 +79,7 @@ impl Replayer for Machine {
         write_phys(&mut self, addr: PhysAddr, bytes: &[u8]);
         set_breakpoints(&mut self, addrs: &[LinAddr]);
         set_watchpoints(&mut self, ranges: &[WatchRange]);
+        set_traps(&mut self, traps: &BTreeSet<Trap>);
         note_hits(&mut self, on: bool);
         take_noted(&mut self) -> Vec<Noted>;
         }

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use vm::machine::{Divergence, RunLimit};
 use vm::watch::{Noted, WatchHit};
-use vm::{Exit, Footprint, Icount, LinAddr, Machine, MachineState, Output, WatchRange};
+use vm::{Exit, Footprint, Icount, LinAddr, Machine, MachineState, Output, Trap, WatchRange};
 
 /// Breakpoints that are passed, because a condition does not hold, before somebody looks around: some milliseconds.
 const MOST_PASSED: u32 = 2000;
@@ -32,7 +32,7 @@ pub enum Reached {
     Watchpoint {
         /// Position of the state before that step.
         position: Icount,
-        /// First watched byte that it met.
+        /// What it met.
         hit: WatchHit,
     },
 }
@@ -53,6 +53,7 @@ pub struct Session<M = Machine> {
     /// The next input of these to inject.
     next_input: usize,
     breakpoints: BTreeSet<LinAddr>,
+    traps: BTreeSet<Trap>,
     condition: Condition<M>,
     has_arrived: bool,
     /// Output since the last call of [`Session::take_output`], if it is wanted.
@@ -73,6 +74,7 @@ impl<M: Replayer> Session<M> {
             events_end: Icount(0),
             next_input: 0,
             breakpoints: BTreeSet::new(),
+            traps: BTreeSet::new(),
             condition: Condition::default(),
             has_arrived: true,
             output: None,
@@ -129,20 +131,20 @@ impl<M: Replayer> Session<M> {
             self.keep_up()?;
             let moved = (self.position(), self.machine.now()) > before;
             match exit {
-                Exit::Position | Exit::Breakpoint(_) => {
-                    let met = self.met(&self.breakpoints).filter(|_| self.position() > before.0);
-                    if let Some(addr) = met {
-                        return Ok(Reached::Breakpoint(addr));
-                    }
-                    passed += u32::from(matches!(exit, Exit::Breakpoint(_)));
-                    if passed >= MOST_PASSED && self.position() < target {
-                        return Ok(Reached::Pause);
-                    }
-                }
-                Exit::Watchpoint { position, hit } => {
+                Exit::Watchpoint { position, hit } if !self.is_uncounted(&exit) => {
                     // After a halt time may have been skipped already.
                     self.has_arrived = !self.machine.cpu().halted;
                     return Ok(Reached::Watchpoint { position, hit });
+                }
+                Exit::Position | Exit::Breakpoint(_) | Exit::Watchpoint { .. } => {
+                    let met = self.met(&self.breakpoints, &self.traps);
+                    if let Some(addr) = met.filter(|_| self.position() > before.0) {
+                        return Ok(Reached::Breakpoint(addr));
+                    }
+                    passed += u32::from(exit != Exit::Position);
+                    if passed >= MOST_PASSED && self.position() < target {
+                        return Ok(Reached::Pause);
+                    }
                 }
                 // The recorder too went on from here, or `target` is here.
                 Exit::PowerOff | Exit::Reset | Exit::TripleFault | Exit::DebugExit(_) if moved => {}
@@ -154,12 +156,24 @@ impl<M: Replayer> Session<M> {
         Ok(Reached::Target)
     }
 
-    /// Which of `breakpoints` is on the instruction that is about to run here: none if the CPU is halted, about to take an
+    /// Whether an event was met under a condition that does not hold. A string instruction on a port may be noticed late: then
+    /// the state to ask about is gone, and it counts.
+    pub(crate) fn is_uncounted(&self, exit: &Exit) -> bool {
+        match exit {
+            Exit::Watchpoint { position, hit: WatchHit::Event(event) } => {
+                self.position().0 == position.0.wrapping_add(1)
+                    && !self.condition.holds_behind(&self.machine, event)
+            }
+            _ => false,
+        }
+    }
+
+    /// Which breakpoint is on the instruction that is about to run here: none if the CPU is halted, about to take an
     /// interrupt instead, or in the middle of a REP instruction, which is met at its first iteration.
-    pub fn met(&self, breakpoints: &BTreeSet<LinAddr>) -> Option<LinAddr> {
+    pub fn met(&self, breakpoints: &BTreeSet<LinAddr>, traps: &BTreeSet<Trap>) -> Option<LinAddr> {
         let here = self.position();
         let interrupt = self.events.interrupts.binary_search_by_key(&here, |taken| taken.position);
-        interrupt.is_err().then(|| met_by(&self.machine, breakpoints, &self.condition)).flatten()
+        interrupt.is_err().then(|| met_by(&self.machine, breakpoints, traps, &self.condition)).flatten()
     }
 
     /// The condition under which breakpoints count.
@@ -178,11 +192,13 @@ impl<M: Replayer> Session<M> {
         std::mem::replace(&mut self.condition, condition)
     }
 
-    /// Replaces breakpoints and watched physical ranges. They are no part of any state.
-    pub fn arm(&mut self, breakpoints: &BTreeSet<LinAddr>, watched: &[WatchRange]) {
+    /// Replaces breakpoints, watched physical ranges and traps. They are no part of any state.
+    pub fn arm(&mut self, breakpoints: &BTreeSet<LinAddr>, watched: &[WatchRange], traps: &BTreeSet<Trap>) {
         self.breakpoints.clone_from(breakpoints);
+        self.traps.clone_from(traps);
         self.machine.set_breakpoints(&breakpoints.iter().copied().collect::<Vec<_>>());
         self.machine.set_watchpoints(watched);
+        self.machine.set_traps(traps);
     }
 
     /// Whether hits of watched ranges are noted instead of stopping the machine; see [`Machine::note_hits`].
@@ -464,18 +480,23 @@ impl CheckpointBody {
     }
 }
 
-/// Which of `breakpoints` is on the instruction that `machine` is about to run, if no interrupt comes first: none if the CPU
+/// Which breakpoint is on the instruction that `machine` is about to run, if no interrupt comes first: none if the CPU
 /// is halted or in the middle of a REP instruction.
 pub(crate) fn met_by<M: Replayer>(
     machine: &M,
     breakpoints: &BTreeSet<LinAddr>,
+    traps: &BTreeSet<Trap>,
     condition: &Condition<M>,
 ) -> Option<LinAddr> {
-    if breakpoints.is_empty() {
+    if breakpoints.is_empty() && traps.iter().all(Trap::is_event) {
         return None;
     }
     let cpu = machine.cpu();
     let runs = !cpu.halted && !machine.in_rep();
     let pc = LinAddr(cpu.linear_pc());
-    (runs && breakpoints.contains(&pc) && condition.holds(machine, pc)).then_some(pc)
+    let physical = || {
+        let executes = traps.iter().any(|trap| !trap.is_event());
+        executes && machine.translate(pc).is_some_and(|phys| traps.contains(&Trap::Execute(phys)))
+    };
+    (runs && (breakpoints.contains(&pc) || physical()) && condition.holds(machine, pc)).then_some(pc)
 }

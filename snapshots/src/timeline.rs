@@ -32,7 +32,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vm::watch::WatchHit;
 use vm::{
-    CpuState, Icount, LinAddr, Machine, MachineState, PAGE_SIZE, PhysAddr, VmTime, WatchKind, WatchRange,
+    CpuState, Event, Icount, LinAddr, Machine, MachineState, PAGE_SIZE, PhysAddr, Trap, VmTime, WatchKind,
+    WatchRange,
 };
 
 /// Bytes that checkpoints in memory and unpacked pages may take unless it is said otherwise.
@@ -85,6 +86,8 @@ pub enum Stop {
     Breakpoint(LinAddr),
     /// Forward: the step just done wrote (or read) the watched range. Reverse: the next step is going to.
     Watch(Watch),
+    /// Forward: the step just done did this. Reverse: the next step is going to.
+    Event(Event),
     /// The position asked for (a seek, or `replay_break`) is reached.
     Position,
     /// The start of history.
@@ -114,6 +117,7 @@ pub struct Timeline<M = Machine> {
     base: PageMap,
     breakpoints: BTreeSet<LinAddr>,
     watches: Watches,
+    traps: BTreeSet<Trap>,
     position_break: Option<Icount>,
     /// Steps of the next slice.
     slice: u64,
@@ -146,6 +150,7 @@ impl<M: Replayer> Timeline<M> {
             base,
             breakpoints: BTreeSet::new(),
             watches: BTreeMap::new(),
+            traps: BTreeSet::new(),
             position_break: None,
             slice: SLICE,
             diversion: None,
@@ -165,9 +170,11 @@ impl<M: Replayer> Timeline<M> {
         &mut self,
         breakpoints: BTreeSet<LinAddr>,
         watches: Watches,
+        traps: BTreeSet<Trap>,
         position_break: Option<Icount>,
         condition: Condition<M>,
     ) {
+        self.traps = traps;
         self.breakpoints = breakpoints;
         self.watches = watches;
         self.position_break = position_break;
@@ -281,7 +288,7 @@ impl<M: Replayer> Timeline<M> {
                 Ok(match reached? {
                     Reached::Watchpoint { position, hit } => {
                         self.go(Icount(position.0.saturating_add(1)), &mut || false)?;
-                        Stop::Watch(self.watch_at(hit))
+                        self.stop_at(hit)
                     }
                     Reached::Breakpoint(addr) => Stop::Breakpoint(addr),
                     Reached::Target | Reached::Pause => Stop::Step,
@@ -323,7 +330,7 @@ impl<M: Replayer> Timeline<M> {
                     Forward::At(stop) => Ok(stop),
                     Forward::Met { position, hit } => {
                         self.go(Icount(position.0.saturating_add(1)), &mut || false)?;
-                        Ok(Stop::Watch(self.watch_at(hit)))
+                        Ok(self.stop_at(hit))
                     }
                 }
             }
@@ -375,6 +382,16 @@ impl<M: Replayer> Timeline<M> {
         self.watches.len() < before
     }
 
+    /// Adds a trap; false if it was there.
+    pub fn add_trap(&mut self, trap: Trap) -> bool {
+        self.traps.insert(trap)
+    }
+
+    /// Removes a trap; false if there was none.
+    pub fn remove_trap(&mut self, trap: &Trap) -> bool {
+        self.traps.remove(trap)
+    }
+
     /// Sets or clears the one position break (QEMU's `replay_break`).
     pub fn set_position_break(&mut self, position: Option<Icount>) {
         self.position_break = position;
@@ -386,10 +403,10 @@ impl<M: Replayer> Timeline<M> {
         let end = self.recording().end();
         let target = self.position_break.filter(|p| (start..end).contains(p) && *p > start).unwrap_or(end);
         // With a watchpoint the machine must go back a little when it hits: something near to go back to.
-        if !self.watches.is_empty() && start < target {
+        if self.notices_late() && start < target {
             self.plant()?;
         }
-        let mut stride = if self.watches.is_empty() { LAST_STRIDE } else { FIRST_STRIDE };
+        let mut stride = if self.notices_late() { FIRST_STRIDE } else { LAST_STRIDE };
         let mut plant_at = start.0.saturating_add(stride);
         while self.position() < target {
             self.leap(target)?;
@@ -441,7 +458,7 @@ impl<M: Replayer> Timeline<M> {
         }
         let low = self.position_break.filter(|p| *p >= start && *p < here).unwrap_or(start);
         self.plant()?;
-        let found = if self.breakpoints.is_empty() && self.watches.is_empty() {
+        let found = if self.breakpoints.is_empty() && self.watches.is_empty() && self.traps.is_empty() {
             Search::Nothing
         } else {
             self.search_back(low, here, interrupted)?
@@ -458,8 +475,8 @@ impl<M: Replayer> Timeline<M> {
 
     /// What a reverse step that came here from `from` met.
     fn what_is_here(&mut self, from: Icount) -> Result<Stop, Error> {
-        let met = self.session.met(&self.breakpoints);
-        if !self.watches.is_empty() {
+        let met = self.session.met(&self.breakpoints, &self.traps);
+        if self.notices_late() {
             let here = self.position();
             self.plant()?;
             self.arm();
@@ -468,7 +485,7 @@ impl<M: Replayer> Timeline<M> {
             let reached = reached?;
             self.go(here, &mut || false)?;
             if let Reached::Watchpoint { hit, .. } = reached {
-                return Ok(Stop::Watch(self.watch_at(hit)));
+                return Ok(self.stop_at(hit));
             }
         }
         Ok(met.map_or(Stop::Step, Stop::Breakpoint))
@@ -598,29 +615,39 @@ impl<M: Replayer> Timeline<M> {
     /// Puts breakpoints and watchpoints into the machine.
     fn arm(&mut self) {
         let watched: Vec<_> = self.watches.values().flatten().copied().collect();
-        self.session.arm(&self.breakpoints, &watched);
+        self.session.arm(&self.breakpoints, &watched, &self.traps);
     }
 
     /// Takes them out again.
     fn disarm(&mut self) {
-        self.session.arm(&BTreeSet::new(), &[]);
+        self.session.arm(&BTreeSet::new(), &[], &BTreeSet::new());
     }
 
-    /// The watchpoint that this is a hit of.
-    fn watch_at(&self, hit: WatchHit) -> Watch {
-        watch_at(&self.watches, hit)
+    /// Whether what stops it is known only when the step is done.
+    fn notices_late(&self) -> bool {
+        !self.watches.is_empty() || self.traps.iter().any(Trap::is_event)
+    }
+
+    /// The stop that this is.
+    fn stop_at(&self, hit: WatchHit) -> Stop {
+        stop_at(&self.watches, hit)
     }
 }
 
-/// The one of `watches` that this is a hit of.
-pub fn watch_at(watches: &Watches, hit: WatchHit) -> Watch {
-    let addr = hit.addr;
+/// The stop that this is, with one of `watches`.
+pub fn stop_at(watches: &Watches, hit: WatchHit) -> Stop {
+    let (addr, write) = match hit {
+        WatchHit::Event(event) => return Stop::Event(event),
+        WatchHit::Memory { addr, write } => (addr, write),
+    };
     let holds = |range: &WatchRange| {
-        let counts = if hit.write { range.kind.writes() } else { range.kind.reads() };
+        let counts = if write { range.kind.writes() } else { range.kind.reads() };
         counts && addr.0.checked_sub(range.addr.0).is_some_and(|d| d < range.len)
     };
     let unknown = Watch { linear: LinAddr(addr.0), phys: addr, len: 1, kind: WatchKind::Access };
-    watches.iter().find(|(_, pieces)| pieces.iter().any(holds)).map_or(unknown, |(watch, _)| *watch)
+    Stop::Watch(
+        watches.iter().find(|(_, pieces)| pieces.iter().any(holds)).map_or(unknown, |(watch, _)| *watch),
+    )
 }
 
 /// A watchpoint for what `machine` has at an address now, with the physical ranges behind it, one a page; `None` if a byte

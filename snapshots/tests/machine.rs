@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use vm::watch::WatchHit;
 use vm::{
     CpuModel, CpuState, Icount, Input, LinAddr, Machine, MachineConfig, PhysAddr, WatchKind, WatchRange,
 };
@@ -70,13 +71,14 @@ fn straight_run(recording: &Arc<Recording>) -> Table {
     session.arm(
         &BTreeSet::new(),
         &watched.map(|a| WatchRange { addr: PhysAddr(a), len: 1, kind: WatchKind::Write }),
+        &BTreeSet::new(),
     );
     let mut table = Table { cpus: Vec::new(), runs: BTreeMap::new(), writes: BTreeMap::new() };
     loop {
         let here = session.position();
         let cpu = session.machine().cpu();
         let pc = cpu.linear_pc();
-        if session.met(&BTreeSet::from([LinAddr(pc)])).is_some() {
+        if session.met(&BTreeSet::from([LinAddr(pc)]), &BTreeSet::new()).is_some() {
             table.runs.entry(pc).or_default().push(here.0);
         }
         table.cpus.push(cpu);
@@ -85,7 +87,8 @@ fn straight_run(recording: &Arc<Recording>) -> Table {
         }
         if let Reached::Watchpoint { position, hit } = session.run_to(Icount(here.0 + 1)).unwrap() {
             assert_eq!(position, here);
-            table.writes.entry(hit.addr.0).or_default().push(here.0);
+            let WatchHit::Memory { addr, .. } = hit else { panic!("{hit:?}") };
+            table.writes.entry(addr.0).or_default().push(here.0);
         }
     }
 }

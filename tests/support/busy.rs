@@ -134,7 +134,7 @@ impl Truth {
         let (mut cpus, mut runs) = (Vec::new(), Vec::new());
         loop {
             let cpu = session.machine().cpu();
-            runs.push(session.met(&BTreeSet::from([LinAddr(cpu.linear_pc())])).is_some());
+            runs.push(session.met(&BTreeSet::from([LinAddr(cpu.linear_pc())]), &BTreeSet::new()).is_some());
             cpus.push(cpu);
             let here = session.position();
             if here == recording.end() {
@@ -162,7 +162,7 @@ impl Truth {
             return known.clone();
         }
         let mut session = Session::<Machine>::new(self.recording.clone()).expect("a session");
-        session.arm(&BTreeSet::new(), &[WatchRange { addr, len, kind }]);
+        session.arm(&BTreeSet::new(), &[WatchRange { addr, len, kind }], &BTreeSet::new());
         let bytes = |session: &Session| {
             // There need not be RAM at an address.
             let from = addr.0 as usize;

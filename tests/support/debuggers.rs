@@ -135,7 +135,7 @@ impl Debugger {
 
     /// The value of an expression of GDB, as a 64-bit number.
     pub fn value(&mut self, expression: &str) -> u64 {
-        let shown = self.run(&format!("printf \"%llu\\n\", (unsigned long long)({expression})"));
+        let shown = self.run(&format!("output/u (unsigned long long)({expression})"));
         shown.trim().parse().unwrap_or_else(|_| panic!("{expression} is {shown}"))
     }
 

@@ -59,9 +59,15 @@ pub fn linux_recording() -> PathBuf {
 
 /// A recording of one of the project's own guests, made by the program; it ends with `status`.
 pub fn record_kernel(kernel: &Path, append: &str, status: i32, output: &Path) -> String {
+    ends_with(status, &mut recording_of(kernel, append, output)).stdout
+}
+
+/// The command that makes it.
+pub fn recording_of(kernel: &Path, append: &str, output: &Path) -> Command {
     let mut command = retrograde(["record", "-m", "16M", "--rtc", "2024-01-01T00:00:00"]);
     command.args(["--device", "isa-debug-exit,iobase=0xf4", "--append", append, "--serial", "stdio"]);
-    ends_with(status, command.arg("--kernel").arg(kernel).arg("-o").arg(output)).stdout
+    command.arg("--kernel").arg(kernel).arg("-o").arg(output);
+    command
 }
 
 /// A recording, opened.

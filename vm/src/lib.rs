@@ -13,6 +13,7 @@ pub mod input;
 pub mod machine;
 pub mod media;
 pub mod memory;
+pub mod trap;
 pub mod units;
 pub mod watch;
 
@@ -25,5 +26,6 @@ pub use input::{Frame, Input, Output};
 pub use machine::{Exit, InterruptTaken, Machine, MachineState, RunLimit, VmError};
 pub use media::{BlockSource, Drive, DriveKind, Medium, MediumShape, Slot};
 pub use memory::{PAGE_SIZE, PhysMemory, Region};
+pub use trap::{Event, Trap};
 pub use units::{Icount, LinAddr, PhysAddr, Vector, VmTime};
 pub use watch::{WatchKind, WatchRange};

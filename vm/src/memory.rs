@@ -13,6 +13,7 @@
 use crate::board::fw_cfg::Items;
 use crate::config::{EXPANSION_ROM_BYTES, MachineConfig, Vga};
 use crate::media::{BlockSource, Media, MediumShape};
+use crate::trap::{Event, Trap};
 use crate::units::PhysAddr;
 use crate::watch::{NOTED_BYTES, WatchHit, WatchRange, Watched};
 use memmap2::{MmapMut, MmapOptions};
@@ -463,13 +464,24 @@ impl Memory {
         self.watched.set(ranges)
     }
 
+    /// Replaces the events that count.
+    pub fn set_traps(&mut self, traps: Vec<Trap>) {
+        self.watched.set_traps(traps);
+    }
+
+    /// Something has happened that may count.
+    #[inline]
+    pub fn note_event(&mut self, event: Event) {
+        self.watched.note_event(event);
+    }
+
     /// Whether stores to the page at this address, or loads from it, are watched.
     #[inline]
     pub fn is_watched(&self, page: u64, write: bool) -> bool {
         self.watched.watches(page, write)
     }
 
-    /// The first watched byte met since the last call.
+    /// The first watched byte, or event that counts, met since the last call.
     pub fn take_watch_hit(&mut self) -> Option<WatchHit> {
         self.watched.take_hit()
     }

@@ -1,6 +1,7 @@
 //! Watched ranges of memory.
 
 use crate::memory::PAGE_SIZE;
+use crate::trap::{Event, Trap};
 use crate::units::{Icount, PhysAddr};
 
 /// Bytes of a range that are kept of each hit that is noted.
@@ -51,13 +52,18 @@ impl WatchRange {
     }
 }
 
-/// A watched byte was met.
+/// What was looked for was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WatchHit {
-    /// The first of them.
-    pub addr: PhysAddr,
-    /// It was written, not read.
-    pub write: bool,
+pub enum WatchHit {
+    /// A watched byte.
+    Memory {
+        /// The first of them.
+        addr: PhysAddr,
+        /// It was written, not read.
+        write: bool,
+    },
+    /// Something else.
+    Event(Event),
 }
 
 /// A hit that was noted while the machine ran on.
@@ -75,6 +81,7 @@ pub struct Noted {
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     ranges: Vec<WatchRange>,
+    traps: Vec<Trap>,
     hit: Option<WatchHit>,
 }
 
@@ -103,7 +110,21 @@ impl Watched {
         if self.hit.is_none() && !self.ranges.is_empty() {
             let hit = self.ranges.iter().filter(|r| counts(r.kind, write) && r.overlaps(addr, len));
             let first = hit.map(|r| r.addr.0.max(addr)).min();
-            self.hit = first.map(|addr| WatchHit { addr: PhysAddr(addr), write });
+            self.hit = first.map(|addr| WatchHit::Memory { addr: PhysAddr(addr), write });
+        }
+    }
+
+    /// Replaces the events that count.
+    pub(crate) fn set_traps(&mut self, traps: Vec<Trap>) {
+        self.hit = None;
+        self.traps = traps;
+    }
+
+    /// Something has happened: remembers it if it counts and is the first hit.
+    #[inline]
+    pub(crate) fn note_event(&mut self, event: Event) {
+        if self.hit.is_none() && self.traps.iter().any(|trap| trap.matches(&event)) {
+            self.hit = Some(WatchHit::Event(event));
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a watchpoint says of a store that no instruction makes: a disk's data that comes by DMA.
 
+use vm::watch::WatchHit;
 use vm::{
     Drive, DriveKind, Exit, Icount, Machine, MachineConfig, Medium, PhysAddr, RunLimit, Slot, VmTime,
     WatchKind, WatchRange,
@@ -78,7 +79,7 @@ fn data_that_comes_by_dma_belongs_to_the_step_before_which_it_was_not_there() {
     let addr = PhysAddr(u64::from(BUFFER) + 100);
     machine.set_watchpoints(&[WatchRange { addr, len: 4, kind: WatchKind::Write }]);
     let Exit::Watchpoint { position, hit } = run_to(&mut machine, 1_000_000) else { panic!("no hit") };
-    assert_eq!((hit.addr, hit.write), (addr, true));
+    assert_eq!(hit, WatchHit::Memory { addr, write: true });
     assert_eq!(machine.position().0, position.0 + 1);
     assert_eq!(buffer_at(position.0), [0; 512]);
     assert_eq!(buffer_at(position.0 + 1), [0x5a; 512]);

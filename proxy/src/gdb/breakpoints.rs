@@ -3,13 +3,14 @@
 
 use super::agent;
 use super::expr::Expr;
-use super::history::History;
+use super::history::{Counts, History};
 use super::regs::Layout;
 use super::scope::{Scope, View};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::rc::Rc;
-use vm::{LinAddr, WatchKind};
+use vm::{Event, LinAddr, Trap, WatchKind};
 
 /// Most break- and watchpoints of each kind that a debugger can set.
 const MOST: usize = 100_000;
@@ -25,15 +26,81 @@ pub enum Kind {
     Hardware,
 }
 
+/// What a breakpoint of `monitor break` is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// An instruction, by linear address.
+    Code(LinAddr),
+    /// Something else.
+    Trap(Trap),
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Spot::Code(addr) => write!(f, "{addr}"),
+            Spot::Trap(Trap::Execute(addr)) => write!(f, "phys {:#x}", addr.0),
+            Spot::Trap(Trap::Interrupt(vector)) => write!(f, "irq {vector:#x}"),
+            Spot::Trap(Trap::Exception(vector)) => write!(f, "exception {vector}"),
+            Spot::Trap(Trap::AddressSpace(None)) => f.write_str("cr3"),
+            Spot::Trap(Trap::AddressSpace(Some(value))) => write!(f, "cr3 {value:#x}"),
+            Spot::Trap(Trap::Port { first, last, kind }) => {
+                write!(f, "io {first:#x}")?;
+                if last != first {
+                    write!(f, "-{last:#x}")?;
+                }
+                f.write_str(match kind {
+                    WatchKind::Read => " r",
+                    WatchKind::Write => " w",
+                    WatchKind::Access => "",
+                })
+            }
+        }
+    }
+}
+
 /// A breakpoint of `monitor break`.
 #[derive(Clone, Debug)]
 pub struct MonitorBreak {
-    /// Where.
-    pub addr: LinAddr,
+    /// On what.
+    pub spot: Spot,
     /// It counts if this is not 0; with the text that the user wrote.
     pub condition: Option<(Expr, String)>,
-    /// How often the machine has stopped at it.
+    /// How often it was met.
     pub hits: u64,
+    /// So often it is passed from now on.
+    pub ignored: u64,
+}
+
+impl MonitorBreak {
+    /// Whether it is met, where the machine stands before the instruction at `addr`.
+    fn is_at(&self, addr: LinAddr, view: &dyn View) -> bool {
+        match self.spot {
+            Spot::Code(at) => at == addr,
+            Spot::Trap(Trap::Execute(phys)) => view.translate(addr) == Some(phys),
+            Spot::Trap(_) => false,
+        }
+    }
+
+    fn is_for(&self, event: &Event) -> bool {
+        matches!(&self.spot, Spot::Trap(trap) if trap.matches(event))
+    }
+
+    /// A condition that has no value counts: the user should see it.
+    fn counts(&self, scope: &Scope<'_>) -> bool {
+        self.condition.as_ref().is_none_or(|(expr, _)| expr.value(scope).unwrap_or(1) != 0)
+    }
+}
+
+/// What has stopped the machine.
+#[derive(Clone, Copy, Debug)]
+pub enum Met {
+    /// The breakpoint at this address.
+    At(LinAddr),
+    /// The step behind which the machine stands did this.
+    Behind(Event),
+    /// The step before which it stands is going to.
+    Before(Event),
 }
 
 /// Conditions of the debugger, as bytecode: one that holds is enough, and none at all always holds.
@@ -53,23 +120,63 @@ impl Rules {
         self.debugger.range(all).map(|((_, kind), conditions)| (*kind, conditions))
     }
 
-    fn monitor_at(&self, addr: LinAddr) -> impl Iterator<Item = (u32, &MonitorBreak)> {
-        self.monitor.iter().filter(move |(_, b)| b.addr == addr).map(|(number, b)| (*number, b))
+    fn wants(&self, spot: Spot) -> bool {
+        let debugger = matches!(spot, Spot::Code(addr) if self.at(addr).next().is_some());
+        debugger || self.monitor.values().any(|b| b.spot == spot)
     }
 
-    /// Whether a breakpoint at `addr` counts now. A condition that has no value counts: the user should see it.
+    /// Whether a breakpoint at `addr` counts now.
     fn count(&self, addr: LinAddr, view: &dyn View) -> bool {
+        let monitor = || self.monitor.values().filter(|b| b.is_at(addr, view));
         let plain = self.at(addr).any(|(_, conditions)| conditions.is_empty())
-            || self.monitor_at(addr).any(|(_, b)| b.condition.is_none());
+            || monitor().any(|b| b.condition.is_none());
         let Some(layout) = self.layout.as_ref().filter(|_| !plain) else { return true };
         let scope = Scope::new(view, layout);
         let bytecode = |code: &Vec<u8>| agent::evaluate(code, &scope).unwrap_or(1) != 0;
-        let text = |b: &MonitorBreak| match &b.condition {
-            Some((expr, _)) => expr.value(&scope).unwrap_or(1) != 0,
-            None => true,
-        };
         self.at(addr).any(|(_, conditions)| conditions.iter().any(bytecode))
-            || self.monitor_at(addr).any(|(_, b)| text(b))
+            || monitor().any(|b| b.counts(&scope))
+    }
+
+    /// Whether no breakpoint has a condition.
+    fn all_count(&self) -> bool {
+        self.debugger.values().all(Vec::is_empty) && self.monitor.values().all(|b| b.condition.is_none())
+    }
+
+    /// Whether what the step before did counts.
+    fn count_event(&self, event: &Event, view: &dyn View) -> bool {
+        let mut monitor = self.monitor.values().filter(|b| b.is_for(event));
+        let Some(layout) = self.layout.as_ref() else { return true };
+        monitor.any(|b| b.condition.is_none() || b.counts(&Scope::new(view, layout)))
+    }
+
+    /// The breakpoints of `monitor break` that have stopped the machine.
+    fn met(&self, met: Met, view: &dyn View) -> Vec<u32> {
+        let Some(layout) = self.layout.as_ref() else { return Vec::new() };
+        let scope = Scope::new(view, layout);
+        let is_met = |b: &MonitorBreak| match met {
+            Met::At(addr) => b.is_at(addr, view) && b.counts(&scope),
+            Met::Behind(event) => b.is_for(&event) && b.counts(&scope),
+            // Its condition was looked at behind the step.
+            Met::Before(event) => b.is_for(&event),
+        };
+        self.monitor.iter().filter(|(_, b)| is_met(b)).map(|(number, _)| *number).collect()
+    }
+}
+
+/// What the history asks.
+struct Counted(Rc<RefCell<Rules>>);
+
+impl Counts for Counted {
+    fn at(&self, view: &dyn View, addr: LinAddr) -> bool {
+        self.0.borrow().count(addr, view)
+    }
+
+    fn behind(&self, view: &dyn View, event: &Event) -> bool {
+        self.0.borrow().count_event(event, view)
+    }
+
+    fn all(&self) -> bool {
+        self.0.borrow().all_count()
     }
 }
 
@@ -88,8 +195,7 @@ impl BreakTable {
     pub fn new(history: &mut dyn History, layout: Rc<Layout>) -> BreakTable {
         let table = BreakTable::default();
         table.rules.borrow_mut().layout = Some(layout);
-        let rules = Rc::clone(&table.rules);
-        history.set_condition(Box::new(move |view, addr| rules.borrow().count(addr, view)));
+        history.set_condition(Rc::new(Counted(Rc::clone(&table.rules))));
         table
     }
 
@@ -109,16 +215,18 @@ impl BreakTable {
     /// Removes a breakpoint; removing one that is not there is no error in the protocol.
     pub fn remove(&mut self, history: &mut dyn History, kind: Kind, addr: LinAddr) {
         if self.rules.borrow_mut().debugger.remove(&(addr, kind)).is_some() {
-            self.forget(history, addr);
+            self.forget(history, Spot::Code(addr));
         }
     }
 
-    /// Takes the breakpoint at `addr` away if nobody wants it any more.
-    fn forget(&self, history: &mut dyn History, addr: LinAddr) {
-        let rules = self.rules.borrow();
-        if rules.at(addr).next().is_none() && rules.monitor_at(addr).next().is_none() {
-            drop(rules);
-            history.remove_breakpoint(addr);
+    /// Takes what stops at `spot` away if nobody wants it any more.
+    fn forget(&self, history: &mut dyn History, spot: Spot) {
+        if self.rules.borrow().wants(spot) {
+            return;
+        }
+        match spot {
+            Spot::Code(addr) => history.remove_breakpoint(addr),
+            Spot::Trap(trap) => history.set_trap(trap, false),
         }
     }
 
@@ -126,7 +234,7 @@ impl BreakTable {
     pub fn add_monitor(
         &mut self,
         history: &mut dyn History,
-        addr: LinAddr,
+        spot: Spot,
         condition: Option<(Expr, String)>,
     ) -> Result<u32, String> {
         let mut rules = self.rules.borrow_mut();
@@ -134,9 +242,12 @@ impl BreakTable {
             return Err(format!("there are {MOST} breakpoints already"));
         }
         self.last_number += 1;
-        rules.monitor.insert(self.last_number, MonitorBreak { addr, condition, hits: 0 });
+        rules.monitor.insert(self.last_number, MonitorBreak { spot, condition, hits: 0, ignored: 0 });
         drop(rules);
-        history.add_breakpoint(addr);
+        match spot {
+            Spot::Code(addr) => history.add_breakpoint(addr),
+            Spot::Trap(trap) => history.set_trap(trap, true),
+        }
         Ok(self.last_number)
     }
 
@@ -144,7 +255,7 @@ impl BreakTable {
     pub fn remove_monitor(&mut self, history: &mut dyn History, number: u32) -> bool {
         let removed = self.rules.borrow_mut().monitor.remove(&number);
         if let Some(removed) = &removed {
-            self.forget(history, removed.addr);
+            self.forget(history, removed.spot);
         }
         removed.is_some()
     }
@@ -154,15 +265,39 @@ impl BreakTable {
         self.rules.borrow().monitor.iter().map(|(number, b)| (*number, b.clone())).collect()
     }
 
-    /// The machine has stopped at `addr`: which breakpoints of `monitor break` are there.
-    pub fn hit(&mut self, addr: LinAddr) -> Vec<(u32, MonitorBreak)> {
+    /// Passes a breakpoint of `monitor break` so many times from now on; false if there is none with this number.
+    pub fn ignore(&mut self, number: u32, count: u64) -> bool {
         let mut rules = self.rules.borrow_mut();
-        let here = rules.monitor.iter_mut().filter(|(_, b)| b.addr == addr);
-        here.map(|(number, b)| {
+        rules.monitor.get_mut(&number).map(|b| b.ignored = count).is_some()
+    }
+
+    /// What has stopped the machine is to be passed: none of the breakpoints there counts yet. Counts them if so.
+    pub fn passes(&mut self, met: Met, view: &dyn View) -> bool {
+        let debuggers = matches!(met, Met::At(addr) if self.kind(addr).is_some());
+        let numbers = self.rules.borrow().met(met, view);
+        let mut rules = self.rules.borrow_mut();
+        let ignored = |number: &u32| rules.monitor.get(number).is_some_and(|b| b.ignored > 0);
+        if debuggers || numbers.is_empty() || !numbers.iter().all(ignored) {
+            return false;
+        }
+        for number in numbers {
+            if let Some(b) = rules.monitor.get_mut(&number) {
+                (b.hits, b.ignored) = (b.hits.saturating_add(1), b.ignored - 1);
+            }
+        }
+        true
+    }
+
+    /// The machine has stopped: which breakpoints of `monitor break` did it.
+    pub fn hit(&mut self, met: Met, view: &dyn View) -> Vec<(u32, MonitorBreak)> {
+        let numbers = self.rules.borrow().met(met, view);
+        let mut rules = self.rules.borrow_mut();
+        let hit = |number: u32| {
+            let b = rules.monitor.get_mut(&number)?;
             b.hits = b.hits.saturating_add(1);
-            (*number, b.clone())
-        })
-        .collect()
+            Some((number, b.clone()))
+        };
+        numbers.into_iter().filter_map(hit).collect()
     }
 
     /// Sets a watchpoint, or says why it cannot be.
@@ -208,7 +343,12 @@ impl BreakTable {
     pub fn clear(&mut self, history: &mut dyn History) {
         let mut rules = self.rules.borrow_mut();
         rules.debugger.keys().for_each(|(addr, _)| history.remove_breakpoint(*addr));
-        rules.monitor.values().for_each(|b| history.remove_breakpoint(b.addr));
+        for b in rules.monitor.values() {
+            match b.spot {
+                Spot::Code(addr) => history.remove_breakpoint(addr),
+                Spot::Trap(trap) => history.set_trap(trap, false),
+            }
+        }
         rules.debugger.clear();
         rules.monitor.clear();
         for (addr, len, kind) in std::mem::take(&mut self.watches) {

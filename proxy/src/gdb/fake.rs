@@ -1,15 +1,19 @@
 //! A history without a machine, for tests: at position `n` the program counter is `0x1000 + n % 16`, and at every
-//! position divisible by 100 the step writes to 0x2000. Interrupts of vectors 0x21 and 0x20 come every 200 positions.
+//! position divisible by 100 the step writes to 0x2000, and at every one divisible by 50 to port 0x3f8. Interrupts of vectors 0x21 and 0x20 come every 200 positions.
 
 use super::arch::Width;
-use super::history::{Condition, History};
+use super::history::{Condition, History, Sink};
 use super::regs::Moment;
 use super::scope::View;
 use super::target::Debuggee;
 use snapshots::recording::TimedInput;
 use snapshots::{Answer, Chips, Direction, Error, Met, Stop, Watch};
 use std::collections::{BTreeMap, BTreeSet};
-use vm::{CpuState, Icount, Input, InterruptTaken, LinAddr, PhysAddr, Picture, Vector, VmTime, WatchKind};
+use vm::watch::{Noted, WatchHit};
+use vm::{
+    CpuState, Event, Icount, Input, InterruptTaken, LinAddr, Output, PhysAddr, Picture, Trap, Vector, VmTime,
+    WatchKind,
+};
 
 /// A way of so many steps does not end.
 const FAR: u64 = 1 << 40;
@@ -22,6 +26,8 @@ pub struct FakeHistory {
     pub breakpoints: BTreeSet<LinAddr>,
     /// Watchpoints that are set.
     pub watches: BTreeSet<(LinAddr, u64, WatchKind)>,
+    /// Traps that are set.
+    pub traps: BTreeSet<Trap>,
     position_break: Option<Icount>,
     diversion: Option<Icount>,
     /// What differs in the diversion.
@@ -45,6 +51,7 @@ impl FakeHistory {
             end,
             breakpoints: BTreeSet::new(),
             watches: BTreeSet::new(),
+            traps: BTreeSet::new(),
             position_break: None,
             diversion: None,
             rax: None,
@@ -64,6 +71,12 @@ impl FakeHistory {
 
     fn pc(&self) -> LinAddr {
         LinAddr(0x1000 + self.position % 16)
+    }
+
+    /// Every 50th step writes to a port.
+    fn event(&self, step: u64) -> Option<Event> {
+        let value = step as u32;
+        step.is_multiple_of(50).then_some(Event::Port { port: 0x3f8, size: 1, write: true, value })
     }
 
     fn watch_hit(&self, direction: Direction) -> Option<Watch> {
@@ -96,6 +109,15 @@ impl View for FakeHistory {
             *byte = self.memory.get(&(addr.0 + at as u64)).copied().unwrap_or(0x90);
         }
         count
+    }
+
+    fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) {
+        buf.fill(0xff);
+        self.read_linear(LinAddr(addr.0), buf);
+    }
+
+    fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
+        (addr.0 < 0x3000).then_some(PhysAddr(addr.0))
     }
 }
 
@@ -146,7 +168,13 @@ impl History for FakeHistory {
             if let Some(watch) = self.watch_hit(direction) {
                 return Ok(Stop::Watch(watch));
             }
-            let counts = |fake: &FakeHistory| fake.condition.as_ref().is_none_or(|c| c(fake, fake.pc()));
+            let done = if direction == Direction::Forward { self.position - 1 } else { self.position };
+            let event = self.event(done).filter(|event| self.traps.iter().any(|trap| trap.matches(event)));
+            let counts = |event: &Event| self.condition.as_ref().is_none_or(|c| c.behind(self, event));
+            if let Some(event) = event.filter(counts) {
+                return Ok(Stop::Event(event));
+            }
+            let counts = |fake: &FakeHistory| fake.condition.as_ref().is_none_or(|c| c.at(fake, fake.pc()));
             if self.breakpoints.contains(&self.pc()) && counts(self) {
                 return Ok(Stop::Breakpoint(self.pc()));
             }
@@ -212,6 +240,57 @@ impl History for FakeHistory {
         self.watches.remove(&(addr, len, kind));
     }
 
+    fn set_trap(&mut self, trap: Trap, on: bool) {
+        if on {
+            self.traps.insert(trap)
+        } else {
+            self.traps.remove(&trap)
+        };
+    }
+
+    fn find(
+        &mut self,
+        trap: Trap,
+        direction: Direction,
+        _interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Icount>>, Error> {
+        let here = self.position;
+        let mut steps: Box<dyn Iterator<Item = u64>> = match direction {
+            Direction::Forward => Box::new(here + 1..self.end),
+            Direction::Reverse => Box::new((0..here).rev()),
+        };
+        let met = steps.find(|step| self.event(*step).is_some_and(|event| trap.matches(&event)));
+        Ok(Answer::Is(met.map(Icount)))
+    }
+
+    fn around(
+        &mut self,
+        trap: Trap,
+        _interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Vec<Noted>>, Error> {
+        let noted = |step| {
+            let hit = WatchHit::Event(self.event(step).filter(|event| trap.matches(event))?);
+            Some(Noted { position: Icount(step), hit, value: [0; 16] })
+        };
+        Ok(Answer::Is((0..self.end).filter_map(noted).collect()))
+    }
+
+    fn output(
+        &mut self,
+        end: Icount,
+        sink: &mut Sink<'_>,
+        _interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Error> {
+        for (at, byte) in (0..end.0).zip(b"hello\r\n\x1b[1mworld\r\nhello again\n") {
+            sink(Icount(at), VmTime(at * 8), Output::Serial { port: 0, byte: *byte });
+        }
+        Ok(())
+    }
+
+    fn peek_port(&self, port: u16, size: u8) -> (u32, bool) {
+        (u32::from(port) + u32::from(size), port == 0x60)
+    }
+
     fn set_position_break(&mut self, position: Option<Icount>) {
         self.position_break = position;
     }
@@ -252,10 +331,6 @@ impl History for FakeHistory {
 
     fn board(&self) -> serde_json::Value {
         serde_json::json!({"pic": {"mask": 255}})
-    }
-
-    fn console(&mut self) -> Result<Vec<u8>, Error> {
-        Ok(b"hello\r\n\x1b[1mworld\r\n".to_vec())
     }
 
     fn picture(&self) -> Option<Picture> {

@@ -35,6 +35,10 @@ pub enum Verdict {
     Register(usize),
     /// This is the reply.
     Reply(&'static str),
+    /// Say whether addresses are physical.
+    IsPhysical,
+    /// From now on they are, or not.
+    Physical(bool),
     /// Read memory.
     Read {
         /// Linear address.
@@ -83,6 +87,11 @@ pub fn judge(body: &[u8]) -> Verdict {
         "D" => Verdict::Leave(Some("OK")),
         "qC" => Verdict::Reply("QCp1.1"),
         "QEnableErrorStrings" => Verdict::LldbErrors,
+        "qqemu.Supported" => Verdict::Reply("PhyMemMode"),
+        "qqemu.PhyMemMode" => Verdict::IsPhysical,
+        "Qqemu.PhyMemMode:0" => Verdict::Physical(false),
+        "Qqemu.PhyMemMode:1" => Verdict::Physical(true),
+        _ if text.starts_with("Qqemu.PhyMemMode") => refuse(MALFORMED),
         "qSupported" => judge_features(""),
         _ if text.starts_with("qSupported:") => judge_features(&text["qSupported:".len()..]),
         _ if text.starts_with("qAttached") => Verdict::Reply("1"),
@@ -378,6 +387,14 @@ mod tests {
             assert!(matches!(&verdict, Verdict::Refuse(text) if text.contains("x86")), "{verdict:?}");
         }
         forwarded("qSupported:xmlRegisters=arm,i386", "qSupported:multiprocess-");
+    }
+
+    #[test]
+    fn qemus_physical_mode_is_known() {
+        assert_eq!(judge(b"qqemu.PhyMemMode"), Verdict::IsPhysical);
+        assert_eq!(judge(b"Qqemu.PhyMemMode:1"), Verdict::Physical(true));
+        assert_eq!(judge(b"Qqemu.PhyMemMode:0"), Verdict::Physical(false));
+        assert_eq!(judge(b"Qqemu.PhyMemMode:2"), refuse(MALFORMED));
     }
 
     #[test]

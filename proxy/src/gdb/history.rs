@@ -6,11 +6,67 @@ use crate::record::Ended;
 use snapshots::recording::TimedInput;
 use snapshots::{Answer, Chips, Direction, Error, Met, Recording, Stop, Timeline};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
-use vm::{CpuState, Icount, InterruptTaken, LinAddr, Machine, Picture, VmTime, WatchKind};
+use vm::watch::Noted;
+use vm::{
+    CpuState, Event, Icount, InterruptTaken, LinAddr, Machine, Output, PhysAddr, Picture, Trap, VmTime,
+    WatchKind,
+};
 
-/// Whether the breakpoint at an address, which is met, counts.
-pub type Condition = Box<dyn Fn(&dyn View, LinAddr) -> bool>;
+/// Whether what is met counts.
+pub trait Counts {
+    /// The breakpoint at this address, where the machine stands.
+    fn at(&self, view: &dyn View, addr: LinAddr) -> bool;
+    /// What the step before did.
+    fn behind(&self, view: &dyn View, event: &Event) -> bool;
+    /// Whether everything that can be met counts at present.
+    fn all(&self) -> bool;
+}
+
+/// What decides whether what is met counts.
+pub type Condition = Rc<dyn Counts>;
+
+/// What is told of output: position, virtual time, the output; false ends it.
+pub type Sink<'a> = dyn FnMut(Icount, VmTime, Output) -> bool + 'a;
+
+/// Steps before and after the present that are looked through for what happened around here.
+const AROUND: u64 = 200_000;
+/// What happened around here: at most so much.
+const AROUND_MOST: usize = 100_000;
+
+/// A condition as timelines take it.
+pub(super) fn on_machines(condition: &Condition) -> snapshots::Condition<Machine> {
+    let (at, behind, all) = (Rc::clone(condition), Rc::clone(condition), Rc::clone(condition));
+    snapshots::Condition::new(move |machine: &Machine, addr| at.at(machine, addr))
+        .with_events(move |machine: &Machine, event| behind.behind(machine, event))
+        .idle_when(move || all.all())
+}
+
+/// See [`History::find`].
+pub(super) fn find(
+    timeline: &mut Timeline,
+    trap: Trap,
+    direction: Direction,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Result<Answer<Option<Icount>>, Error> {
+    let here = timeline.position();
+    match direction {
+        Direction::Forward => timeline.next_event(trap, Icount(here.0.saturating_add(1)), interrupted),
+        Direction::Reverse => timeline.last_event(trap, here, interrupted),
+    }
+}
+
+/// See [`History::around`].
+pub(super) fn around(
+    timeline: &mut Timeline,
+    trap: Trap,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Result<Answer<Vec<Noted>>, Error> {
+    let here = timeline.position().0;
+    let range = Icount(here.saturating_sub(AROUND))..Icount(here.saturating_add(AROUND));
+    timeline.events(trap, range, AROUND_MOST, interrupted)
+}
 
 /// History that can be walked in both directions.
 pub trait History: View {
@@ -54,6 +110,30 @@ pub trait History: View {
     fn add_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind) -> bool;
     /// Removes a watchpoint.
     fn remove_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind);
+    /// Adds or removes a trap.
+    fn set_trap(&mut self, trap: Trap, on: bool);
+    /// The next step after here that a trap is for, or the last before here.
+    fn find(
+        &mut self,
+        trap: Trap,
+        direction: Direction,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Icount>>, Error>;
+    /// The steps around here that a trap is for, with what they did.
+    fn around(
+        &mut self,
+        trap: Trap,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Vec<Noted>>, Error>;
+    /// What the guest sent out from the start to a position, in order.
+    fn output(
+        &mut self,
+        end: Icount,
+        sink: &mut Sink<'_>,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Error>;
+    /// What reading a port would give here, and whether that would change a chip.
+    fn peek_port(&self, port: u16, size: u8) -> (u32, bool);
     /// Sets or clears the position break.
     fn set_position_break(&mut self, position: Option<Icount>);
     /// Interrupts taken in all of history, in order.
@@ -79,8 +159,6 @@ pub trait History: View {
     ) -> Result<Answer<Option<Icount>>, Error>;
     /// The state of the chips here, by their names.
     fn board(&self) -> serde_json::Value;
-    /// The guest's serial output from the start up to here.
-    fn console(&mut self) -> Result<Vec<u8>, Error>;
     /// The screen here; `None` without a display adapter.
     fn picture(&self) -> Option<Picture>;
     /// The text on it; `None` without a display adapter and while it shows graphics.
@@ -131,6 +209,14 @@ impl View for Recorded {
 
     fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
         self.timeline.machine().read_linear(addr, buf)
+    }
+
+    fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) {
+        self.timeline.machine().read_phys(addr, buf);
+    }
+
+    fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
+        self.timeline.machine().translate(addr)
     }
 }
 
@@ -196,9 +282,7 @@ impl History for Recorded {
     }
 
     fn set_condition(&mut self, condition: Condition) {
-        self.timeline.set_condition(snapshots::Condition::new(move |machine: &Machine, addr| {
-            condition(machine, addr)
-        }));
+        self.timeline.set_condition(on_machines(&condition));
     }
 
     fn add_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind) -> bool {
@@ -207,6 +291,44 @@ impl History for Recorded {
 
     fn remove_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind) {
         self.timeline.remove_watchpoint_for(kind, addr, len);
+    }
+
+    fn set_trap(&mut self, trap: Trap, on: bool) {
+        if on {
+            self.timeline.add_trap(trap)
+        } else {
+            self.timeline.remove_trap(&trap)
+        };
+    }
+
+    fn find(
+        &mut self,
+        trap: Trap,
+        direction: Direction,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Icount>>, Error> {
+        find(&mut self.timeline, trap, direction, interrupted)
+    }
+
+    fn around(
+        &mut self,
+        trap: Trap,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Vec<Noted>>, Error> {
+        around(&mut self.timeline, trap, interrupted)
+    }
+
+    fn output(
+        &mut self,
+        end: Icount,
+        sink: &mut Sink<'_>,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Error> {
+        crate::console::follow(&self.recording, end, sink, interrupted)
+    }
+
+    fn peek_port(&self, port: u16, size: u8) -> (u32, bool) {
+        self.timeline.machine().peek_port(port, size)
     }
 
     fn set_position_break(&mut self, position: Option<Icount>) {
@@ -252,11 +374,6 @@ impl History for Recorded {
 
     fn board(&self) -> serde_json::Value {
         serde_json::to_value(self.timeline.machine().board()).unwrap_or_default()
-    }
-
-    fn console(&mut self) -> Result<Vec<u8>, Error> {
-        let here = self.timeline.position();
-        crate::console::serial_output(&self.recording, here)
     }
 
     fn picture(&self) -> Option<Picture> {

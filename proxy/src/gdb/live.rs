@@ -4,18 +4,22 @@
 //! so far, and there only when somebody went back. Which of them the debugger sees depends on where it stands: going
 //! forward over the end of what was recorded arrives at the present, and goes on there.
 
-use super::history::{Condition, History};
+use super::history::{Condition, History, Sink, around, find, on_machines};
 use super::regs::Moment;
 use super::scope::View;
 use crate::record::{Between, Ended, Run};
 use snapshots::recording::TimedInput;
-use snapshots::timeline::{Watches, watch_at, watched};
+use snapshots::timeline::{Watches, stop_at, watched};
 use snapshots::{Answer, Chips, Direction, EndReason, Error, Met, Recording, Stop, Timeline};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use vm::{CpuState, Exit, Icount, InterruptTaken, LinAddr, Machine, Picture, VmError, VmTime, WatchKind};
+use vm::watch::{Noted, WatchHit};
+use vm::{
+    CpuState, Exit, Icount, InterruptTaken, LinAddr, Machine, PhysAddr, Picture, Trap, VmError, VmTime,
+    WatchKind,
+};
 
 /// How long a machine that has nothing to do waits before it looks whether somebody wants it to stop.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -31,6 +35,7 @@ pub struct Live {
     in_past: bool,
     breakpoints: BTreeSet<LinAddr>,
     watches: Watches,
+    traps: BTreeSet<Trap>,
     position_break: Option<Icount>,
     condition: snapshots::Condition<Machine>,
     /// The past does not know yet what stops it.
@@ -50,6 +55,7 @@ impl Live {
             in_past: false,
             breakpoints: BTreeSet::new(),
             watches: Watches::new(),
+            traps: BTreeSet::new(),
             position_break: None,
             condition: snapshots::Condition::default(),
             stops_changed: true,
@@ -84,7 +90,13 @@ impl Live {
         let past = self.past.as_mut().ok_or_else(|| lost("there is no recording"))?;
         if std::mem::take(&mut self.stops_changed) {
             let (breakpoints, watches) = (self.breakpoints.clone(), self.watches.clone());
-            past.set_stops(breakpoints, watches, self.position_break, self.condition.clone());
+            past.set_stops(
+                breakpoints,
+                watches,
+                self.traps.clone(),
+                self.position_break,
+                self.condition.clone(),
+            );
         }
         if !was_in_past {
             past.seek(past.recording().end(), &mut || false)?;
@@ -115,17 +127,17 @@ impl Live {
     fn run_live(&mut self, steps: u64, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
         let watched: Vec<_> = self.watches.values().flatten().copied().collect();
         if let Some(run) = &mut self.run {
-            run.recorder().arm(&self.breakpoints, &watched);
+            run.recorder().arm(&self.breakpoints, &watched, &self.traps);
         }
         let stop = self.run_armed(steps, interrupted);
         if let Some(run) = &mut self.run {
-            run.recorder().arm(&BTreeSet::new(), &[]);
+            run.recorder().arm(&BTreeSet::new(), &[], &BTreeSet::new());
         }
         match stop? {
             // A store is noticed a little late: the present may not be where the debugger is to stand.
-            (Stop::Watch(watch), behind) if self.position() > behind => {
+            (stop @ (Stop::Watch(_) | Stop::Event(_)), behind) if self.position() > behind => {
                 self.with_past(|past| past.seek(behind, &mut || false))?;
-                Ok(Stop::Watch(watch))
+                Ok(stop)
             }
             (stop, _) => Ok(stop),
         }
@@ -159,9 +171,11 @@ impl Live {
                     return Ok((Stop::Breakpoint(addr), now_at));
                 }
                 Exit::Breakpoint(_) => {}
+                Exit::Watchpoint { position, hit: WatchHit::Event(event) }
+                    if now_at.0 == position.0.saturating_add(1)
+                        && !self.condition.holds_behind(run.machine(), &event) => {}
                 Exit::Watchpoint { position, hit } => {
-                    let watch = watch_at(&self.watches, hit);
-                    return Ok((Stop::Watch(watch), Icount(position.0.saturating_add(1))));
+                    return Ok((stop_at(&self.watches, hit), Icount(position.0.saturating_add(1))));
                 }
                 exit => {
                     if let Some(reason) = run.after_exit(exit).map_err(lost)? {
@@ -212,6 +226,14 @@ impl View for Live {
 
     fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
         self.machine().read_linear(addr, buf)
+    }
+
+    fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) {
+        self.machine().read_phys(addr, buf);
+    }
+
+    fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
+        self.machine().translate(addr)
     }
 }
 
@@ -347,7 +369,7 @@ impl History for Live {
 
     fn set_condition(&mut self, condition: Condition) {
         self.stops_changed = true;
-        self.condition = snapshots::Condition::new(move |machine: &Machine, addr| condition(machine, addr));
+        self.condition = on_machines(&condition);
     }
 
     fn add_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind) -> bool {
@@ -359,6 +381,15 @@ impl History for Live {
     fn remove_watchpoint(&mut self, addr: LinAddr, len: u64, kind: WatchKind) {
         self.stops_changed = true;
         self.watches.retain(|w, _| (w.linear, w.len, w.kind) != (addr, len, kind));
+    }
+
+    fn set_trap(&mut self, trap: Trap, on: bool) {
+        self.stops_changed = true;
+        if on {
+            self.traps.insert(trap)
+        } else {
+            self.traps.remove(&trap)
+        };
     }
 
     fn set_position_break(&mut self, position: Option<Icount>) {
@@ -393,13 +424,38 @@ impl History for Live {
         Ok(self.recording()?.checkpoints().map(|c| (c.position, c.time)).collect())
     }
 
-    fn console(&mut self) -> Result<Vec<u8>, Error> {
-        let here = self.position();
+    fn find(
+        &mut self,
+        trap: Trap,
+        direction: Direction,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Icount>>, Error> {
+        self.with_past(|past| find(past, trap, direction, interrupted))
+    }
+
+    fn around(
+        &mut self,
+        trap: Trap,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Vec<Noted>>, Error> {
+        self.with_past(|past| around(past, trap, interrupted))
+    }
+
+    fn output(
+        &mut self,
+        end: Icount,
+        sink: &mut Sink<'_>,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Error> {
         self.recording()?;
         match &self.seen {
-            Some(recording) => crate::console::serial_output(recording, here),
-            None => Ok(Vec::new()),
+            Some(recording) => crate::console::follow(recording, end, sink, interrupted),
+            None => Ok(()),
         }
+    }
+
+    fn peek_port(&self, port: u16, size: u8) -> (u32, bool) {
+        self.machine().peek_port(port, size)
     }
 
     fn last_write(

@@ -121,6 +121,11 @@ impl Session {
                 self.forward(&form, debuggee);
             }
             Verdict::Reply(text) => self.reply(text),
+            Verdict::IsPhysical => self.reply(if debuggee.physical { "1" } else { "0" }),
+            Verdict::Physical(on) => {
+                debuggee.physical = on;
+                self.reply("OK");
+            }
             Verdict::Read { addr, len } => self.read(addr, len, debuggee),
             Verdict::Write { addr, bytes } => self.written(debuggee.write_memory(addr, &bytes)),
             Verdict::WriteRegister { number, bytes } => {
@@ -151,7 +156,7 @@ impl Session {
     fn read(&self, addr: u64, len: u64, debuggee: &Debuggee) {
         // Two digits a byte must fit into a packet. A shorter reply than asked for is within the protocol.
         let len = usize::try_from(len).unwrap_or(usize::MAX).min(PACKET_MAX_BYTES / 2);
-        let bytes = debuggee.read_memory(addr, len);
+        let bytes = debuggee.read_for_debugger(addr, len);
         if bytes.is_empty() && len > 0 {
             match debuggee.features.error_message || debuggee.features.lldb {
                 true => self.refuse(&format!("address {addr:#x} is not mapped here")),

@@ -3,14 +3,17 @@
 mod breaks;
 mod look;
 mod overview;
+mod pages;
+mod places;
+mod ports;
 
 use super::target::Debuggee;
 use crate::place::Place;
 use crate::units::parse_count;
-use snapshots::{Chips, Stop};
+use snapshots::{Chips, Direction, Stop};
 use std::fmt::Write;
 use std::path::Path;
-use vm::{Icount, VmTime};
+use vm::{Icount, Output, VmTime};
 
 const HELP: &str = "\
 Where we are:
@@ -19,6 +22,9 @@ Where we are:
 Going elsewhere:
   monitor seek WHERE          12345, +10, -10, start, end, 50%, 1.5s, 20ms
   monitor seek next irq 0x20  or prev irq 0x20; without a vector, of any
+  monitor seek prev exception 14
+  monitor seek prev serial TEXT
+                              the last line before here with this text
   monitor mark NAME           a name for here: monitor seek @NAME
   monitor marks
   monitor replay_seek N       to position N, as in QEMU
@@ -38,12 +44,27 @@ Asking about history, without going anywhere:
   monitor timeline                all of it in one picture
   monitor events                  inputs and interrupts around here
   monitor irqs                    interrupts taken around here
+  monitor io                      accesses to ports around here
   monitor checkpoints             those of the recording
   monitor info pic                a chip's state; monitor info names them;
   monitor info vga.crtc           a part of one
+  monitor io 0x3fd                what a port would give here;
+                                  monitor io 0xcf8 4: four bytes of it
+  monitor info tlb [ADDR]         the page tables here, page by page
+  monitor info mem [ADDR]         the same by ranges
+  monitor phys on                 addresses of memory that the debugger reads
+                                  are physical; phys off
 Stopping:
   monitor break ADDR if EXPR  monitor break 0x100010 if $eax == 5 && u32[$esp]
+  monitor break io 0x3f8 w    a port is written, or r: read; 0x3f8-0x3ff
+  monitor break irq 0x20      an interrupt is delivered
+  monitor break exception 14  an exception is raised, or INT 14 runs
+  monitor break cr3           CR3 is loaded; cr3 0x1000: with this
+  monitor break phys 0x7c00   code at a physical address
+                              These too take `if EXPR`. They stop behind the
+                              step, and before it when going backward.
   monitor breaks              with how often each was hit
+  monitor ignore N COUNT      passes breakpoint N so many times
   monitor delete N
   monitor skip-irqs on        stepi and reverse-step, -next pass over interrupts
 What the guest wrote:
@@ -90,8 +111,8 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         [] | ["help" | "?"] => Ok(help(debuggee)),
         ["info", "replay"] => Ok(info_replay(debuggee)),
         ["where"] => Ok(position_line(debuggee)),
-        ["seek", "next", "irq", vector @ ..] => seek_interrupt(debuggee, true, vector),
-        ["seek", "prev", "irq", vector @ ..] => seek_interrupt(debuggee, false, vector),
+        ["seek", "next", what @ ..] => places::seek(debuggee, Direction::Forward, what, rest),
+        ["seek", "prev", what @ ..] => places::seek(debuggee, Direction::Reverse, what, rest),
         ["seek", name] if name.starts_with('@') => match debuggee.marks.get(&name[1..]) {
             Some(&position) => seek(debuggee, Place::Position(position.0)),
             None => Err(format!("there is no mark `{}`; `monitor marks` lists them", &name[1..])),
@@ -111,7 +132,25 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
             Ok(String::new())
         }
         ["skip-irqs", ..] => Err("write monitor skip-irqs on, or off".into()),
-        ["breaks"] => Ok(breaks::list(debuggee)),
+        ["phys", "on" | "off"] => {
+            debuggee.physical = words[1] == "on";
+            Ok(String::new())
+        }
+        ["phys"] => Ok(format!("addresses are {}\n", if debuggee.physical { "physical" } else { "virtual" })),
+        ["phys", ..] => Err("write monitor phys on, or off".into()),
+        ["breaks"] | ["info", "breakpoints" | "breaks"] => Ok(breaks::list(debuggee)),
+        ["ignore", number, count] => breaks::ignore(debuggee, number, count),
+        ["ignore", ..] => Err("write a breakpoint and how often: monitor ignore 1 10".into()),
+        ["io"] => ports::around(debuggee),
+        ["io", port] => ports::peek(debuggee, port, 1),
+        ["io", port, "1"] => ports::peek(debuggee, port, 1),
+        ["io", port, "2"] => ports::peek(debuggee, port, 2),
+        ["io", port, "4"] => ports::peek(debuggee, port, 4),
+        ["io", ..] => Err("write a port, and 1, 2 or 4 bytes: monitor io 0xcf8 4".into()),
+        ["info", "tlb"] => Ok(pages::tlb(debuggee, 0)),
+        ["info", "mem"] => Ok(pages::mem(debuggee, 0)),
+        ["info", "tlb", from] => breaks::address(debuggee, from).map(|from| pages::tlb(debuggee, from.0)),
+        ["info", "mem", from] => breaks::address(debuggee, from).map(|from| pages::mem(debuggee, from.0)),
         ["delete", number] => breaks::delete(debuggee, number),
         ["last-write", _, ..] => look::last_write(debuggee, rest),
         ["first-exec", _, ..] => look::first_exec(debuggee, rest),
@@ -209,16 +248,6 @@ fn end_diversion(debuggee: &mut Debuggee) -> Result<String, String> {
     Ok(position_line(debuggee) + seen_later(debuggee))
 }
 
-fn seek_interrupt(debuggee: &mut Debuggee, forward: bool, vector: &[&str]) -> Result<String, String> {
-    let vector = match vector {
-        [] => None,
-        [vector] => Some(parse_count(vector)?),
-        _ => return Err("write one vector: monitor seek next irq 0x20".into()),
-    };
-    let position = look::interrupt(debuggee, forward, vector)?;
-    seek(debuggee, Place::Position(position.0))
-}
-
 fn mark(debuggee: &mut Debuggee, name: &str) -> Result<String, String> {
     if debuggee.marks.len() >= MARKS_MAX && !debuggee.marks.contains_key(name) {
         return Err(format!("there are {MARKS_MAX} marks already"));
@@ -278,7 +307,22 @@ fn replay_break(debuggee: &mut Debuggee, n: u64) -> Result<String, String> {
 }
 
 fn console(debuggee: &mut Debuggee) -> Result<String, String> {
-    let bytes = debuggee.history.console().map_err(|e| e.to_string())?;
+    let (here, mut bytes, mut stopped) = (debuggee.history.position(), Vec::new(), false);
+    let mut interrupted = debuggee.interrupter();
+    let mut collect = |_, _, output| {
+        if let Output::Serial { byte, .. } = output {
+            bytes.push(byte);
+        }
+        true
+    };
+    let output = debuggee.history.output(here, &mut collect, &mut || {
+        stopped |= interrupted();
+        stopped
+    });
+    output.map_err(|e| e.to_string())?;
+    if stopped {
+        return Ok("interrupted\n".into());
+    }
     if bytes.is_empty() {
         return Ok("the guest has written nothing to a serial port up to here\n".into());
     }
@@ -434,6 +478,86 @@ mod tests {
         assert!(run(&mut debuggee, "breaks").contains("none"));
     }
 
+    fn go(debuggee: &mut Debuggee, direction: Direction) -> String {
+        let resume = crate::gdb::resume::Resume::Continue(direction);
+        debuggee.run(resume, crate::gdb::target::Doing::AwaitsStop).message.unwrap_or_default()
+    }
+
+    #[test]
+    fn breakpoints_are_on_ports_too_and_can_be_passed() {
+        let mut debuggee = debuggee(1000);
+        run(&mut debuggee, "seek 10");
+        assert_eq!(
+            run(&mut debuggee, "break io 0x3f0-0x3ff w if $rax != 151"),
+            "monitor breakpoint 1 at io 0x3f0-0x3ff w\n"
+        );
+        assert!(
+            go(&mut debuggee, Direction::Forward).contains("Behind the step that writes 0x32 to port 0x3f8.")
+        );
+        assert_eq!(debuggee.history.position(), Icount(51));
+        assert!(run(&mut debuggee, "ignore 1 2").contains("passed 2 times"));
+        // 101 is passed, 151 does not count, 201 is passed.
+        assert!(go(&mut debuggee, Direction::Forward).contains("hit 4 times"));
+        assert_eq!(debuggee.history.position(), Icount(251));
+        run(&mut debuggee, "ignore 1 1");
+        assert!(run(&mut debuggee, "info breakpoints").contains("(hit 4 times, ignored 1 more times)"));
+        assert!(go(&mut debuggee, Direction::Reverse).contains("Before the step that writes 0xc8"));
+        assert_eq!(debuggee.history.position(), Icount(200));
+        for bad in [
+            "break io",
+            "break io 0x10000",
+            "break io 2-1",
+            "break io 1 x",
+            "break irq 256",
+            "break exception x",
+            "break irq",
+            "ignore 7 1",
+            "ignore 1",
+        ] {
+            assert!(run(&mut debuggee, bad).starts_with("error: "), "{bad}");
+        }
+        assert_eq!(run(&mut debuggee, "delete 1"), "");
+        go(&mut debuggee, Direction::Forward);
+        assert_eq!(debuggee.history.position(), Icount(1000));
+    }
+
+    #[test]
+    fn code_at_a_physical_address_stops() {
+        let mut debuggee = debuggee(1000);
+        assert_eq!(run(&mut debuggee, "break phys $pc + 5"), "monitor breakpoint 1 at phys 0x1005\n");
+        assert_eq!(run(&mut debuggee, "break cr3 1 + 2"), "monitor breakpoint 2 at cr3 0x3\n");
+        assert!(run(&mut debuggee, "break phys").starts_with("error: "));
+    }
+
+    #[test]
+    fn lines_and_exceptions_are_places() {
+        let mut debuggee = debuggee(1000);
+        run(&mut debuggee, "seek 3");
+        for (command, position) in
+            [("seek next serial hello", 18), ("seek prev serial lo", 0), ("seek next serial  again", 18)]
+        {
+            let answer = run(&mut debuggee, command);
+            assert!(answer.starts_with(&format!("position {position} of")), "{command}: {answer}");
+        }
+        assert!(run(&mut debuggee, "seek next serial nothing").contains("no line"));
+        assert!(run(&mut debuggee, "seek next exception 14").contains("no exception 14 comes after"));
+        assert!(run(&mut debuggee, "seek next").starts_with("error: "));
+    }
+
+    #[test]
+    fn ports_are_looked_at() {
+        let mut debuggee = debuggee(200);
+        run(&mut debuggee, "seek 60");
+        assert_eq!(run(&mut debuggee, "io 0x3f8"), "port 0x3f8: 0x3f9\n");
+        assert!(run(&mut debuggee, "io 0x60 4").contains("changes the chip"));
+        let shown = run(&mut debuggee, "io");
+        assert!(
+            shown.contains("50  writes 0x32 to port 0x3f8\n  -- here --\n           100  writes"),
+            "{shown}"
+        );
+        assert_eq!(run(&mut debuggee, "info tlb"), "PG disabled\n");
+    }
+
     #[test]
     fn history_is_asked_without_moving() {
         let mut debuggee = debuggee(1000);
@@ -469,7 +593,8 @@ mod tests {
 
     #[test]
     fn the_console_is_shown_without_its_control_characters() {
-        let mut debuggee = debuggee(10);
+        let mut debuggee = debuggee(100);
+        run(&mut debuggee, "seek 18");
         assert_eq!(run(&mut debuggee, "console"), "hello\n\\u{1b}[1mworld\n");
     }
 }

@@ -1,6 +1,6 @@
 //! Running, forward and backward, and what the debugger is told when it stops.
 
-use super::breakpoints::Kind;
+use super::breakpoints::{Kind, Met};
 use super::target::{Debuggee, Doing, Interrupter};
 use gdbstub::common::{Signal, Tid};
 use gdbstub::stub::MultiThreadStopReason;
@@ -8,6 +8,7 @@ use gdbstub::target::ext::base::reverse_exec::ReplayLogPosition;
 use gdbstub::target::ext::breakpoints::WatchKind;
 use snapshots::{Direction, Error, Stop};
 use std::ops::Range;
+use vm::Event;
 
 /// The one processor.
 pub const TID: Tid = Tid::MIN;
@@ -37,7 +38,7 @@ impl Debuggee {
     pub fn run_pending(&mut self) -> Stopped {
         match self.pending.take() {
             Some(resume) => self.run(resume, Doing::AwaitsStop),
-            None => self.stopped(Ok(Stop::Interrupted)),
+            None => self.stopped(Ok(Stop::Interrupted), Direction::Forward),
         }
     }
 
@@ -45,20 +46,20 @@ impl Debuggee {
     pub(crate) fn run(&mut self, resume: Resume, debugger: Doing) -> Stopped {
         let before = std::mem::replace(&mut self.debugger, debugger);
         let was_diverted = self.history.diverted_from();
+        let direction = match resume {
+            Resume::Step(direction) | Resume::Continue(direction) => direction,
+            Resume::RangeStep(_) => Direction::Forward,
+        };
         let mut stopped = self.announced(|debuggee| {
             let result = match resume {
                 // It stops by itself; what the debugger may resume behind it is stopped.
                 Resume::Step(direction) => debuggee.step(direction),
                 // What somebody else has resumed is not what the debugger wants to stop.
                 _ if debugger == Doing::AwaitsStop && debuggee.take_early_ctrl_c() => Ok(Stop::Interrupted),
-                Resume::Continue(Direction::Forward) => debuggee.run_on(),
-                Resume::Continue(Direction::Reverse) => {
-                    let mut interrupted = debuggee.interrupter();
-                    debuggee.history.resume(Direction::Reverse, &mut interrupted)
-                }
+                Resume::Continue(direction) => debuggee.run_to_stop(direction),
                 Resume::RangeStep(range) => debuggee.step_through(range),
             };
-            debuggee.stopped(result)
+            debuggee.stopped(result, direction)
         });
         self.debugger = before;
         stopped.message = self.diversion_note(was_diverted, stopped.message);
@@ -94,19 +95,46 @@ impl Debuggee {
         }
     }
 
-    fn stopped(&mut self, result: Result<Stop, Error>) -> Stopped {
+    /// On, past the breakpoints that are to be ignored.
+    fn run_to_stop(&mut self, direction: Direction) -> Result<Stop, Error> {
+        loop {
+            let mut interrupted = self.interrupter();
+            let stop = match direction {
+                Direction::Forward => self.run_on()?,
+                Direction::Reverse => self.history.resume(Direction::Reverse, &mut interrupted)?,
+            };
+            let passed =
+                met(&stop, direction).is_some_and(|met| self.breaks.passes(met, self.history.as_ref()));
+            if !passed {
+                return Ok(stop);
+            }
+            if interrupted() {
+                return Ok(Stop::Interrupted);
+            }
+        }
+    }
+
+    fn stopped(&mut self, result: Result<Stop, Error>, direction: Direction) -> Stopped {
         use MultiThreadStopReason as Reason;
         let trap = Reason::SignalWithThread { tid: TID, signal: Signal::SIGTRAP };
         let replay_log = |pos| Reason::ReplayLog { tid: Some(TID), pos };
-        let mut message = None;
+        let met = result.as_ref().ok().and_then(|stop| met(stop, direction));
+        let mut message = met.and_then(|met| {
+            let (number, b) = self.breaks.hit(met, self.history.as_ref()).into_iter().next()?;
+            let condition = b.condition.as_ref().map(|(_, text)| format!(" if {text}")).unwrap_or_default();
+            let what = match met {
+                Met::At(_) => String::new(),
+                Met::Behind(event) => format!("Behind the step that {}.\n", did(&event)),
+                Met::Before(event) => format!("Before the step that {}.\n", did(&event)),
+            };
+            Some(format!(
+                "Monitor breakpoint {number} at {}{condition}, hit {} times.\n{what}",
+                b.spot, b.hits
+            ))
+        });
         let reason = match result {
             Ok(Stop::Step) => trap,
             Ok(Stop::Breakpoint(addr)) => {
-                message = self.breaks.hit(addr).first().map(|(number, b)| {
-                    let condition =
-                        b.condition.as_ref().map(|(_, text)| format!(" if {text}")).unwrap_or_default();
-                    format!("Monitor breakpoint {number} at {addr}{condition}, hit {} times.\n", b.hits)
-                });
                 match self.breaks.kind(addr) {
                     Some(Kind::Software) if self.features.swbreak => Reason::SwBreak(TID),
                     Some(Kind::Hardware) if self.features.hwbreak => Reason::HwBreak(TID),
@@ -122,6 +150,7 @@ impl Debuggee {
                 };
                 Reason::Watch { tid: TID, kind, addr: watch.linear.0 }
             }
+            Ok(Stop::Event(_)) => trap,
             Ok(Stop::Position) => {
                 message = Some(format!("Position {} reached.\n", self.history.position()));
                 trap
@@ -140,5 +169,29 @@ impl Debuggee {
             }
         };
         Stopped { reason, message }
+    }
+}
+
+/// What breakpoints may have stopped the machine.
+fn met(stop: &Stop, direction: Direction) -> Option<Met> {
+    match (stop, direction) {
+        (Stop::Breakpoint(addr), _) => Some(Met::At(*addr)),
+        (Stop::Event(event), Direction::Forward) => Some(Met::Behind(*event)),
+        (Stop::Event(event), Direction::Reverse) => Some(Met::Before(*event)),
+        _ => None,
+    }
+}
+
+/// What a step does, in words.
+pub fn did(event: &Event) -> String {
+    match event {
+        Event::Port { port, size, write, value } => {
+            let digits = usize::from(*size) * 2;
+            let (verb, way) = if *write { ("writes", "to") } else { ("reads", "from") };
+            format!("{verb} {value:#0width$x} {way} port {port:#x}", width = digits + 2)
+        }
+        Event::Interrupt(vector) => format!("delivers interrupt {vector:#04x}"),
+        Event::Exception(vector) => format!("raises exception {vector}"),
+        Event::AddressSpace(cr3) => format!("loads CR3 with {cr3:#x}"),
     }
 }

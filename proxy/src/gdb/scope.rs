@@ -1,7 +1,7 @@
 //! What conditions see of the machine.
 
 use super::regs::{Layout, Moment};
-use vm::{CpuState, LinAddr};
+use vm::{CpuState, LinAddr, PhysAddr};
 
 /// A machine to look at.
 pub trait View {
@@ -11,6 +11,10 @@ pub trait View {
     fn moment(&self) -> Moment;
     /// Reads memory by linear address up to the first byte that is not mapped; how many bytes were read.
     fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize;
+    /// Reads physical memory; what has no side effects.
+    fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]);
+    /// The physical address behind a linear one; `None` if it is not mapped.
+    fn translate(&self, addr: LinAddr) -> Option<PhysAddr>;
 }
 
 impl View for vm::Machine {
@@ -24,6 +28,14 @@ impl View for vm::Machine {
 
     fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
         vm::Machine::read_linear(self, addr, buf)
+    }
+
+    fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) {
+        vm::Machine::read_phys(self, addr, buf);
+    }
+
+    fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
+        vm::Machine::translate(self, addr)
     }
 }
 

@@ -3,6 +3,7 @@
 //! The delivery of an interrupt is a step of the machine. To somebody who goes through a program it is none: a line goes on
 //! when the handler has returned, and with `monitor skip-irqs on` single steps do so too, in both directions.
 
+use super::breakpoints::Spot;
 use super::target::Debuggee;
 use snapshots::{Direction, Error, Stop};
 use std::ops::Range;
@@ -69,7 +70,7 @@ impl Debuggee {
     /// On, until the code that was interrupted goes on; what stops the machine before, if something does.
     fn run_handler(&mut self, before: &CpuState) -> Result<Option<Stop>, Error> {
         let back = LinAddr(before.linear_pc());
-        let Ok(number) = self.breaks.add_monitor(self.history.as_mut(), back, None) else {
+        let Ok(number) = self.breaks.add_monitor(self.history.as_mut(), Spot::Code(back), None) else {
             return Ok(Some(Stop::Step));
         };
         let mut interrupted = self.interrupter();

@@ -32,7 +32,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use vm::{Icount, LinAddr, WatchKind};
+use vm::{Icount, LinAddr, PhysAddr, WatchKind};
 
 /// EFAULT: the error of an address that is not mapped.
 const E_FAULT: u8 = 14;
@@ -41,6 +41,8 @@ const E_INVAL: u8 = 22;
 /// Console output for the debugger goes in pieces of this size.
 const CONSOLE_PIECE_BYTES: usize = 1024;
 
+/// GDB stops waiting for an answer after two seconds without a word. Console output, even if it is empty, is one.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// A debugger that passes over a stop has resumed by then.
 const RESUMES_BY_ITSELF: Duration = Duration::from_secs(1);
 
@@ -92,6 +94,8 @@ pub struct Debuggee {
     paused: bool,
     /// Single steps pass over interrupts and their handlers.
     pub(super) skips_interrupts: bool,
+    /// Addresses of memory that the debugger names are physical.
+    pub(super) physical: bool,
     /// A Ctrl-C that came when nothing ran.
     early_ctrl_c: Option<Instant>,
     quit: Arc<AtomicBool>,
@@ -115,6 +119,7 @@ impl Debuggee {
             debuggers_position_break: false,
             paused: false,
             skips_interrupts: false,
+            physical: false,
             early_ctrl_c: None,
             quit,
         }
@@ -136,6 +141,7 @@ impl Debuggee {
         self.paused = false;
         self.features = Features::default();
         self.skips_interrupts = false;
+        self.physical = false;
         self.pending = None;
         self.early_ctrl_c = None;
         self.xml = target_xml(&self.layout);
@@ -201,6 +207,16 @@ impl Debuggee {
         bytes
     }
 
+    /// Reads what the debugger names: physical memory after `monitor phys on`.
+    pub(super) fn read_for_debugger(&self, addr: u64, len: usize) -> Vec<u8> {
+        if !self.physical {
+            return self.read_memory(addr, len);
+        }
+        let mut bytes = vec![0; len];
+        self.history.read_phys(PhysAddr(addr), &mut bytes);
+        bytes
+    }
+
     /// The value of a register by its number, little-endian.
     pub fn read_register(&self, number: usize) -> Option<Vec<u8>> {
         self.layout.read(number, &self.history.cpu(), self.history.moment())
@@ -237,6 +253,9 @@ pub(super) struct Interrupter {
     link: Option<Rc<RefCell<Link>>>,
     control: Option<Rc<RefCell<Control>>>,
     debugger: Doing,
+    /// When a debugger that awaits an answer was last told that there will be one.
+    told: Instant,
+    is_lldb: bool,
 }
 
 impl Interrupter {
@@ -246,11 +265,19 @@ impl Interrupter {
             link: debuggee.link.clone(),
             control: debuggee.control.clone(),
             debugger,
+            told: Instant::now(),
+            is_lldb: debuggee.features.lldb,
         }
     }
 
     /// Whether somebody wants the machine to stop.
     pub(super) fn stops(&mut self) -> bool {
+        if self.debugger == Doing::AwaitsAnswer && !self.is_lldb && self.told.elapsed() > PATIENCE {
+            self.told = Instant::now();
+            if let Some(link) = &self.link {
+                link.borrow_mut().reply(b"O");
+            }
+        }
         let debugger = |link: &RefCell<Link>| {
             let mut link = link.borrow_mut();
             match self.debugger {

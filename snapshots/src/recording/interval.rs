@@ -9,7 +9,7 @@
 use super::format::Span;
 use serde::{Deserialize, Serialize};
 use vm::footprint::MOST_PIECES;
-use vm::{Footprint, Icount, LinAddr, PAGE_SIZE, WatchRange};
+use vm::{Footprint, Icount, LinAddr, PAGE_SIZE, Trap, WatchRange};
 
 /// Intervals in a summary, and summaries in a summary of those.
 const SUMMARIZED: usize = 32;
@@ -172,6 +172,26 @@ impl Interval {
         executed.get(next).is_some_and(|(first, _)| *first <= addr.0)
     }
 
+    /// Whether a trap may have been met.
+    pub fn may_spring(&self, trap: &Trap) -> bool {
+        let has = |vector: u8| self.footprint.vectors[usize::from(vector) / 64] >> (vector % 64) & 1 != 0;
+        match trap {
+            Trap::Port { first, last, .. } => {
+                // An access of four ports has its first one noted.
+                let from = first.saturating_sub(3);
+                let next = self.footprint.ports.partition_point(|port| *port < from);
+                self.footprint.ports.get(next).is_some_and(|port| port <= last)
+            }
+            Trap::Interrupt(vector) | Trap::Exception(vector) => has(*vector),
+            Trap::AddressSpace(_) => true,
+            Trap::Execute(addr) => {
+                let page = (addr.0 / PAGE_SIZE as u64) as u32;
+                self.footprint.accessed.binary_search(&page).is_ok()
+                    || self.written.binary_search(&page).is_ok()
+            }
+        }
+    }
+
     /// Whether a watched range may have been met.
     pub fn may_meet(&self, range: &WatchRange) -> bool {
         let first = (range.addr.0 / PAGE_SIZE as u64) as u32;
@@ -225,6 +245,20 @@ mod tests {
         ] {
             assert_eq!(interval.may_execute(LinAddr(addr)), may, "{addr:#x}");
         }
+    }
+
+    #[test]
+    fn traps_are_ruled_out_by_what_was_seen() {
+        let mut interval = interval(0, 1, &[], None);
+        interval.footprint.accessed = vec![9];
+        interval.footprint.ports = vec![0x20];
+        interval.footprint.vectors = [1 << 14, 0, 0, 0];
+        let port = |first, last| interval.may_spring(&Trap::Port { first, last, kind: WatchKind::Read });
+        assert!(port(0x20, 0x20) && port(0x23, 0x30) && !port(0x24, 0x30) && !port(0, 0x1f));
+        assert!(interval.may_spring(&Trap::Exception(14)) && !interval.may_spring(&Trap::Interrupt(13)));
+        assert!(interval.may_spring(&Trap::Execute(PhysAddr(0x9123))));
+        assert!(!interval.may_spring(&Trap::Execute(PhysAddr(0x8123))));
+        assert!(interval.may_spring(&Trap::AddressSpace(None)));
     }
 
     #[test]

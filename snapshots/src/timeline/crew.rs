@@ -216,7 +216,7 @@ impl<M: Replayer> Timeline<M> {
         high: Icount,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Search>, Error> {
-        if self.jobs < 2 || !self.session.condition().is_none() {
+        if self.jobs < 2 || !self.traps.is_empty() || !self.session.condition().is_none() {
             return Ok(None);
         }
         let mut high = high;

@@ -110,7 +110,7 @@ impl<M: Replayer> Timeline<M> {
         let mut idle = false;
         loop {
             // A watchpoint is noticed a little late: something to go back to.
-            let mark = if self.watches.is_empty() { None } else { Some(self.mark()) };
+            let mark = self.notices_late().then(|| self.mark());
             let limit = self.inject_diverted(Icount(goal), idle);
             let before = self.position();
             self.arm();
@@ -123,7 +123,7 @@ impl<M: Replayer> Timeline<M> {
             self.session.divert().take_interrupts();
             self.session.divert().take_output();
             match exit {
-                Exit::Watchpoint { position, hit } => {
+                Exit::Watchpoint { position, hit } if !self.session.is_uncounted(&exit) => {
                     if let Some(mark) = mark {
                         self.redo(
                             &mark,
@@ -131,12 +131,12 @@ impl<M: Replayer> Timeline<M> {
                             RunLimit { position: Icount(position.0.saturating_add(1)), ..limit },
                         )?;
                     }
-                    return Ok(Stop::Watch(self.watch_at(hit)));
+                    return Ok(self.stop_at(hit));
                 }
-                Exit::Position | Exit::Breakpoint(_) => {
+                Exit::Position | Exit::Breakpoint(_) | Exit::Watchpoint { .. } => {
                     let machine = self.session.machine();
                     let met = (self.position() > before && !machine.interrupt_comes())
-                        .then(|| met_by(machine, &self.breakpoints, self.session.condition()))
+                        .then(|| met_by(machine, &self.breakpoints, &self.traps, self.session.condition()))
                         .flatten();
                     if let Some(addr) = met {
                         return Ok(Stop::Breakpoint(addr));

@@ -39,7 +39,8 @@ impl<M: Replayer> Timeline<M> {
             let interval = self.index.read(recording, known)?;
             let met = self.breakpoints.iter().any(|addr: &LinAddr| interval.may_execute(*addr));
             let watched = || self.watches.values().flatten().any(|range| interval.may_meet(range));
-            if !met && !watched() {
+            let trapped = || self.traps.iter().any(|trap| interval.may_spring(trap));
+            if !met && !watched() && !trapped() {
                 return Ok(Some(span));
             }
         }

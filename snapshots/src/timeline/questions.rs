@@ -12,7 +12,7 @@ use crate::session::Reached;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use vm::watch::Noted;
-use vm::{Icount, LinAddr, WatchKind, WatchRange};
+use vm::{Icount, LinAddr, Trap, WatchKind, WatchRange};
 
 /// Steps after which hits are collected: as many may have piled up.
 const COLLECT_EVERY: u64 = 200_000;
@@ -62,6 +62,20 @@ impl Count {
 
 /// What a question is about.
 type Ranges = Vec<WatchRange>;
+
+/// What stops the machine while a question is answered.
+#[derive(Default)]
+struct Asked {
+    breakpoints: BTreeSet<LinAddr>,
+    watches: BTreeMap<Watch, Ranges>,
+    traps: BTreeSet<Trap>,
+}
+
+impl Asked {
+    fn execution(addr: LinAddr) -> Asked {
+        Asked { breakpoints: BTreeSet::from([addr]), ..Asked::default() }
+    }
+}
 
 impl<M: Replayer> Timeline<M> {
     /// The last step before `before` that wrote (or read) the variable.
@@ -120,9 +134,7 @@ impl<M: Replayer> Timeline<M> {
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Answer<Option<Icount>>, Error> {
         let start = self.recording().start();
-        self.asking(BTreeSet::from([addr]), BTreeMap::new(), |timeline| {
-            timeline.first_stop(start, interrupted)
-        })
+        self.asking(Asked::execution(addr), |timeline| timeline.first_stop(start, interrupted))
     }
 
     /// The last such position before `before`.
@@ -133,12 +145,49 @@ impl<M: Replayer> Timeline<M> {
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Answer<Option<Icount>>, Error> {
         let (start, before) = (self.recording().start(), before.min(self.recording().end()));
-        self.asking(BTreeSet::from([addr]), BTreeMap::new(), |timeline| {
-            Ok(match timeline.search_back(start, before, interrupted)? {
-                Search::Found(hit) => Answer::Is(Some(hit.position)),
-                Search::Nothing => Answer::Is(None),
-                Search::Interrupted => Answer::Interrupted,
-            })
+        self.asking(Asked::execution(addr), |timeline| timeline.last_stop(start, before, interrupted))
+    }
+
+    /// The last step before `before` that a trap is for.
+    pub fn last_event(
+        &mut self,
+        trap: Trap,
+        before: Icount,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Icount>>, Error> {
+        let (start, before) = (self.recording().start(), before.min(self.recording().end()));
+        self.asking(Asked { traps: BTreeSet::from([trap]), ..Asked::default() }, |timeline| {
+            timeline.last_stop(start, before, interrupted)
+        })
+    }
+
+    /// The first step at or after `from` that a trap is for.
+    pub fn next_event(
+        &mut self,
+        trap: Trap,
+        from: Icount,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Icount>>, Error> {
+        self.asking(Asked { traps: BTreeSet::from([trap]), ..Asked::default() }, |timeline| {
+            timeline.first_stop(from, interrupted)
+        })
+    }
+
+    /// The steps in `range` that a trap is for, with what they did: the first `most`.
+    pub fn events(
+        &mut self,
+        trap: Trap,
+        range: Range<Icount>,
+        most: usize,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Vec<Noted>>, Error> {
+        let mut events = Vec::new();
+        self.asking(Asked { traps: BTreeSet::from([trap]), ..Asked::default() }, |timeline| {
+            let done = timeline.pass_through(range, interrupted, &mut |_, noted| {
+                events.extend(noted.iter().take(most - events.len()));
+                events.len() < most
+            })?;
+            Ok(if done == Seen::Done { Answer::Is(events) } else { Answer::Interrupted })
         })
     }
 
@@ -169,7 +218,7 @@ impl<M: Replayer> Timeline<M> {
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Answer<Count>, Error> {
         let mut count = Count::default();
-        self.asking(BTreeSet::from([addr]), BTreeMap::new(), |timeline| {
+        self.asking(Asked::execution(addr), |timeline| {
             let done = timeline.pass_through(range, interrupted, &mut |at, _| {
                 at.into_iter().for_each(|at| count.add(at));
                 true
@@ -209,31 +258,45 @@ impl<M: Replayer> Timeline<M> {
         let Some(ranges) = ranges else { return Ok(Answer::NotMapped) };
         let watch = Watch { linear: addr, phys: ranges[0].addr, len, kind };
         let watches = BTreeMap::from([(watch, ranges.clone())]);
-        self.asking(BTreeSet::new(), watches, |timeline| ask(timeline, &ranges))
+        self.asking(Asked { watches, ..Asked::default() }, |timeline| ask(timeline, &ranges))
     }
 
     /// Puts breakpoints and watchpoints in the place of the user's while `ask` runs, and then goes back to where it was.
     fn asking<T>(
         &mut self,
-        breakpoints: BTreeSet<LinAddr>,
-        watches: BTreeMap<Watch, Ranges>,
+        asked: Asked,
         ask: impl FnOnce(&mut Self) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let here = self.position();
         self.plant()?;
         let condition = self.session.set_condition(Condition::default());
         let users = (
-            std::mem::replace(&mut self.breakpoints, breakpoints),
-            std::mem::replace(&mut self.watches, watches),
+            std::mem::replace(&mut self.breakpoints, asked.breakpoints),
+            std::mem::replace(&mut self.watches, asked.watches),
+            std::mem::replace(&mut self.traps, asked.traps),
             self.position_break.take(),
         );
         let answer = ask(self);
         self.session.note_hits(false);
         self.disarm();
-        (self.breakpoints, self.watches, self.position_break) = users;
+        (self.breakpoints, self.watches, self.traps, self.position_break) = users;
         self.session.set_condition(condition);
         self.go(here, &mut || false)?;
         answer
+    }
+
+    /// The last position from `start` to before `before` where what is asked for is met.
+    fn last_stop(
+        &mut self,
+        start: Icount,
+        before: Icount,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Answer<Option<Icount>>, Error> {
+        Ok(match self.search_back(start, before, interrupted)? {
+            Search::Found(hit) => Answer::Is(Some(hit.position)),
+            Search::Nothing => Answer::Is(None),
+            Search::Interrupted => Answer::Interrupted,
+        })
     }
 
     /// The first position at or after `from` where what is asked for is met: the instruction is about to run, or the step is
@@ -257,7 +320,7 @@ impl<M: Replayer> Timeline<M> {
         if self.go(from, interrupted)? == Seen::Interrupted {
             return Ok(Answer::Interrupted);
         }
-        if self.session.met(&self.breakpoints).is_some() {
+        if self.session.met(&self.breakpoints, &self.traps).is_some() {
             return Ok(Answer::Is(Some(from)));
         }
         self.arm();
@@ -294,7 +357,7 @@ impl<M: Replayer> Timeline<M> {
             }
             self.session.note_hits(true);
             self.arm();
-            let met = self.session.met(&self.breakpoints).filter(|_| from >= seen_to);
+            let met = self.session.met(&self.breakpoints, &self.traps).filter(|_| from >= seen_to);
             let mut going = met.is_none() || each(Some(from), &[]);
             let next = self.slice(to).min(Icount(from.0.saturating_add(COLLECT_EVERY)));
             let mut reached = Ok(Reached::Target);

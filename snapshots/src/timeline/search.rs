@@ -91,8 +91,10 @@ impl<M: Replayer> Timeline<M> {
     /// Runs armed from here towards `to` and remembers the last stop, until `to` is reached or stops come too thick.
     fn sweep(&mut self, to: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Sweep, Error> {
         let start = self.session.position();
-        let mut last =
-            self.session.met(&self.breakpoints).map(|a| Hit { position: start, stop: Stop::Breakpoint(a) });
+        let mut last = self
+            .session
+            .met(&self.breakpoints, &self.traps)
+            .map(|a| Hit { position: start, stop: Stop::Breakpoint(a) });
         let mut hits = 0;
         let mut planted = start;
         // Up to where the machine ran on after the last write was seen: a further stop in there may have been missed.
@@ -104,14 +106,12 @@ impl<M: Replayer> Timeline<M> {
                 Reached::Breakpoint(addr) => {
                     Some(Hit { position: self.session.position(), stop: Stop::Breakpoint(addr) })
                 }
-                Reached::Watchpoint { position, hit } => {
-                    Some(Hit { position, stop: Stop::Watch(self.watch_at(hit)) })
-                }
+                Reached::Watchpoint { position, hit } => Some(Hit { position, stop: self.stop_at(hit) }),
             };
             let here = self.session.position();
             if let Some(hit) = found.filter(|hit| hit.position < to) {
                 hits += 1;
-                let is_watch = matches!(hit.stop, Stop::Watch(_));
+                let is_watch = matches!(hit.stop, Stop::Watch(_) | Stop::Event(_));
                 // A breakpoint where this run ended would not be seen by the next run either.
                 blind_to = if is_watch { Icount(here.0.saturating_add(1)) } else { blind_to };
                 // The instruction that a breakpoint is on may write to a watched place.

@@ -62,11 +62,11 @@ impl Block {
     }
 
     /// The block that consists of these instructions; what is about it is to be found out by [`Shape`].
-    pub fn with_shape(addr: u64, size: u32, shape: Shape, breakpoint: bool) -> Block {
+    pub fn with_shape(addr: u64, size: u32, shape: Shape) -> Block {
         // No block of the engine is longer than a page and an instruction.
         let size = u16::try_from(size).unwrap_or(u16::MAX);
         let Shape { insns, split, rep, strings, own, fpu, mxcsr, guards, settles } = shape;
-        let special = breakpoint || split != 0 || own || fpu.any || mxcsr || settles != Settles::Nothing;
+        let special = split != 0 || own || fpu.any || mxcsr || settles != Settles::Nothing;
         Block { addr, size, insns, split, rep, strings, own, fpu, mxcsr, guards, settles, special }
     }
 }
@@ -304,7 +304,7 @@ impl BlockTable {
         }
     }
 
-    /// Empties the front table (breakpoints changed).
+    /// Empties the front table.
     pub fn forget_front(&mut self) {
         self.front.fill(Block::default());
     }

@@ -132,11 +132,7 @@ impl Cpu {
     }
 
     fn debug_changed(&mut self) {
-        let new: std::collections::BTreeSet<u64> = self.debug.instructions().collect();
-        if new != self.guest_breakpoints {
-            self.guest_breakpoints = new;
-            self.table.forget_front();
-        }
+        self.set_guest_breakpoints(self.debug.instructions().collect());
         self.update_careful();
     }
 

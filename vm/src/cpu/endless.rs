@@ -15,8 +15,7 @@ impl Cpu {
     /// of it touches memory or a chip, or can raise an exception, and no jump leads out of it. While flags do not change in it,
     /// a conditional jump goes where the present ones lead.
     pub fn never_leaves(&self) -> bool {
-        let traps =
-            self.engine.rflags() & flag::TF != 0 || !self.guest_breakpoints.is_empty() || self.careful;
+        let traps = self.engine.rflags() & flag::TF != 0 || self.has_guest_breakpoints() || self.careful;
         !traps && (self.is_closed(true) || self.is_closed(false))
     }
 

@@ -93,8 +93,8 @@ pub trait Hooks: Sized {
     fn known_block(&mut self, addr: u64, size: u32, insns: u16) -> bool;
     /// A block of `size` bytes at linear address `addr` is about to run: `call` is where it called.
     fn block(&mut self, addr: u64, size: u32, call: BlockCall) -> BlockStart;
-    /// From now on [`Hooks::known_block`] is asked first at this call; until [`Engine::forget_known`].
-    fn became_known(&mut self, call: KnownCall);
+    /// From now on [`Hooks::known_block`] is asked first at this call of this block; until [`Engine::forget_known`].
+    fn became_known(&mut self, addr: u64, size: u32, call: KnownCall);
     /// A block was translated: linear address, bytes, instructions.
     fn translated(&mut self, addr: u64, size: u16, insns: u16);
     /// TLB miss for a page (linear address); `None` raises [`StartError::PageFault`].
@@ -431,12 +431,10 @@ impl Engine {
         };
     }
 
-    /// Makes [`Hooks::block`] be asked again at these calls.
-    pub fn forget_known<H: Hooks>(&self, calls: &[KnownCall]) {
-        for call in calls {
-            // SAFETY: the engine is open, and runs in this thread only.
-            unsafe { block_call::forget::<H>(*call) };
-        }
+    /// Makes [`Hooks::block`] be asked again at this call.
+    pub fn forget_known(&self, call: KnownCall) {
+        // SAFETY: the engine is open, and runs in this thread only.
+        unsafe { block_call::forget(call) };
     }
 
     /// Forgets all translated code.
@@ -607,7 +605,7 @@ extern "C" fn on_other_block<H: Hooks>(
         // SAFETY: the engine has just called from there, and runs in this thread only.
         BlockStart::RunKnown(insns) if known == 0 => unsafe {
             if let Some(call) = block_call::rewrite::<H>(returns_to, bytes, insns) {
-                hooks::<H>(user).became_known(call);
+                hooks::<H>(user).became_known(addr, bytes, call);
             }
         },
         BlockStart::Run | BlockStart::RunKnown(_) => {}

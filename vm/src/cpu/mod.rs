@@ -20,6 +20,7 @@ mod ports;
 pub(crate) mod regs;
 mod sse;
 pub mod state;
+mod stops;
 pub(crate) mod strings;
 mod syscall;
 mod task;
@@ -32,16 +33,12 @@ use crate::units::{LinAddr, PhysAddr};
 use crate::watch::WatchRange;
 use count::{BlockTable, MAX_INSN, Rep, Shape};
 use debug::Debug;
-use engine::{Access, Engine, Env, Hooks, KnownCall, off};
+use engine::{Access, Engine, Env, off};
 use iced_x86::{Instruction, Register, UsedMemory};
 use mmu::{Paging, Walk};
 use state::CpuState;
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
-
-/// Calls of known blocks that are remembered, 8 bytes each.
-const KNOWN_CALLS_MAX: usize = 1 << 21;
 
 /// The block that runs now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -125,12 +122,8 @@ pub struct Cpu {
     pub(crate) footprint: Collector,
     table: BlockTable,
     /// Where the engine's code knows a block's number of instructions.
-    known_calls: Vec<KnownCall>,
-    /// There were more than are remembered.
-    more_known_calls: bool,
-    breakpoints: BTreeSet<u64>,
-    /// Addresses of the instructions that the guest's debug registers stop at.
-    guest_breakpoints: BTreeSet<u64>,
+    known: Vec<stops::Known>,
+    stops: stops::Stops,
     /// The engine is told of code to forget: addresses with [`tlb::PHYSICAL_ALIAS`] are RAM.
     ///
     /// Shared, because the engine asks back while this structure is borrowed: the compiler must not think that nobody
@@ -175,10 +168,8 @@ impl Cpu {
             near: [None; 2],
             footprint: Collector::new(),
             table: BlockTable::new(),
-            known_calls: Vec::new(),
-            more_known_calls: false,
-            breakpoints: BTreeSet::new(),
-            guest_breakpoints: BTreeSet::new(),
+            known: Vec::new(),
+            stops: stops::Stops::default(),
             aliasing: Rc::default(),
             seen_invalidations: 0,
             flushes: 0,
@@ -234,43 +225,21 @@ impl Cpu {
 
     #[cold]
     fn find_block(&mut self, addr: u64, size: u32) -> count::Block {
-        let end = addr.saturating_add(size.into());
         self.footprint.executed(addr, size.into());
-        let breakpoint = [&self.breakpoints, &self.guest_breakpoints]
-            .into_iter()
-            .any(|set| set.range(addr..end).next().is_some());
         match self.table.lookup(addr, size) {
             Some(shape) => {
-                let block = count::Block::with_shape(addr, size, shape, breakpoint);
+                let block = count::Block::with_shape(addr, size, shape);
                 self.table.cache(block);
                 block
             }
             // Decode it from memory, every time.
-            None => count::Block::with_shape(addr, size, self.shape(addr, size), breakpoint),
+            None => count::Block::with_shape(addr, size, self.shape(addr, size)),
         }
     }
 
     /// The instruction at RIP counts as executed, although its block may never be entered.
     pub fn note_executed_here(&mut self) {
         self.footprint.executed(self.env.linear_pc(), 1);
-    }
-
-    /// The engine's code knows the number of instructions of a block.
-    pub fn note_known(&mut self, call: KnownCall) {
-        if self.known_calls.len() < KNOWN_CALLS_MAX {
-            self.known_calls.push(call);
-        } else {
-            self.more_known_calls = true;
-        }
-    }
-
-    /// Makes every block be looked up again.
-    pub fn forget_known_blocks<H: Hooks>(&mut self) {
-        self.engine.forget_known::<H>(&self.known_calls);
-        self.known_calls.clear();
-        if std::mem::take(&mut self.more_known_calls) {
-            self.engine.flush_code();
-        }
     }
 
     /// What has been touched since the last call. Blocks and pages are noted when they are first looked up, so what is
@@ -430,52 +399,6 @@ impl Cpu {
             self.mend_flags();
             self.cut_mmx(index);
             self.pos = self.current.start + index;
-        }
-    }
-
-    /// First breakpoint in `[addr, addr + size)`, not before `from`, that lies at the start of an instruction: its address
-    /// and the number of instructions before it.
-    pub fn breakpoint_in(&self, addr: u64, size: u32, from: u64) -> Option<(u64, u64)> {
-        self.first_of(&self.breakpoints, addr, size, from)
-    }
-
-    /// The same for the guest's own breakpoints. RF makes it ignore one at the block's start.
-    pub fn guest_breakpoint_in(&self, addr: u64, size: u32) -> Option<(u64, u64)> {
-        let resumed = self.env.r64(off::EFLAGS) & regs::flag::RF != 0;
-        self.first_of(&self.guest_breakpoints, addr, size, addr.saturating_add(resumed.into()))
-    }
-
-    fn first_of(&self, set: &BTreeSet<u64>, addr: u64, size: u32, from: u64) -> Option<(u64, u64)> {
-        let end = addr.saturating_add(size.into());
-        if from >= end {
-            return None;
-        }
-        set.range(from..end).next()?;
-        let (mut n, mut found) = (0, None);
-        self.decode(addr, size as usize + MAX_INSN, |at, _| {
-            if at >= from && at < end && set.contains(&at) {
-                found = Some((at, n));
-            }
-            n += 1;
-            found.is_none() && at < end
-        });
-        found
-    }
-
-    /// Whether there are any breakpoints.
-    #[inline]
-    pub fn has_breakpoints(&self) -> bool {
-        !self.breakpoints.is_empty()
-            || !self.guest_breakpoints.is_empty()
-            || !self.guest_breakpoints.is_empty()
-    }
-
-    /// Replaces the breakpoints.
-    pub fn set_breakpoints(&mut self, addrs: &[LinAddr]) {
-        let new: BTreeSet<u64> = addrs.iter().map(|a| a.0).collect();
-        if new != self.breakpoints {
-            self.breakpoints = new;
-            self.table.forget_front();
         }
     }
 

@@ -6,6 +6,7 @@ use super::descriptor::{Descriptor, in_limit, kind, selector_error};
 use super::engine::{Access, off};
 use super::regs::flag;
 use super::state::{Segment, seg};
+use crate::trap::Event;
 
 /// What switches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +192,7 @@ impl Cpu {
         env.w64(off::CR, env.r64(off::CR) | CR0_TS);
         if new.wide && env.r64(off::CR) & 1 << 31 != 0 {
             env.w64(off::CR + 24, incoming.cr3);
+            self.mem.note_event(Event::AddressSpace(incoming.cr3));
             self.engine.flush_tlb();
             self.forget_near();
         }

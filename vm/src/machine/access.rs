@@ -1,13 +1,15 @@
 //! Looking at a machine that stands, and changing what is looked for.
 
-use super::{Core, Machine};
+use super::Machine;
 use crate::board::Board;
 use crate::board::vga::Picture;
 use crate::cpu::state::CpuState;
 use crate::footprint::Footprint;
 use crate::memory::{PAGE_SIZE, PhysMemory};
+use crate::trap::Trap;
 use crate::units::{LinAddr, PhysAddr};
 use crate::watch::{Noted, WatchRange};
+use std::collections::BTreeSet;
 
 impl Machine {
     /// The CPU's registers.
@@ -78,7 +80,7 @@ impl Machine {
     /// the machine look up pages and blocks anew.
     pub fn take_footprint(&mut self) -> Footprint {
         let core = self.core_mut();
-        core.cpu.forget_known_blocks::<Core>();
+        core.cpu.forget_known_blocks();
         core.cpu.take_footprint()
     }
 
@@ -118,7 +120,15 @@ impl Machine {
         self.core_mut().cpu.set_watchpoints(ranges);
     }
 
-    /// Whether hits of watched ranges are noted, for [`Machine::take_noted`], instead of stopping the machine.
+    /// Replaces the events and physical addresses of instructions for which it stops.
+    pub fn set_traps(&mut self, traps: &BTreeSet<Trap>) {
+        let cpu = &mut self.core_mut().cpu;
+        cpu.mem.set_traps(traps.iter().filter(|trap| trap.is_event()).copied().collect());
+        let place = |trap: &Trap| if let Trap::Execute(addr) = trap { Some(*addr) } else { None };
+        cpu.set_physical_breakpoints(traps.iter().filter_map(place));
+    }
+
+    /// Whether hits of watched ranges and events are noted, for [`Machine::take_noted`], instead of stopping the machine.
     pub fn note_hits(&mut self, on: bool) {
         self.core_mut().noted = on.then(Vec::new);
     }

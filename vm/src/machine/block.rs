@@ -121,7 +121,7 @@ impl Core {
         if block.split != 0 {
             room = room.min(block.split.into());
         }
-        if block.special {
+        if block.special || self.cpu.is_marked(addr, size) {
             let arriving = pos != self.run_start && !self.cpu.is_rep_pass(&block);
             let from = if arriving { addr } else { addr.wrapping_add(1) };
             match self.cpu.breakpoint_in(addr, size, from) {

@@ -7,6 +7,7 @@ use crate::cpu::engine::{
     Access, BlockCall, BlockStart, Engine, Fill, Hooks, KnownCall, Offsets, PortIn, PortOut, off,
 };
 use crate::cpu::tlb;
+use crate::trap::Event;
 use crate::units::PhysAddr;
 use std::mem::offset_of;
 
@@ -42,7 +43,8 @@ impl Hooks for Core {
         let insns = block.insns;
         let end = self.cpu.pos.wrapping_add(insns.into());
         let plain = block.is_plain(addr, size, self.cpu.guards.up()) && end <= self.soft_limit;
-        if !plain || self.cpu.code_was_overwritten() || self.takes_interrupt() {
+        let marked = self.cpu.is_marked(addr, size);
+        if !plain || marked || self.cpu.code_was_overwritten() || self.takes_interrupt() {
             return self.block_slow(addr, size, call);
         }
         if block.rep != Rep::No {
@@ -53,8 +55,8 @@ impl Hooks for Core {
         BlockStart::RunKnown(insns)
     }
 
-    fn became_known(&mut self, call: KnownCall) {
-        self.cpu.note_known(call);
+    fn became_known(&mut self, addr: u64, size: u32, call: KnownCall) {
+        self.cpu.note_known(addr, size, call);
     }
 
     fn translated(&mut self, addr: u64, size: u16, insns: u16) {
@@ -121,6 +123,7 @@ impl Hooks for Core {
         let now = self.time_at(pos);
         let value = self.on_board(pos, now, |board, bus| board.io_read(port, size, bus));
         self.digest(pos, u64::from(port) << 8 | u64::from(size), value.into());
+        self.note_port_event(pos, Event::Port { port, size, write: false, value });
         self.cpu.note_port_access(port, size);
         if self.must_leave() && self.cpu.finish_port_access(Some((value, size))) {
             return PortIn::Leave;
@@ -137,6 +140,7 @@ impl Hooks for Core {
         let now = self.time_at(pos);
         self.digest(pos, u64::from(port) << 8 | u64::from(size) | 0x80, value.into());
         self.on_board(pos, now, |board, bus| board.io_write(port, size, value, bus));
+        self.note_port_event(pos, Event::Port { port, size, write: true, value });
         self.cpu.note_port_access(port, size);
         if self.must_leave() && self.cpu.finish_port_access(None) {
             return PortOut::Leave;

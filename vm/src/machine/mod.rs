@@ -8,6 +8,7 @@ mod block;
 mod engine_left;
 mod exit;
 mod hooks;
+mod peek;
 mod watching;
 mod with_board;
 

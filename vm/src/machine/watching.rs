@@ -1,6 +1,7 @@
 //! Accesses to watched memory.
 
 use super::Core;
+use crate::trap::Event;
 use crate::units::Icount;
 use crate::watch::Noted;
 
@@ -18,6 +19,12 @@ impl Core {
             self.watch = Some((pos, hit));
             self.leave_soon();
         }
+    }
+
+    /// A port was accessed by the step at `pos`.
+    pub(super) fn note_port_event(&mut self, pos: u64, event: Event) {
+        self.cpu.mem.note_event(event);
+        self.note_watch(pos);
     }
 
     /// A store to a page of RAM whose stores are done here: it is watched, or a page table. False: it is not done, as it

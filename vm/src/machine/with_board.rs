@@ -71,8 +71,7 @@ impl Core {
         let careful = careful || self.board.watches_ferr() || self.cpu.is_unsettled();
         let waiting = waiting || careful || self.takes_nmi();
         self.soft_limit = if waiting { 0 } else { self.stop_pos.min(self.event_pos) };
-        let look = self.cpu.single || self.cpu.has_breakpoints();
-        self.free_limit = if look { 0 } else { self.soft_limit };
+        self.free_limit = if self.cpu.single { 0 } else { self.soft_limit };
     }
 
     /// Something waits for the next block boundary.

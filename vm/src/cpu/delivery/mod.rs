@@ -12,6 +12,7 @@ pub(super) use long::null_stack;
 
 use super::Cpu;
 use super::regs::flag;
+use crate::trap::Event;
 
 /// Exceptions by name.
 #[allow(missing_docs)]
@@ -161,6 +162,10 @@ impl Cpu {
 
     fn try_deliver(&mut self, vector: u8, cause: Cause) -> Result<(), Fault> {
         self.footprint.vector(vector);
+        self.mem.note_event(match cause {
+            Cause::Hardware | Cause::Nmi => Event::Interrupt(vector),
+            _ => Event::Exception(vector),
+        });
         self.forget_near();
         let mut rflags = self.engine.rflags();
         match cause {

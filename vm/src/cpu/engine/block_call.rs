@@ -92,22 +92,26 @@ pub(super) fn split(size: u32) -> (u32, u16) {
     (size & 0xffff, (size >> 16) as u16)
 }
 
-/// A call that was rewritten: where its operand SIZE is.
+/// A call that was rewritten.
 #[derive(Clone, Copy, Debug)]
-pub struct KnownCall(usize);
+pub struct KnownCall {
+    /// Where its operand SIZE is.
+    operand: usize,
+    /// What is called.
+    hook: usize,
+}
 
 /// Makes a rewritten call ask again: takes the number of instructions out of it. If the code was translated anew meanwhile, and
 /// there is no such call any more, nothing happens.
 ///
 /// # Safety
 /// The engine that the call was made by must be open, and not running in another thread.
-pub(super) unsafe fn forget<H: Hooks>(call: KnownCall) {
-    let hook = entry::<H> as *const () as usize;
-    let operand = call.0 as *mut u32;
-    let start = call.0 - 1;
+pub(super) unsafe fn forget(call: KnownCall) {
+    let operand = call.operand as *mut u32;
+    let start = call.operand - 1;
     // SAFETY: the engine keeps its mapping of translated code to its end, and these bytes were inside.
     let code = unsafe { std::slice::from_raw_parts(start as *const u8, BEFORE) };
-    if hook_call_len(code, start, hook).is_some() {
+    if hook_call_len(code, start, call.hook).is_some() {
         // SAFETY: the operand of this instruction; no other thread runs it.
         unsafe { operand.write_unaligned(operand.read_unaligned() & 0xffff) };
     }
@@ -144,7 +148,7 @@ pub(super) unsafe fn rewrite<H: Hooks>(returns_to: *mut u8, size: u32, insns: u1
             returns_to.write(JMP_REL8);
             returns_to.add(1).write((skipped - JMP_LEN) as u8);
         }
-        Some(KnownCall(operand as usize))
+        Some(KnownCall { operand: operand as usize, hook })
     }
 }
 

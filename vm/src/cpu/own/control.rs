@@ -10,6 +10,7 @@ use crate::cpu::engine::off;
 use crate::cpu::mmu::pdpte_reserved;
 use crate::cpu::regs::flag;
 use crate::cpu::state::seg;
+use crate::trap::Event;
 use iced_x86::{Instruction, Register};
 
 /// Bits of CR0.
@@ -157,6 +158,7 @@ impl Cpu {
             self.check_pdptes(value)?;
         }
         env.w64(off::CR + 24, value);
+        self.mem.note_event(Event::AddressSpace(value));
         if self.cr0() & cr0::PG != 0 {
             self.engine.flush_tlb();
         }
