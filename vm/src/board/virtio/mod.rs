@@ -88,6 +88,24 @@ enum Kind {
     Rng(Rng),
 }
 
+impl Kind {
+    fn device(&self) -> &dyn Device {
+        match self {
+            Kind::Blk(device) => device,
+            Kind::Net(device) => device,
+            Kind::Rng(device) => device,
+        }
+    }
+
+    fn device_mut(&mut self) -> &mut dyn Device {
+        match self {
+            Kind::Blk(device) => device,
+            Kind::Net(device) => device,
+            Kind::Rng(device) => device,
+        }
+    }
+}
+
 /// A virtio card.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Virtio {
@@ -150,33 +168,17 @@ impl Virtio {
         registers::endpoint(device, class, subsystem, self.msix.vectors())
     }
 
-    fn device(&self) -> &dyn Device {
-        match &self.kind {
-            Kind::Blk(device) => device,
-            Kind::Net(device) => device,
-            Kind::Rng(device) => device,
-        }
-    }
-
-    fn device_mut(&mut self) -> &mut dyn Device {
-        match &mut self.kind {
-            Kind::Blk(device) => device,
-            Kind::Net(device) => device,
-            Kind::Rng(device) => device,
-        }
-    }
-
     /// What a driver's reset does; the messages stay.
     fn start_anew(&mut self) {
-        self.device_mut().reset();
-        self.queues = self.device().queues().iter().map(|size| Queue::new(*size)).collect();
+        self.kind.device_mut().reset();
+        self.queues = self.kind.device().queues().iter().map(|size| Queue::new(*size)).collect();
         self.config_vector = msix::NO_VECTOR;
         (self.status, self.isr, self.features, self.selects, self.queue_select) = (0, 0, 0, [0; 2], 0);
         self.wake_at = None;
     }
 
     fn offered(&self) -> u64 {
-        self.device().features() | ANY_LAYOUT | VERSION_1
+        self.kind.device().features() | ANY_LAYOUT | VERSION_1
     }
 
     fn set_status(&mut self, value: u8) {
@@ -187,7 +189,7 @@ impl Virtio {
         // What was not offered is not accepted (3.1.1).
         let refused = if self.features & !self.offered() != 0 { STATUS_FEATURES_OK } else { 0 };
         self.status = value & !refused | kept;
-        if self.status & STATUS_DRIVER_OK != 0 && self.device().can_receive() {
+        if self.status & STATUS_DRIVER_OK != 0 && self.kind.device().can_receive() {
             tracing::debug!(status = self.status, "a virtio driver is ready");
         }
     }
@@ -259,7 +261,7 @@ impl Virtio {
     }
 
     fn write_queue(&mut self, offset: u32, value: u32, vector: u16) {
-        let largest = self.device().queues().get(usize::from(self.queue_select)).copied();
+        let largest = self.kind.device().queues().get(usize::from(self.queue_select)).copied();
         let (Some(largest), Some(queue)) = (largest, self.selected()) else { return };
         let half = |word: &mut u64, upper: bool| {
             *word = if upper {
@@ -308,7 +310,7 @@ impl Virtio {
         if !msix {
             bytes.truncate(legacy::CONFIG_VECTOR as usize);
         }
-        bytes.extend(self.device().config());
+        bytes.extend(self.kind.device().config());
         bytes
     }
 
@@ -361,7 +363,7 @@ impl CardChip for Virtio {
             (MSIX_BAR, _) => self.msix.read(offset & !3) >> (8 * (offset & 3)),
             (MODERN_BAR, COMMON) => slice(&self.common_bytes(), offset, size),
             (MODERN_BAR, ISR) => self.read_isr().into(),
-            (MODERN_BAR, DEVICE) => slice(&self.device().config(), offset - DEVICE, size),
+            (MODERN_BAR, DEVICE) => slice(&self.kind.device().config(), offset - DEVICE, size),
             _ => 0,
         }
     }
@@ -383,12 +385,7 @@ impl CardChip for Virtio {
         self.wake_at = None;
         let features = self.features;
         let Virtio { kind, queues, .. } = self;
-        let device: &mut dyn Device = match kind {
-            Kind::Blk(device) => device,
-            Kind::Net(device) => device,
-            Kind::Rng(device) => device,
-        };
-        match device.step(queues, features, bus) {
+        match kind.device_mut().step(queues, features, bus) {
             Ok(step) => {
                 self.wake_at = step.more_in_ns.map(|ns| bus.now.plus_ns(ns.max(1)));
                 if let Some(queue) = step.interrupt {
@@ -420,14 +417,14 @@ impl CardChip for Virtio {
     }
 
     fn receive(&mut self, frame: &[u8], bus: &mut CardBus) {
-        if self.can_receive() && self.device_mut().receive(frame) {
+        if self.can_receive() && self.kind.device_mut().receive(frame) {
             self.notify(0, bus.now);
         }
     }
 
     fn can_receive(&self) -> bool {
         self.status & (STATUS_DRIVER_OK | STATUS_NEEDS_RESET) == STATUS_DRIVER_OK
-            && self.device().can_receive()
+            && self.kind.device().can_receive()
     }
 }
 
