@@ -35,6 +35,17 @@ pub enum Spot {
     Trap(Trap),
 }
 
+impl Spot {
+    /// Makes the machine stop here, or not any more.
+    fn set(self, history: &mut dyn History, on: bool) {
+        match self {
+            Spot::Code(addr) if on => history.add_breakpoint(addr),
+            Spot::Code(addr) => history.remove_breakpoint(addr),
+            Spot::Trap(trap) => history.set_trap(trap, on),
+        }
+    }
+}
+
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -224,10 +235,7 @@ impl BreakTable {
         if self.rules.borrow().wants(spot) {
             return;
         }
-        match spot {
-            Spot::Code(addr) => history.remove_breakpoint(addr),
-            Spot::Trap(trap) => history.set_trap(trap, false),
-        }
+        spot.set(history, false);
     }
 
     /// Sets a breakpoint of `monitor break`: its number.
@@ -244,10 +252,7 @@ impl BreakTable {
         self.last_number += 1;
         rules.monitor.insert(self.last_number, MonitorBreak { spot, condition, hits: 0, ignored: 0 });
         drop(rules);
-        match spot {
-            Spot::Code(addr) => history.add_breakpoint(addr),
-            Spot::Trap(trap) => history.set_trap(trap, true),
-        }
+        spot.set(history, true);
         Ok(self.last_number)
     }
 
@@ -344,10 +349,7 @@ impl BreakTable {
         let mut rules = self.rules.borrow_mut();
         rules.debugger.keys().for_each(|(addr, _)| history.remove_breakpoint(*addr));
         for b in rules.monitor.values() {
-            match b.spot {
-                Spot::Code(addr) => history.remove_breakpoint(addr),
-                Spot::Trap(trap) => history.set_trap(trap, false),
-            }
+            b.spot.set(history, false);
         }
         rules.debugger.clear();
         rules.monitor.clear();
