@@ -148,7 +148,7 @@ fn at_faults_of_the_fetch_of_an_instruction() {
         }
         timeline.remove_breakpoint(pc);
     }
-    assert!(fetches > 10, "{fetches} pages of programs were fetched from for the first time");
+    assert!(fetches > 0, "some page of a program is fetched from for the first time");
 }
 
 #[test]
