@@ -151,14 +151,14 @@ fn lldb_calls_functions_of_the_guest() {
 fn lldb_goes_through_a_string_instruction_and_is_told_once_of_the_diversion() {
     let mut session = looping(Which::Lldb);
     session.debugger.load_script();
-    session.expect("breakpoint set --name rare_function", &["Breakpoint 1"]);
-    session.expect("process continue --reverse", &["stop reason = breakpoint 1.1"]);
+    session.expect("breakpoint set --one-shot true --name rare_function", &["Breakpoint 1"]);
+    session.expect("process continue --reverse", &["stop reason = one-shot breakpoint 1"]);
     session.expect("monitor divert", &["a diversion from position"]);
     // rep movsb: LLDB steps until the program counter moves.
     session.expect("memory write --size 2 --format x $eip 0xa4f3", &[]);
     session.expect("register write ecx 100", &[]);
     for pointer in ["esi", "edi"] {
-        session.expect(&format!("register write {pointer} $esp-512"), &[]);
+        session.expect(&format!("register write {pointer} 0x104000"), &[]);
     }
     let before = session.debugger.position();
     let shown = session.debugger.run("thread step-inst");

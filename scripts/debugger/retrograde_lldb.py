@@ -150,8 +150,8 @@ class Machine:
             if code[:1] in RETURNS and start is not None:
                 self.call_of(start, now)
                 pc, now = self.look()
-            elif code[:1] == IRET or code == IRETQ:
-                # It has no call.
+            elif code[:1] in RETURNS or code[:1] == IRET or code == IRETQ:
+                # It has no call, or where its function begins is not known.
                 for _ in range(STEPS_MAX):
                     if now >= sp:
                         break
