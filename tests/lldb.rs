@@ -230,7 +230,7 @@ fn watchpoints_of_each_kind_stop_both_ways() {
         session.expect("watchpoint delete", &["All watchpoints removed."]);
     }
     // LLDB looks at conditions by itself.
-    session.expect("watchpoint set variable sample_count", &["Watchpoint created: Watchpoint 4"]);
+    session.expect("watchpoint set variable -w write sample_count", &["Watchpoint created: Watchpoint 4"]);
     session.expect("watchpoint modify -c 'sample_count == 20' 4", &["1 watchpoints modified."]);
     session.expect("process continue -F", &["stop reason = watchpoint 4"]);
     session.expect("watchpoint disable 4", &["1 watchpoints disabled."]);
