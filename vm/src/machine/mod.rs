@@ -95,6 +95,8 @@ struct Core {
     partial: Option<u32>,
     /// Breakpoints at this position are ignored: it is where the run started.
     run_start: u64,
+    /// Where the engine was last set going.
+    engine_start: u64,
     /// The step before was an iteration of the REP instruction at RIP.
     in_rep: bool,
     /// The engine must stop exactly here.
@@ -172,6 +174,7 @@ impl Machine {
             stopping: false,
             partial: None,
             run_start: 0,
+            engine_start: 0,
             in_rep: false,
             stop_pos: 0,
             event_pos: 0,
@@ -273,6 +276,7 @@ impl Machine {
             }
             core.stopping = false;
             core.in_rep = false;
+            core.engine_start = core.cpu.pos;
             let partial = core.partial.take();
             core.cpu.single = partial == Some(1);
             core.update_soft_limit();
