@@ -1,6 +1,5 @@
 //! The control socket of a real recording, as QEMU's own tools and tests use one.
 
-use retrograde_tests::build_guest;
 use retrograde_tests::debuggers::{Debugger, shows};
 use retrograde_tests::packets::{RawDebugger, from_hex};
 use retrograde_tests::recordings::record_kernel;
