@@ -1,7 +1,7 @@
 //! GDB's reverse commands through recursion, long calls, interrupts and a jump out of nested calls, and how long they take.
 
 use retrograde_tests::build_guest;
-use retrograde_tests::debuggers::{Debugger, shows};
+use retrograde_tests::debuggers::{Debugger, ends_history, shows};
 use retrograde_tests::recordings::record_kernel;
 use retrograde_tests::server::Server;
 use std::time::{Duration, Instant};
@@ -217,7 +217,7 @@ fn watched_values_are_the_same_both_ways() {
     let mut forward = Vec::new();
     loop {
         let shown = session.gdb.run("continue");
-        if shown.contains("No more reverse-execution history") {
+        if ends_history(&shown) {
             break;
         }
         shows(&shown, &["Hardware watchpoint", "Old value = ", "New value = "]);
