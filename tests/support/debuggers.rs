@@ -32,10 +32,14 @@ pub struct Debugger {
 }
 
 impl Debugger {
-    /// GDB, connected; what it showed when it connected. The environment may name another one than the system's.
+    /// GDB, connected; what it showed when it connected. `RETROGRADE_GDB` in the environment names another one than the system's:
+    /// a program, or `18`.
     pub fn gdb(server: &Server, symbols: Option<&Path>) -> (Debugger, String) {
-        let program = std::env::var_os("RETROGRADE_GDB").unwrap_or_else(|| "gdb".into());
-        Debugger::connect_gdb(Command::new(program), server, symbols)
+        let command = match std::env::var_os("RETROGRADE_GDB") {
+            Some(version) if version == "18" => gdb_18(),
+            program => Command::new(program.unwrap_or_else(|| "gdb".into())),
+        };
+        Debugger::connect_gdb(command, server, symbols)
     }
 
     /// GDB 18, connected; what it showed when it connected.
