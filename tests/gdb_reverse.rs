@@ -39,13 +39,6 @@ impl Session {
         shows(&self.gdb.run(command), &["Temporary breakpoint "]);
     }
 
-    /// After `reverse-finish`: GDB 13 stops at the call, and this goes to the start of its line, where newer ones stop.
-    fn to_start_of_line(&mut self) {
-        if self.gdb.run("frame").contains(" in ") {
-            self.gdb.run("reverse-next");
-        }
-    }
-
     #[track_caller]
     fn expect(&mut self, command: &str, texts: &[&str]) {
         shows(&self.gdb.run(command), texts);
@@ -62,7 +55,8 @@ fn next_and_reverse_next_pass_over_recursion_and_long_calls() {
     let mut session = Session::start();
     session.back_to("long_call");
     session.expect("reverse-finish", &["guest_main (", "long_call(rounds);"]);
-    session.to_start_of_line();
+    // In the middle of a line GDB 13 goes to its start by `reverse-next`, and GDB 18 to the line before.
+    session.run_to("reverse-continue", "walk.c:116");
     let before = session.place();
     session.expect("next", &["int %0"]);
     let behind = session.place();
@@ -263,7 +257,7 @@ fn going_back_is_quick() {
     timed(&mut session, "the same again", "reverse-next", &["long_call(rounds);"]);
     session.back_to("walk.c:72");
     timed(&mut session, "reverse-finish, 10 M steps", "reverse-finish", &["long_call(rounds);"]);
-    session.to_start_of_line();
+    session.run_to("reverse-continue", "walk.c:116");
     timed(&mut session, "reverse-next over 1973 recursive calls", "reverse-next", &["fibonacci(15)"]);
     session.gdb.seek("end");
     session.gdb.run("watch -l ticks");
@@ -281,6 +275,6 @@ fn going_back_is_quick() {
         &mut session,
         "reverse-continue to the start, nothing met",
         "reverse-continue",
-        &["No more reverse"],
+        &["No more reverse-execution history"],
     );
 }
