@@ -27,6 +27,8 @@ Going elsewhere:
                               the last line before here with this text
   monitor mark NAME           a name for here: monitor seek @NAME
   monitor marks
+  monitor stay                what the debugger resumes next stops at once: so
+                              it looks again at where it is
   monitor replay_seek N       to position N, as in QEMU
   monitor replay_break N      stop at position N when running over it
   monitor replay_delete_break
@@ -117,6 +119,10 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
             Some(&position) => seek(debuggee, Place::Position(position.0)),
             None => Err(format!("there is no mark `{}`; `monitor marks` lists them", &name[1..])),
         },
+        ["stay"] => {
+            debuggee.stays = true;
+            Ok(String::new())
+        }
         ["divert"] => debuggee.divert(Chips::Live),
         ["divert", "quiet"] => debuggee.divert(Chips::Quiet),
         ["divert", "off"] => end_diversion(debuggee),

@@ -76,7 +76,7 @@ use self::sysctl::SysCtl;
 use self::uart::Uart;
 use self::vga::Adapter;
 use self::vga::window::{WINDOW, WINDOW_BYTES};
-use crate::config::{MachineConfig, Vga};
+use crate::config::{MachineConfig, SERIAL_PORTS, Vga};
 use crate::input::{Input, Output};
 use crate::media::Slot;
 use crate::memory::{Memory, PhysMemory, Place, Windows};
@@ -137,7 +137,7 @@ pub struct Board {
     system_control: SystemControl,
     rtc: Rtc,
     keyboard: I8042,
-    uarts: [Uart; 4],
+    uarts: [Uart; SERIAL_PORTS as usize],
     lpt: Lpt,
     dma: Dma,
     fdc: Fdc,
@@ -581,11 +581,10 @@ impl Board {
     pub fn inject(&mut self, input: &Input, bus: &mut Bus) {
         self.advance(bus);
         match input {
-            Input::Serial { port, bytes } => {
-                if let Some(uart) = self.uarts.get_mut(usize::from(*port)) {
-                    uart.receive(bytes, bus.now);
-                }
-            }
+            Input::Serial { port, bytes } => match self.uarts.get_mut(usize::from(*port)) {
+                Some(uart) => uart.receive(bytes, bus.now),
+                None => self.cards.receive_serial(*port, bytes, &self.pci, bus),
+            },
             Input::Key { scancode } => self.keyboard.key(scancode, bus.now),
             Input::Mouse { dx, dy, dz, buttons } => self.keyboard.mouse([*dx, *dy, *dz], *buttons, bus.now),
             Input::Reset => self.reset(),

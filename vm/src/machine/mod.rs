@@ -96,6 +96,8 @@ struct Core {
     /// Breakpoints at this position are ignored: it is where the run started.
     run_start: u64,
     effort: Effort,
+    /// Where the engine was last set going.
+    engine_start: u64,
     /// The step before was an iteration of the REP instruction at RIP.
     in_rep: bool,
     /// The engine must stop exactly here.
@@ -173,6 +175,7 @@ impl Machine {
             partial: None,
             run_start: 0,
             effort: Effort::unbounded(),
+            engine_start: 0,
             in_rep: false,
             stop_pos: 0,
             event_pos: 0,
@@ -275,6 +278,7 @@ impl Machine {
             }
             core.stopping = false;
             core.in_rep = false;
+            core.engine_start = core.cpu.pos;
             let partial = core.partial.take();
             core.cpu.single = partial == Some(1);
             core.update_soft_limit();
