@@ -485,24 +485,45 @@ impl Run {
             let Some(script) = self.script.as_mut() else { return Ok(false) };
             match script.next_action(view) {
                 None => return Ok(false),
-                Some(Action::Send(bytes)) => {
-                    let port =
-                        self.ports.first_mut().context("the script sends to a port that is not there")?;
-                    port.queue.extend(bytes);
-                }
-                Some(Action::Keys(chords)) => self.typist.type_chords(&chords, view.now),
-                Some(Action::Mouse { dx, dy, buttons }) => {
-                    self.recorder.inject(Input::Mouse { dx, dy, dz: 0, buttons })?;
-                }
-                Some(Action::Power) => self.recorder.inject(Input::PowerButton)?,
-                Some(Action::Reset) => self.recorder.inject(Input::Reset)?,
-                Some(Action::Change(slot, path)) => {
-                    let medium = path.and_then(|path| self.drives.number(&path));
-                    self.recorder.inject(Input::Media { slot, medium })?;
-                }
                 Some(Action::Quit) => return Ok(true),
+                Some(action) => self.act(action)?,
             }
         }
+    }
+
+    /// Does what a script or the user wants to be done, but for the end.
+    fn act(&mut self, action: Action) -> Result<()> {
+        let input = match action {
+            Action::Send(bytes) => {
+                let port = self.ports.first_mut().context("there is no port to send to")?;
+                port.queue.extend(bytes);
+                return Ok(());
+            }
+            Action::Keys(chords) => {
+                self.typist.type_chords(&chords, self.recorder.now());
+                return Ok(());
+            }
+            Action::Quit => return Ok(()),
+            Action::Mouse { dx, dy, buttons } => Input::Mouse { dx, dy, dz: 0, buttons },
+            Action::Power => Input::PowerButton,
+            Action::Reset => Input::Reset,
+            Action::Change(slot, path) => {
+                Input::Media { slot, medium: path.and_then(|path| self.drives.number(&path)) }
+            }
+        };
+        // There may be something to do for it now.
+        self.idle = false;
+        Ok(self.recorder.inject(input)?)
+    }
+
+    /// The same for the user, who may want what cannot be.
+    pub(crate) fn act_for_user(&mut self, action: Action) -> Result<(), String> {
+        match &action {
+            Action::Change(slot, path) => self.drives.check_change(*slot, path.as_deref())?,
+            Action::Quit => return Err("`quit` is for scripts".into()),
+            _ => {}
+        }
+        self.act(action).map_err(|e| format!("{e:#}"))
     }
 
     /// Injects serial bytes and keys whose time has come. True if there were any.

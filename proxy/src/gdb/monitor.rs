@@ -9,6 +9,7 @@ mod ports;
 
 use super::target::Debuggee;
 use crate::place::Place;
+use crate::script;
 use crate::units::parse_count;
 use snapshots::{Chips, Direction, Stop};
 use std::fmt::Write;
@@ -40,6 +41,8 @@ Changing what happens:
   monitor divert off          back to where it was left
   monitor branch FILE         in `retrograde live`: goes on recording from here,
                               in a recording of its own
+  monitor input key ret       in `retrograde live`: what a script can do: type,
+                              key, mouse, send, eject, insert, power, reset
 Asking about history, without going anywhere:
   monitor last-write ADDR [LEN]   which step wrote it last, seen from here
   monitor first-exec ADDR         when an instruction ran first
@@ -147,6 +150,10 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         ["breaks"] | ["info", "breakpoints" | "breaks"] => Ok(breaks::list(debuggee)),
         ["ignore", number, count] => breaks::ignore(debuggee, number, count),
         ["ignore", ..] => Err("write a breakpoint and how often: monitor ignore 1 10".into()),
+        ["input", ..] => {
+            let done = script::parse_action(rest).and_then(|action| debuggee.history.act(action));
+            done.map(|()| String::new())
+        }
         ["io"] => ports::around(debuggee),
         ["io", port] => ports::peek(debuggee, port, 1),
         ["io", port, "1"] => ports::peek(debuggee, port, 1),

@@ -82,6 +82,7 @@ use crate::media::Slot;
 use crate::memory::{Memory, PhysMemory, Place, Windows};
 use crate::units::{PhysAddr, Vector, VmTime};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What an access may cause outside the chips. Never machine state.
 #[derive(Default)]
@@ -92,6 +93,35 @@ pub struct Effects {
     pub request: Option<Request>,
     /// The A20 gate, the PAM registers or another part of the memory map changed: cached translations are void.
     pub memory_map_changed: bool,
+    /// Accesses that nothing answered.
+    pub strays: Vec<Stray>,
+}
+
+/// An access that nothing answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// Where.
+    pub place: StrayPlace,
+    /// What was written, if it was a write.
+    pub written: Option<u64>,
+}
+
+/// Where nothing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StrayPlace {
+    /// An I/O port.
+    Port(u16),
+    /// A physical address.
+    Address(PhysAddr),
+}
+
+impl fmt::Display for StrayPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StrayPlace::Port(port) => write!(f, "port {port:#x}"),
+            StrayPlace::Address(addr) => write!(f, "address {addr}"),
+        }
+    }
 }
 
 /// What the board asks of the machine; carried out after the instruction.
@@ -237,7 +267,7 @@ impl Board {
             self.copy_lines();
             return value & size_mask(size);
         }
-        tracing::debug!(%addr, size, "read of an address where nothing is");
+        bus.fx.strays.push(Stray { place: StrayPlace::Address(addr), written: None });
         size_mask(size)
     }
 
@@ -261,7 +291,7 @@ impl Board {
         } else if let Some(place) = self.cards.at_address(addr, &self.pci) {
             self.cards.write(place, size, value, &self.pci, bus);
         } else {
-            tracing::debug!(%addr, size, value, "write to an address where nothing is");
+            bus.fx.strays.push(Stray { place: StrayPlace::Address(addr), written: Some(value) });
         }
         self.copy_lines();
     }

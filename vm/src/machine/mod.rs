@@ -16,7 +16,7 @@ mod with_board;
 pub use exit::{Divergence, Exit, InterruptTaken, RunLimit, VmError};
 
 use crate::board::vga::Adapter;
-use crate::board::{Board, Request};
+use crate::board::{Board, Request, StrayPlace};
 use crate::boot::Kernel;
 use crate::config::{MachineConfig, Vga};
 use crate::cpu::Cpu;
@@ -32,7 +32,7 @@ use crate::units::{Icount, VmTime};
 use crate::watch::{Noted, WatchHit};
 use effort::Effort;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ptr::NonNull;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -89,6 +89,8 @@ struct Core {
     /// Hits are noted here instead of stopping the machine.
     noted: Option<Vec<Noted>>,
     exit: Option<Exit>,
+    /// Where nothing is and something was looked for: each is said once.
+    strays: BTreeSet<StrayPlace>,
     /// `engine.stop()` was called.
     stopping: bool,
     /// The engine's next block must not be longer than this.
@@ -171,6 +173,7 @@ impl Machine {
             watch: None,
             noted: None,
             exit: None,
+            strays: BTreeSet::new(),
             stopping: false,
             partial: None,
             run_start: 0,
