@@ -475,6 +475,12 @@ impl Memory {
         self.watched.note_event(event);
     }
 
+    /// Whether anything is watched.
+    #[inline]
+    pub fn is_watching(&self) -> bool {
+        !self.watched.ranges().is_empty()
+    }
+
     /// Whether stores to the page at this address, or loads from it, are watched.
     #[inline]
     pub fn is_watched(&self, page: u64, write: bool) -> bool {

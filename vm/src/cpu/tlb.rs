@@ -48,6 +48,32 @@ pub enum Miss {
 }
 
 impl Cpu {
+    /// Answers a TLB miss that it matters nothing to where RIP is, as nearly all are; unless it is a fetch, it may be at any
+    /// instruction of the running block. `None`: [`Cpu::fill`] is to be asked. So is it where accessed or dirty bits may be
+    /// watched.
+    pub fn fill_anywhere(&mut self, page: u64, access: Access) -> Option<Fill> {
+        let canonical = !self.env.long_mode() || canonical(page);
+        if self.aliasing.get() || !canonical || page == LAST_LOWER_PAGE || self.mem.is_watching() {
+            return None;
+        }
+        let paging = Paging::of(&self.env, self.page_features);
+        let user = self.env.cpl() == 3;
+        if user && paging.enabled() && self.may_be_system_access(page, access) {
+            return None;
+        }
+        let mut walk = paging.walk(&self.mem, page, access, user).ok()?;
+        if self.is_ahead(page, access) && !walk.accessed() {
+            return None;
+        }
+        walk.commit(&mut self.mem, access);
+        Some(self.cacheable_answer(&walk, page, access))
+    }
+
+    /// Whether the engine, translating, fetches from a page that the program may not have reached.
+    fn is_ahead(&self, page: u64, access: Access) -> bool {
+        access == Access::Fetch && !self.single && page != self.env.linear_pc() & PAGE_MASK
+    }
+
     /// Answers a TLB miss. RIP is at the instruction that misses (at the block's start while it is being translated).
     pub fn fill(&mut self, page: u64, access: Access) -> Option<Fill> {
         if self.aliasing.get() {
@@ -66,7 +92,7 @@ impl Cpu {
         }
         let paging = Paging::of(&self.env, self.page_features);
         let user = self.env.cpl() == 3 && !(paging.enabled() && self.is_system_access(page, access));
-        let ahead = access == Access::Fetch && !self.single && page != self.env.linear_pc() & PAGE_MASK;
+        let ahead = self.is_ahead(page, access);
         match paging.walk(&self.mem, page, access, user) {
             Ok(walk) if ahead && !walk.accessed() => {
                 self.page_fault = Some(Miss::TooFarAhead);
@@ -197,6 +223,12 @@ impl Cpu {
     /// Whether an access made at CPL 3 is the processor's own, to a descriptor table or the TSS, which has supervisor
     /// rights (SDM 3A, 4.6.1): the engine does not say, but the instruction at RIP does.
     fn is_system_access(&self, page: u64, access: Access) -> bool {
+        self.may_be_system_access(page, access)
+            && self.instruction().is_some_and(|insn| loads_descriptor(&insn))
+    }
+
+    /// Whether the page has a part of a descriptor table or the TSS.
+    fn may_be_system_access(&self, page: u64, access: Access) -> bool {
         if access == Access::Fetch {
             return false;
         }
@@ -204,10 +236,9 @@ impl Cpu {
         let ldt = self.env.segment_at(off::LDT);
         let tr = self.env.segment_at(off::TR);
         let covers = |base: u64, limit: u64| page + 0xfff >= base && page <= base.wrapping_add(limit);
-        let table = covers(gdt.base, gdt.limit.into())
+        covers(gdt.base, gdt.limit.into())
             || covers(ldt.base, ldt.limit.into())
-            || covers(tr.base, tr.limit.into());
-        table && self.instruction().is_some_and(|insn| loads_descriptor(&insn))
+            || covers(tr.base, tr.limit.into())
     }
 }
 

@@ -63,6 +63,12 @@ impl Hooks for Core {
         self.cpu.translated(addr, size, insns);
     }
 
+    fn fill_anywhere(&mut self, page: u64, access: Access) -> Option<Fill> {
+        let fill = self.cpu.fill_anywhere(page, access);
+        self.cpu.drop_stale();
+        fill
+    }
+
     fn fill(&mut self, page: u64, access: Access) -> Option<Fill> {
         let fill = self.cpu.fill(page, access);
         if self.cpu.mem.has_watch_hit() {
