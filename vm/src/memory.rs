@@ -113,6 +113,8 @@ pub struct Memory {
     table: Vec<u64>,
     tables: BTreeMap<usize, Table>,
     stale_translations: Option<Stale>,
+    /// A table was walked that is not in RAM.
+    table_elsewhere: bool,
     firmware_items: Items,
 }
 
@@ -197,6 +199,7 @@ impl Memory {
             table: vec![0; seen_words],
             tables: BTreeMap::new(),
             stale_translations: None,
+            table_elsewhere: false,
             firmware_items: Items::new(config),
         })
     }
@@ -393,6 +396,12 @@ impl Memory {
             self.table[page / 64] = 0;
         }
         self.stale_translations = None;
+        self.table_elsewhere = false;
+    }
+
+    /// Whether every change of a table that cached translations were made with is noticed.
+    pub fn follows_tables(&self) -> bool {
+        !self.table_elsewhere
     }
 
     /// Whether cached translations were made by walking through this page.
@@ -405,7 +414,10 @@ impl Memory {
     /// linear address that its first entry maps if it is a last-level table, `entry` the size of its entries in bytes.
     /// Returns whether stores to it may be cached as fast, which they must not be from now on.
     pub fn note_table(&mut self, addr: u64, base: Option<u64>, entry: u64, no_accessed: bool) -> bool {
-        let Place::Ram(at) = self.place(self.bus_address(addr), false) else { return false };
+        let Place::Ram(at) = self.place(self.bus_address(addr), false) else {
+            self.table_elsewhere = true;
+            return false;
+        };
         let page = at as usize / PAGE_SIZE;
         if self.is_table(page) {
             if let Some(table) = self.tables.get_mut(&page)

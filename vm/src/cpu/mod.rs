@@ -133,6 +133,7 @@ pub struct Cpu {
     pub seen_invalidations: u64,
     /// How often the TLB was flushed.
     flushes: u64,
+    lower_pages: tlb::LowerPages,
 }
 
 impl Cpu {
@@ -173,6 +174,7 @@ impl Cpu {
             aliasing: Rc::default(),
             seen_invalidations: 0,
             flushes: 0,
+            lower_pages: tlb::LowerPages::default(),
         })
     }
 
@@ -531,6 +533,7 @@ impl Cpu {
     pub fn flush_tlb(&mut self) {
         self.engine.flush_tlb();
         self.mem.forget_translations();
+        self.lower_pages.clear();
         self.flushes = self.flushes.wrapping_add(1);
     }
 

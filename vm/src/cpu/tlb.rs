@@ -10,6 +10,7 @@ use super::descriptor::canonical;
 use super::engine::{Access, Fill, off};
 use super::mmu::{self, Paging, Walk};
 use crate::memory::{Memory, PAGE_SIZE, Place};
+use crate::trap::Event;
 use iced_x86::{Code, Mnemonic};
 
 /// Engine-physical address of RAM offset 0.
@@ -47,7 +48,54 @@ pub enum Miss {
     TooFarAhead,
 }
 
+/// The pages of the lower part of the address space, which is another one for each process, for which there may be entries. (The
+/// upper part is what [`Paging::is_upper`] says.)
+#[derive(Debug, Default)]
+pub(super) struct LowerPages {
+    pages: Vec<u64>,
+}
+
+impl LowerPages {
+    /// More than this are not worth telling apart.
+    const MAX: usize = 64;
+
+    fn note(&mut self, page: u64) {
+        if self.pages.len() <= Self::MAX && self.pages.last() != Some(&page) {
+            self.pages.push(page);
+        }
+    }
+
+    /// The pages, unless they are too many.
+    fn all(&self) -> Option<&[u64]> {
+        (self.pages.len() <= Self::MAX).then_some(&self.pages)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.pages.clear();
+    }
+}
+
 impl Cpu {
+    /// Writes CR3. As an entry never outlives a change of the tables that it was made from, those of a part of the address space
+    /// that is the same in the old and the new one may stay: that is what systems have global pages for.
+    pub(super) fn switch_address_space(&mut self, cr3: u64) {
+        let old = Paging::of(&self.env, self.page_features);
+        let new = old.with_cr3(cr3);
+        self.env.w64(off::CR + 24, cr3);
+        self.mem.note_event(Event::AddressSpace(cr3));
+        if !new.enabled() {
+            return;
+        }
+        let same = self.mem.follows_tables() && old.shares_upper(&new, &self.mem);
+        match self.lower_pages.all() {
+            Some(pages) if same && !new.note_upper(&mut self.mem) => {
+                pages.iter().for_each(|page| self.engine.flush_page(*page));
+                self.lower_pages.clear();
+            }
+            _ => self.flush_tlb(),
+        }
+    }
+
     /// Answers a TLB miss that it matters nothing to where RIP is, as nearly all are; unless it is a fetch, it may be at any
     /// instruction of the running block. `None`: [`Cpu::fill`] is to be asked. So is it where accessed or dirty bits may be
     /// watched.
@@ -66,7 +114,7 @@ impl Cpu {
             return None;
         }
         walk.commit(&mut self.mem, access);
-        Some(self.cacheable_answer(&walk, page, access))
+        Some(self.cacheable_answer(&paging, &walk, page, access))
     }
 
     /// Whether the engine, translating, fetches from a page that the program may not have reached.
@@ -100,7 +148,7 @@ impl Cpu {
             }
             Ok(mut walk) => {
                 walk.commit(&mut self.mem, access);
-                Some(self.cacheable_answer(&walk, page, access))
+                Some(self.cacheable_answer(&paging, &walk, page, access))
             }
             Err(_) if ahead => {
                 self.page_fault = Some(Miss::TooFarAhead);
@@ -119,7 +167,15 @@ impl Cpu {
     }
 
     /// An answer whose tables are noted as walked. Finding it may flush the TLB, and with it the notes: then again.
-    fn cacheable_answer(&mut self, walk: &Walk, page: u64, access: Access) -> Fill {
+    fn cacheable_answer(&mut self, paging: &Paging, walk: &Walk, page: u64, access: Access) -> Fill {
+        let fill = self.noted_answer(walk, page, access);
+        if !paging.is_upper(page) {
+            self.lower_pages.note(page);
+        }
+        fill
+    }
+
+    fn noted_answer(&mut self, walk: &Walk, page: u64, access: Access) -> Fill {
         loop {
             if walk.note_tables(&mut self.mem, page) {
                 self.flush_tlb();
