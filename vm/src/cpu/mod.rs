@@ -228,6 +228,9 @@ impl Cpu {
     #[cold]
     fn find_block(&mut self, addr: u64, size: u32) -> count::Block {
         self.footprint.executed(addr, size.into());
+        if let Some(block) = self.table.note(addr, size) {
+            return block;
+        }
         match self.table.lookup(addr, size) {
             Some(shape) => {
                 let block = count::Block::with_shape(addr, size, shape);
@@ -248,7 +251,7 @@ impl Cpu {
     /// remembered of them is forgotten.
     pub fn take_footprint(&mut self) -> Footprint {
         self.note_executed_here();
-        self.table.forget_front();
+        self.table.forget_notes();
         let accessed = self.mem.take_accessed();
         self.flush_tlb();
         self.footprint.take(accessed)
