@@ -4,7 +4,7 @@
 use super::cpuid::PHYSICAL_BITS;
 use super::engine::{Access, Env, off};
 use super::regs::flag;
-use crate::memory::{Memory, PAGE_SIZE, PhysMemory};
+use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Stale};
 use crate::units::PhysAddr;
 
 const PRESENT: u64 = 1;
@@ -153,7 +153,7 @@ impl Paging {
 
     /// Tells memory that cached translations of the upper part depend on the uppermost table. Returns whether stores to it may
     /// be cached as fast.
-    pub fn note_upper(&self, mem: &mut Memory) -> bool {
+    pub fn note_upper(&self, mem: &mut Memory) -> Option<Stale> {
         let (at, _, entry) = self.upper_entries();
         mem.note_table(at, None, entry, self.format().0.levels == 3)
     }
@@ -324,18 +324,19 @@ impl Walk {
         }
     }
 
-    /// Tells memory which tables this walk through `addr` went by, as its result is going to be cached. Returns whether
-    /// stores to one of them may be cached as fast.
-    pub fn note_tables(&self, mem: &mut Memory, addr: u64) -> bool {
-        let mut fast = false;
+    /// Tells memory which tables this walk through `addr` went by, as its result is going to be cached. Returns the
+    /// cached translations that allow fast stores to one of them: the caller makes them void.
+    pub fn note_tables(&self, mem: &mut Memory, addr: u64) -> Option<Stale> {
+        let mut fast = None;
         if let Some(root) = self.pdpte {
-            fast |= mem.note_table(root, None, 8, true);
+            fast = mem.note_table(root, None, 8, true);
         }
         for (i, entry) in self.entries[..self.levels].iter().enumerate() {
             let size = if entry.wide { 8 } else { 4 };
             let leaf = i + 1 == self.levels && self.small;
             let span = (PAGE_SIZE as u64 / size) * PAGE_SIZE as u64;
-            fast |= mem.note_table(entry.addr, leaf.then_some(addr & !(span - 1)), size, false);
+            let base = leaf.then_some(addr & !(span - 1));
+            fast = Stale::both(fast, mem.note_table(entry.addr, base, size, false));
         }
         fast
     }

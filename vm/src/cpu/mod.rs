@@ -540,15 +540,21 @@ impl Cpu {
         self.flushes = self.flushes.wrapping_add(1);
     }
 
+    /// Forgets cached translations.
+    fn drop_translations(&mut self, stale: Option<Stale>) {
+        match stale {
+            Some(Stale::Page(addr)) => self.engine.flush_page(addr),
+            Some(Stale::All) => self.flush_tlb(),
+            None => {}
+        }
+    }
+
     /// Tells the engine of code and page tables that were overwritten behind its back.
     #[inline]
     pub fn drop_stale(&mut self) {
         if self.mem.has_stale() {
-            match self.mem.take_stale_translations() {
-                Some(Stale::Page(addr)) => self.engine.flush_page(addr),
-                Some(Stale::All) => self.flush_tlb(),
-                None => {}
-            }
+            let stale = self.mem.take_stale_translations();
+            self.drop_translations(stale);
             for (addr, len) in self.mem.take_stale_code() {
                 self.invalidate_code(addr, len);
             }

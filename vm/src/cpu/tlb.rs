@@ -86,14 +86,14 @@ impl Cpu {
         if !new.enabled() {
             return;
         }
-        let same = self.mem.follows_tables() && old.shares_upper(&new, &self.mem);
+        let follows = self.mem.follows_tables() && old.shares_upper(&new, &self.mem);
+        let stale = new.note_upper(&mut self.mem);
         match self.lower_pages.all() {
-            Some(pages) if same && !new.note_upper(&mut self.mem) => {
-                pages.iter().for_each(|page| self.engine.flush_page(*page));
-                self.lower_pages.clear();
-            }
-            _ => self.flush_tlb(),
+            Some(pages) if follows => pages.iter().for_each(|page| self.engine.flush_page(*page)),
+            _ => return self.flush_tlb(),
         }
+        self.lower_pages.clear();
+        self.drop_translations(stale);
     }
 
     /// Answers a TLB miss that it matters nothing to where RIP is, as nearly all are; unless it is a fetch, it may be at any
@@ -177,19 +177,20 @@ impl Cpu {
 
     fn noted_answer(&mut self, walk: &Walk, page: u64, access: Access) -> Fill {
         loop {
-            if walk.note_tables(&mut self.mem, page) {
-                self.flush_tlb();
-                walk.note_tables(&mut self.mem, page);
-            }
             let flushes = self.flushes;
-            let fill = self.answer(walk, access);
+            let stale = walk.note_tables(&mut self.mem, page);
+            self.drop_translations(stale);
+            if flushes != self.flushes {
+                continue;
+            }
+            let fill = self.answer(walk, page, access);
             if flushes == self.flushes {
                 return fill;
             }
         }
     }
 
-    fn answer(&mut self, walk: &Walk, access: Access) -> Fill {
+    fn answer(&mut self, walk: &Walk, page: u64, access: Access) -> Fill {
         let bus = self.mem.bus_address(walk.phys & PAGE_MASK);
         let device = |write: bool| Fill {
             page: ENGINE_MMIO + (bus & (DEVICE_LEN - 1)),
@@ -211,7 +212,7 @@ impl Cpu {
                 Place::Ram(at) => {
                     self.mem.mark_dirty(at as usize / PAGE_SIZE);
                     let readable = self.mem.place(bus, false) == Place::Ram(at);
-                    self.ram_entry(at, walk, access, readable)
+                    self.ram_entry(at, walk, page, access, readable)
                 }
                 // A store to ROM is ignored by whoever answers at its address.
                 Place::Rom(_) | Place::Device => device(true),
@@ -221,22 +222,23 @@ impl Cpu {
             Place::Ram(at) if access == Access::Read && self.mem.is_watched(at, false) => {
                 watched(at, true, false)
             }
-            Place::Ram(at) => self.ram_entry(at, walk, access, self.mem.place(bus, true) == Place::Ram(at)),
+            Place::Ram(at) => {
+                let writable = self.mem.place(bus, true) == Place::Ram(at);
+                self.ram_entry(at, walk, page, access, writable)
+            }
             Place::Rom(at) => Fill { page: ENGINE_ROM + at, read: true, write: false, exec: true },
             Place::Device => device(false),
         }
     }
 
-    /// An entry for a page of RAM. `symmetric`: reads and writes both reach this RAM.
-    fn ram_entry(&mut self, at: u64, walk: &Walk, access: Access, symmetric: bool) -> Fill {
+    /// An entry for the page at `linear`, which is RAM. `symmetric`: reads and writes both reach this RAM.
+    fn ram_entry(&mut self, at: u64, walk: &Walk, linear: u64, access: Access, symmetric: bool) -> Fill {
         let page = at as usize / PAGE_SIZE;
         self.mem.mark_accessed(page);
         let shared = symmetric && walk.executable;
         if access == Access::Fetch && !self.mem.is_code(page) {
             self.mem.set_code(page, true);
-            if self.mem.has_fast_store(page) {
-                self.flush_tlb();
-            }
+            self.drop_translations(self.mem.fast_stores(page));
         } else if access == Access::Write && self.mem.is_code(page) && !shared {
             // This mapping cannot be fetched from, so its stores cannot be checked: forget the page's code instead, and
             // every entry by which it could be translated again without asking here.
@@ -251,7 +253,7 @@ impl Cpu {
         let store = access == Access::Write || (symmetric && free && (!code || shared));
         let exec = code && walk.executable && (symmetric || access == Access::Fetch);
         if store && !exec {
-            self.mem.note_fast_store(page);
+            self.mem.note_fast_store(page, linear);
         }
         Fill {
             page: ENGINE_RAM + at,
