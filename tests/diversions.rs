@@ -2,6 +2,7 @@
 
 use retrograde_tests::build_guest;
 use retrograde_tests::debugged::{Debugged, Which};
+use retrograde_tests::debuggers::shows;
 
 /// The guest with few landmarks, a while before its end.
 fn looping(which: Which) -> Debugged {
@@ -106,5 +107,60 @@ fn lldb_changes_what_happens_and_comes_back() {
     session.expect("process continue --reverse", &["the diversion is left", "Process 1 stopped"]);
     assert_eq!(session.debugger.position(), here);
     session.expect("print rare_calls", &["3"]);
+    session.verify();
+}
+
+/// The general registers, as LLDB shows them.
+fn registers(session: &mut Debugged) -> Vec<String> {
+    let shown = session.debugger.run("register read eax ecx edx ebx esp ebp esi edi eip eflags");
+    shown.lines().filter(|line| line.contains(" = ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn lldb_calls_functions_of_the_guest() {
+    let mut session = looping(Which::Lldb);
+    session.debugger.load_script();
+    session.expect("breakpoint set --name rare_function", &["Breakpoint 1"]);
+    session.expect("process continue --reverse", &["stop reason = breakpoint 1.1"]);
+    let here = session.debugger.position();
+    let before = registers(&mut session);
+    session.expect("rg call mix(1)", &["error: A call changes the machine; first: monitor divert"]);
+    session.expect("monitor divert", &["a diversion from position"]);
+    session.expect("rg call mix(1)", &["(uint32_t) mix = 270369", "in a diversion from position"]);
+    session.expect("rg call accumulate(0x80000001, rare_calls + 1)", &["(uint32_t) accumulate = 7"]);
+    // By its address it has no type.
+    session.expect("rg call &mix(1)", &["0x42021\n"]);
+    session.expect("rg call rare_function(77)", &["in a diversion"]);
+    session.expect("print rare_variable", &[" 77"]);
+    assert_eq!(registers(&mut session), before);
+    session.expect("rg call nothing(1)", &["error: ", "use of undeclared identifier 'nothing'"]);
+    session.expect("rg call mix", &["error: Write a call: rg call mix(1)"]);
+    // What stops inside is told.
+    session.expect("breakpoint set --file loop.c --line 24", &["rare_function", "loop.c:24"]);
+    session
+        .expect("rg call rare_function(1)", &["error: Something else stopped in the function: breakpoint"]);
+    session.expect("monitor divert off", &[&format!("position {here} of")]);
+    session.expect("rg forward", &[&format!("position {here} of"), "rare_function(iteration=100000)"]);
+    assert_eq!(registers(&mut session), before);
+    session.expect("thread step-inst", &["stop reason = instruction step into"]);
+    assert_eq!(session.debugger.position(), here + 1);
+    session.verify();
+}
+
+#[test]
+fn ctrl_c_stops_a_machine_that_waits_for_an_interrupt_that_never_comes() {
+    let mut session = looping(Which::Gdb);
+    session.expect("tbreak rare_function", &[]);
+    session.expect("reverse-continue", &["rare_function (iteration=100000)"]);
+    session.expect("monitor divert", &["a diversion from position"]);
+    // mov al, 0xff; out 0x21, al; hlt; jmp to the hlt: the timer ticks on, and the PIC lets nothing through.
+    session.expect("set {unsigned long long}$pc = 0xfdebf421e6ffb0", &[]);
+    session.debugger.begin("continue");
+    session.debugger.wait_for("Continuing.");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    session.debugger.interrupt();
+    shows(&session.debugger.finish(), &["received signal SIGINT"]);
+    session.expect("monitor where", &["in a diversion from position", "privilege level 0, halted"]);
+    session.expect("reverse-stepi", &["the diversion is left"]);
     session.verify();
 }

@@ -1,11 +1,14 @@
 //! The control socket of a real recording, as QEMU's own tools and tests use one.
 
+use retrograde_tests::build_guest;
 use retrograde_tests::debuggers::{Debugger, shows};
 use retrograde_tests::recordings::record_kernel;
+use retrograde_tests::retrograde::{ends_with, retrograde};
 use retrograde_tests::server::{Server, verify};
 use retrograde_tests::workspace_root;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -162,6 +165,64 @@ fn seeking_stopping_and_going_on_are_told_by_events() {
     let text = qmp.ask("human-monitor-command", json!({"command-line": "info replay"}));
     assert!(text.as_str().is_some_and(|text| text.starts_with("Replaying execution '")), "{text}");
     qmp.ask("quit", json!({}));
+}
+
+#[test]
+fn somebody_sits_at_a_machine_that_is_recorded() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let [recording, first, second] = ["live.rgr", "a.iso", "b.iso"].map(|name| dir.path().join(name));
+    fs::write(&first, [b'a'; 4096]).expect("an image");
+    fs::write(&second, [b'b'; 4096]).expect("an image");
+    let mut command = retrograde(["live", "-S", "--rtc", "2024-01-01T00:00:00", "--serial", "none"]);
+    command.args(["--gdb", "127.0.0.1:0", "--qmp", "127.0.0.1:0", "--cdrom"]).arg(&first);
+    command.arg("--drive").arg(format!("file={},if=none,media=cdrom", second.display()));
+    command.args(["--append", "iterations=1000000000", "--kernel"]).arg(build_guest("loop"));
+    let server = Server::of(command.arg("-o").arg(&recording));
+    let mut qmp = Qmp::connect(&server);
+    qmp.ask("send-key", json!({"keys": [{"type": "qcode", "data": "ctrl"}, {"type": "qcode", "data": "c"}]}));
+    qmp.ask("eject", json!({"device": "ide1-cd0"}));
+    qmp.ask("blockdev-change-medium", json!({"id": "ide1-cd0", "filename": second}));
+    qmp.ask("human-monitor-command", json!({"command-line": "input mouse 3 -4 1"}));
+    qmp.ask("system_powerdown", json!({}));
+    for (command, text) in [
+        (r#""eject", "arguments": {"id": "floppy0"}"#, "no drive at"),
+        (r#""eject", "arguments": {"id": "sd0"}"#, "Device 'sd0' not found"),
+        (r#""eject""#, "'id' is missing"),
+        (
+            r#""blockdev-change-medium", "arguments": {"id": "cd", "filename": "c.iso"}"#,
+            "if=none,media=cdrom",
+        ),
+        (r#""send-key", "arguments": {"keys": []}"#, "qcode"),
+        (r#""send-key", "arguments": {"keys": [{"type": "qcode", "data": "any"}]}"#, "no key `any`"),
+    ] {
+        let answer = qmp.refusal(&format!("{{\"execute\": {command}}}"));
+        assert!(answer.contains(text), "{command}: {answer}");
+    }
+    qmp.ask("cont", json!({}));
+    while qmp.icount() < 30_000_000 {}
+    qmp.ask("quit", json!({}));
+    server.wait_for_end();
+    let mut events = retrograde(["events", "--kind", "input"]);
+    let events = ends_with(0, events.arg(&recording)).stdout;
+    shows(
+        &events,
+        &[
+            "Media { slot: Hdc, medium: None }",
+            "Media { slot: Hdc, medium: Some(1) }",
+            "Mouse { dx: 3, dy: -4, dz: 0, buttons: 1 }",
+            "PowerButton",
+            "Key { scancode: [29] }",
+            "Key { scancode: [46] }",
+        ],
+    );
+    verify(&recording);
+}
+
+#[test]
+fn what_has_happened_takes_no_input() {
+    let (server, _dir) = serve("end");
+    let answer = Qmp::connect(&server).refusal("{\"execute\": \"system_reset\"}");
+    assert!(answer.contains("retrograde live"), "{answer}");
 }
 
 #[test]

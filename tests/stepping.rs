@@ -2,9 +2,9 @@
 
 use retrograde_tests::random::Random;
 use retrograde_tests::recordings::{linux_recording, open};
-use snapshots::{Direction, Recording, Session, Stop, Timeline};
+use snapshots::{Answer, Direction, Recording, Session, Stop, Timeline};
 use std::sync::Arc;
-use vm::{CpuState, Icount, Input, LinAddr, Machine};
+use vm::{CpuState, Icount, Input, LinAddr, Machine, Trap};
 
 /// Positions in a window. Five windows make ten thousand.
 const WINDOW: u64 = 2_000;
@@ -107,6 +107,48 @@ fn around_page_faults() {
     let seen = walk(&mut timeline, middle);
     let faults = count(&seen, |a, b| a.cpu.cpl() == 3 && b.cpu.rip == page_fault.0 && a.cpu.cr2 != b.cpu.cr2);
     assert!(faults > 0, "there is a page fault in the window");
+}
+
+/// An instruction that cannot be fetched is a position like any other, although no code of it ever ran.
+#[test]
+fn at_faults_of_the_fetch_of_an_instruction() {
+    const STEPS: u64 = 20_000_000;
+    const PAGE_FAULT: u8 = 14;
+    const FETCHED: u64 = 1 << 4;
+    let recording = open(&linux_recording());
+    let mut timeline = Timeline::new(recording.clone()).unwrap();
+    let from = typed_at(&recording);
+    let range = from..Icount(from.0 + STEPS);
+    let Answer::Is(faults) =
+        timeline.events(Trap::Exception(PAGE_FAULT), range, usize::MAX, &mut never).unwrap()
+    else {
+        panic!("nobody interrupts");
+    };
+    let mut fetches = 0;
+    for Icount(at) in faults.into_iter().map(|noted| noted.position) {
+        timeline.seek(Icount(at), &mut never).unwrap();
+        assert_eq!(timeline.position(), Icount(at));
+        let before = look(timeline.machine(), false);
+        let pc = LinAddr(before.cpu.linear_pc());
+        assert_eq!(timeline.step(Direction::Forward, &mut never).unwrap(), Stop::Step);
+        let mut error = [0; 8];
+        timeline.machine().read_linear(LinAddr(timeline.cpu().gpr[4]), &mut error);
+        if u64::from_le_bytes(error) & FETCHED == 0 {
+            continue;
+        }
+        fetches += 1;
+        assert_eq!(timeline.step(Direction::Reverse, &mut never).unwrap(), Stop::Step);
+        assert_eq!(timeline.position(), Icount(at));
+        assert_eq!(look(timeline.machine(), false), before);
+        timeline.add_breakpoint(pc);
+        for (from, direction) in [(at - 1, Direction::Forward), (at + 1, Direction::Reverse)] {
+            timeline.seek(Icount(from), &mut never).unwrap();
+            assert_eq!(timeline.resume(direction, &mut never).unwrap(), Stop::Breakpoint(pc));
+            assert_eq!(timeline.position(), Icount(at), "{direction:?}");
+        }
+        timeline.remove_breakpoint(pc);
+    }
+    assert!(fetches > 0, "some page of a program is fetched from for the first time");
 }
 
 #[test]

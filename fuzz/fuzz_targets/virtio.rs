@@ -1,4 +1,4 @@
-//! What a driver does to a virtio card: accesses to its registers, contents of memory, frames that arrive, and time that passes.
+//! What a driver does to a virtio card: accesses to its registers, contents of memory, frames and bytes that arrive, and time that passes.
 //!
 //! The first byte says which card; then come operations of eight bytes: what to do, where (three bytes), and a value.
 #![no_main]
@@ -7,7 +7,7 @@ mod memory;
 
 use vm::board::{Board, Bus, Effects};
 use memory::{DISK_BYTES, MEMORY_BYTES, Memory};
-use vm::{CardConfig, Input, MachineConfig, Medium, PhysAddr, PhysMemory, VmTime};
+use vm::{CardConfig, Input, MachineConfig, Medium, PhysAddr, PhysMemory, SERIAL_PORTS, VmTime};
 
 /// Where a machine without firmware has the card's registers of version 1, and its ports.
 const REGISTERS: u64 = 0xfd00_4000;
@@ -15,10 +15,11 @@ const PORTS: u16 = 0xc040;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((which, operations)) = input.split_first() else { return };
-    let card = match which % 3 {
+    let card = match which % 4 {
         0 => CardConfig::VirtioBlk { medium: 0 },
         1 => CardConfig::VirtioNet { mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56] },
-        _ => CardConfig::VirtioRng { seed: 1 },
+        2 => CardConfig::VirtioRng { seed: 1 },
+        _ => CardConfig::VirtioConsole { port: SERIAL_PORTS },
     };
     let media = vec![Medium { name: String::new(), bytes: DISK_BYTES, hash: 0, read_only: false }];
     let mut board = Board::new(&MachineConfig { cards: vec![card], media, ..MachineConfig::default() });
@@ -41,6 +42,8 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
             5 => {
                 let frame = vm::Frame(vec![d; usize::from(e) * 8]);
                 board.inject(&Input::Net { card: 0, frame }, &mut bus);
+                let bytes = vec![d; usize::from(e) * 8];
+                board.inject(&Input::Serial { port: SERIAL_PORTS, bytes }, &mut bus);
             }
             6 => {
                 // The command register, and MSI-X.

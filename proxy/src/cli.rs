@@ -192,6 +192,10 @@ pub struct MachineArgs {
     /// none; may be repeated [default: none]
     #[arg(long, value_name = "NETWORK")]
     pub nic: Vec<NicSpec>,
+    /// Add a console on a virtio card (QEMU's virtio-serial-pci with a virtconsole; hvc0 in Linux), connected as --serial
+    /// says; may be repeated
+    #[arg(long, value_name = "TO")]
+    pub virtconsole: Vec<SerialSpec>,
     /// Option ROM that the firmware runs; may be repeated
     #[arg(long, value_name = "FILE")]
     pub option_rom: Vec<PathBuf>,
@@ -263,6 +267,9 @@ impl FromStr for Device {
             }
             Some("virtio-blk-pci") => {
                 return Err("a disk on a virtio card: write --drive file=IMAGE,if=virtio".into());
+            }
+            Some("virtio-serial-pci" | "virtconsole") => {
+                return Err("a console on a virtio card: write --virtconsole TO, as with --serial".into());
             }
             Some("virtio-net-pci") => {
                 return Err("a network card: write --nic user,model=virtio-net-pci".into());

@@ -7,7 +7,7 @@ use anyhow::Result;
 use snapshots::{Error, Recording, Session};
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
-use vm::{Icount, Machine, Output, VmTime};
+use vm::{Icount, Machine, Output, SERIAL_PORTS, VmTime};
 
 /// Steps that are replayed between two looks at the output and the clock.
 const SLICE_STEPS: u64 = 100_000;
@@ -114,7 +114,7 @@ impl<W: Write> Lines<W> {
         while bytes.last() == Some(&b'\r') {
             bytes.pop();
         }
-        let port = if self.open.len() > 1 { format!("COM{} ", channel + 1) } else { String::new() };
+        let port = if self.open.len() > 1 { format!("{} ", port_name(channel)) } else { String::new() };
         write!(self.out, "{position:>12} {:>14}  {port}", seconds(now))?;
         self.out.write_all(&bytes)?;
         self.out.write_all(b"\n")
@@ -125,6 +125,14 @@ impl<W: Write> Lines<W> {
             self.end_line(channel)?;
         }
         self.out.flush()
+    }
+}
+
+/// What a serial port is called: hvc0 is what Linux calls the first on a card.
+fn port_name(port: usize) -> String {
+    match port.checked_sub(SERIAL_PORTS.into()) {
+        None => format!("COM{}", port + 1),
+        Some(console) => format!("hvc{console}"),
     }
 }
 

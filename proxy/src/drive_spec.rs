@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use vm::{DriveKind, Slot};
 
-const USAGE: &str = "file=IMAGE[,if=ide|floppy|virtio][,media=disk|cdrom][,index=N][,format=raw|qcow2]";
+const USAGE: &str = "file=IMAGE[,if=ide|floppy|virtio|none][,media=disk|cdrom][,index=N][,format=raw|qcow2]";
 
 /// What `--drive` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,12 +12,23 @@ pub struct DriveSpec {
     pub file: PathBuf,
     /// What it is in.
     pub kind: DriveKind,
-    /// It is on a card of its own.
-    pub virtio: bool,
+    /// What it is connected to.
+    pub interface: Interface,
     /// Its place among those of its kind of interface.
     pub index: Option<usize>,
     /// The format that the image must have.
     pub format: Option<Format>,
+}
+
+/// What a drive is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// The controllers of the board.
+    Board,
+    /// A card of its own.
+    Virtio,
+    /// Nothing: it is an image for later.
+    None,
 }
 
 /// A format of images.
@@ -49,7 +60,7 @@ pub fn parse(text: &str) -> Result<DriveSpec, String> {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         match (name, value) {
             ("file", path) if !path.is_empty() => file = Some(path),
-            ("if", "ide" | "floppy" | "virtio") => interface = value,
+            ("if", "ide" | "floppy" | "virtio" | "none") => interface = value,
             ("media", "disk" | "cdrom") => media = value,
             ("index", _) if value.parse::<usize>().is_ok() => index = value.parse().ok(),
             ("format", "raw") => format = Some(Format::Raw),
@@ -65,12 +76,18 @@ pub fn parse(text: &str) -> Result<DriveSpec, String> {
         ("virtio", _) if index.is_some() => {
             return Err("index: virtio drives are on cards, in the order of the command line".into());
         }
-        ("floppy", _) => DriveKind::Floppy,
+        ("none", _) if index.is_some() => return Err("index: if=none is in no drive yet".into()),
+        ("floppy", _) | ("none", "disk") => DriveKind::Floppy,
         (_, "cdrom") => DriveKind::Cd,
         _ => DriveKind::Disk,
     };
     let file = file.ok_or_else(|| format!("a drive needs an image: {USAGE}"))?.into();
-    let spec = DriveSpec { file, kind, virtio: interface == "virtio", index, format };
+    let interface = match interface {
+        "virtio" => Interface::Virtio,
+        "none" => Interface::None,
+        _ => Interface::Board,
+    };
+    let spec = DriveSpec { file, kind, interface, index, format };
     match index {
         Some(index) if index >= spec.slots().len() => {
             Err(format!("index={index}: there are places 0 to {}", spec.slots().len() - 1))
@@ -102,14 +119,16 @@ mod tests {
         let expected = DriveSpec {
             file: "a,b.qcow2".into(),
             kind: DriveKind::Disk,
-            virtio: false,
+            interface: Interface::Board,
             index: Some(3),
             format: Some(Format::Qcow2),
         };
         assert_eq!(spec, expected);
         assert_eq!(parse("media=cdrom,file=x").unwrap().kind, DriveKind::Cd);
         assert_eq!(parse("if=floppy,file=x").unwrap().slots(), Slot::FLOPPY);
-        assert!(parse("if=virtio,file=x").unwrap().virtio);
+        assert_eq!(parse("if=virtio,file=x").unwrap().interface, Interface::Virtio);
+        assert_eq!(parse("if=none,file=x").unwrap().kind, DriveKind::Floppy);
+        assert_eq!(parse("if=none,file=x,media=cdrom").unwrap().kind, DriveKind::Cd);
     }
 
     #[test]
@@ -121,6 +140,7 @@ mod tests {
             "file=x,if=scsi",
             "file=x,if=virtio,index=0",
             "file=x,if=virtio,media=cdrom",
+            "file=x,if=none,index=0",
             "file=x,index=4",
             "file=x,index=2,if=floppy",
             "file=x,index=-1",
@@ -130,6 +150,6 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        assert!(parse("file=x,if=scsi").unwrap_err().contains("if=ide|floppy|virtio"));
+        assert!(parse("file=x,if=scsi").unwrap_err().contains("if=ide|floppy|virtio|none"));
     }
 }

@@ -1,7 +1,7 @@
 //! Drives and what is in them, from the command line.
 
 use crate::boot_option::{Boot, parse_boot};
-use crate::drive_spec::{self, DriveSpec, Format};
+use crate::drive_spec::{self, DriveSpec, Format, Interface};
 use crate::usage::Usage;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -49,8 +49,9 @@ pub struct DriveArgs {
     /// Floppy disk in the second drive
     #[arg(long, value_name = "IMAGE")]
     pub fdb: Option<PathBuf>,
-    /// A drive of QEMU's kind: file=IMAGE[,if=ide|floppy|virtio][,media=disk|cdrom][,index=N][,format=raw|qcow2]; without an index it
-    /// is in the first free place; virtio drives are cards; may be repeated
+    /// A drive of QEMU's kind: file=IMAGE[,if=ide|floppy|virtio|none][,media=disk|cdrom][,index=N][,format=raw|qcow2]; without an
+    /// index it is in the first free place; virtio drives are cards; none is an image to be put into a drive later, a floppy disk
+    /// or a CD-ROM; may be repeated
     #[arg(long, value_name = "SPEC", value_parser = drive_spec::parse)]
     pub drive: Vec<DriveSpec>,
     /// How the firmware boots: order=LETTERS, what it tries, in order: a (floppy), c (hard disk), d (CD-ROM), n (network);
@@ -117,7 +118,7 @@ fn places(args: &DriveArgs) -> Result<Vec<Place>> {
         }
     }
     // Those that say where they are come before those that go where there is room.
-    let in_places = args.drive.iter().filter(|spec| !spec.virtio);
+    let in_places = args.drive.iter().filter(|spec| spec.interface == Interface::Board);
     let (indexed, others): (Vec<_>, Vec<_>) = in_places.partition(|spec| spec.index.is_some());
     for spec in indexed {
         let slot = spec.index.and_then(|index| spec.slots().get(index));
@@ -158,12 +159,12 @@ impl Drives {
             drives.check_format(number, format).map_err(|what| Usage(format!("{option}: {what}")))?;
             drives.drives.push(Drive { slot, kind, medium: Some(number) });
         }
-        for spec in args.drive.iter().filter(|spec| spec.virtio) {
-            let number = drives.add(spec.kind, &spec.option(), &spec.file, args.embed_media)?;
-            drives
-                .check_format(number, spec.format)
-                .map_err(|what| Usage(format!("{}: {what}", spec.option())))?;
+        for spec in args.drive.iter().filter(|spec| spec.interface == Interface::Virtio) {
+            let number = drives.add_spec(spec, args.embed_media)?;
             drives.virtio.push(number);
+        }
+        for spec in args.drive.iter().filter(|spec| spec.interface == Interface::None) {
+            drives.add_spare(spec, args.embed_media)?;
         }
         for (slot, path) in later {
             drives.add_for_later(*slot, path, args.embed_media)?;
@@ -183,6 +184,52 @@ impl Drives {
         }
         if self.number(path).is_none() {
             self.add(kind, "--script: insert", path, embed)?;
+        }
+        Ok(())
+    }
+
+    /// Whether somebody can take out what is in a drive, and put this image in.
+    pub fn check_change(&self, slot: Slot, path: Option<&Path>) -> Result<(), String> {
+        let drive = self.drives.iter().find(|drive| drive.slot == slot);
+        let kind = drive.ok_or_else(|| format!("the machine has no drive at {slot}"))?.kind;
+        let media = match kind {
+            DriveKind::Disk => return Err(format!("{slot}: a disk cannot be taken out")),
+            DriveKind::Cd => ",media=cdrom",
+            DriveKind::Floppy => "",
+        };
+        let Some(path) = path else { return Ok(()) };
+        let shown = path.display();
+        let Some(number) = self.number(path) else {
+            return Err(format!(
+                "{shown} is none of the images that the machine was started with; name it there: --drive file={shown},if=none{media}"
+            ));
+        };
+        match check(kind, &self.images[number]) {
+            Ok(()) if self.media[number].read_only == (kind == DriveKind::Cd) => Ok(()),
+            Ok(()) => Err(format!("{slot}: {shown} was not given as an image for this kind of drive")),
+            Err(what) => Err(format!("{slot}: {shown}: {what}")),
+        }
+    }
+
+    /// The image of a drive that is on no controller of the board.
+    fn add_spec(&mut self, spec: &DriveSpec, embed: bool) -> Result<usize> {
+        let number = self.add(spec.kind, &spec.option(), &spec.file, embed)?;
+        self.check_format(number, spec.format).map_err(|what| Usage(format!("{}: {what}", spec.option())))?;
+        Ok(number)
+    }
+
+    /// An image that is in no drive, and the drive that it can be put into.
+    fn add_spare(&mut self, spec: &DriveSpec, embed: bool) -> Result<()> {
+        self.add_spec(spec, embed)?;
+        if self.drives.iter().all(|drive| drive.kind != spec.kind) {
+            // The CD-ROM drive is where --cdrom has it, if there is room.
+            let slots = spec.slots().iter().rev();
+            let order = |slot: &&Slot| usize::from(**slot != Slot::Hdc && **slot != Slot::Fda);
+            let free =
+                slots.filter(|slot| self.drives.iter().all(|drive| drive.slot != **slot)).min_by_key(order);
+            let slot =
+                *free.ok_or_else(|| Usage(format!("{}: there is no place for its drive", spec.option())))?;
+            self.drives.push(Drive { slot, kind: spec.kind, medium: None });
         }
         Ok(())
     }

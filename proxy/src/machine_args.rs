@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use std::io::Read;
 use std::path::Path;
 use vm::config::EXPANSION_ROM_BYTES;
-use vm::{CardConfig, Kernel, Machine, MachineConfig, Module, Vga};
+use vm::{CardConfig, Kernel, Machine, MachineConfig, Module, SERIAL_PORTS, Vga};
 
 /// Where Debian's `seabios` package puts its 256 KiB image.
 const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
@@ -59,10 +59,12 @@ fn debug_exit_port(devices: &[Device]) -> Option<u16> {
     })
 }
 
-/// Network cards, then disks on cards, then the others.
+/// Network cards, then disks on cards, then consoles, then the others.
 fn cards(args: &MachineArgs, drives: &Drives) -> Vec<CardConfig> {
     let mut cards = crate::net::cards(&args.nic);
     cards.extend(drives.virtio.iter().map(|medium| CardConfig::VirtioBlk { medium: *medium }));
+    let ports = (SERIAL_PORTS..).zip(&args.virtconsole);
+    cards.extend(ports.map(|(port, _)| CardConfig::VirtioConsole { port }));
     cards.extend(args.device.iter().filter_map(|device| match device {
         Device::Card(card) => Some(*card),
         Device::DebugExit { .. } => None,

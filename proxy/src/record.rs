@@ -21,8 +21,9 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use vm::config::CARDS_MAX;
 use vm::units::NS_PER_STEP;
-use vm::{Exit, Input, Machine, Output, VmTime};
+use vm::{Exit, Input, Machine, Output, SERIAL_PORTS, VmTime};
 
 /// Steps of one slice: some milliseconds of the host, which is how long input waits.
 const SLICE_STEPS: u64 = 1_000_000;
@@ -34,7 +35,8 @@ const NET_SLICE_NS: u64 = 1_000_000;
 const NS_PER_SERIAL_BYTE: u64 = 86_806;
 /// Bytes that enter a port at one position at most: the depth of a 16550A's FIFO.
 const SERIAL_BURST_BYTES: usize = 16;
-const PORTS_MAX: usize = 4;
+/// Serial ports: those on the board, and as many on cards as there can be cards.
+const PORTS_MAX: usize = SERIAL_PORTS as usize + CARDS_MAX;
 /// EFLAGS.IF.
 const INTERRUPT_FLAG: u64 = 1 << 9;
 
@@ -50,7 +52,7 @@ pub fn run(args: &RecordArgs) -> Result<u8> {
 }
 
 /// Refuses an output file that is there already, that cannot hold a recording, or that something else uses.
-fn check_output(args: &RecordArgs, specs: &[SerialSpec]) -> Result<()> {
+fn check_output(args: &RecordArgs, specs: &[PortSpec]) -> Result<()> {
     let shown = args.output.display();
     if let Ok(metadata) = std::fs::metadata(&args.output) {
         if !metadata.is_file() {
@@ -69,7 +71,7 @@ fn check_output(args: &RecordArgs, specs: &[SerialSpec]) -> Result<()> {
     ];
     let roms = machine.option_rom.iter().map(|path| ("--option-rom", Some(path.as_path())));
     let outputs = [("--debugcon", &args.debugcon), ("--parallel", &args.parallel)];
-    let written = specs.iter().map(|spec| ("--serial", spec)).chain(outputs);
+    let written = specs.iter().map(|port| (port.option(), &port.to)).chain(outputs);
     let written = written.map(|(option, spec)| match spec {
         SerialSpec::File(path) => (option, Some(path.as_path())),
         _ => (option, None),
@@ -103,24 +105,45 @@ fn load_script(path: &Path) -> Result<Script> {
     Script::parse(&text).map_err(|e| anyhow!("--script: {shown}, {e}"))
 }
 
-fn serial_specs(args: &RecordArgs) -> Result<Vec<SerialSpec>> {
-    let stdio_users = args.serial.iter().filter(|s| **s == SerialSpec::Stdio).count();
+/// What a serial port is connected to.
+struct PortSpec {
+    /// Its number in the machine.
+    number: u8,
+    to: SerialSpec,
+}
+
+impl PortSpec {
+    /// The option that names it.
+    fn option(&self) -> &'static str {
+        if self.number < SERIAL_PORTS { "--serial" } else { "--virtconsole" }
+    }
+}
+
+fn port_specs(args: &RecordArgs) -> Result<Vec<PortSpec>> {
+    let consoles = &args.machine.virtconsole;
+    let stdio_users = args.serial.iter().chain(consoles).filter(|s| **s == SerialSpec::Stdio).count();
     if stdio_users > 1 {
-        bail!("--serial stdio can be given once; send the other ports to file:PATH, a socket or none");
+        bail!("stdio can be given to one port; send the others to file:PATH, a socket or none");
     }
-    if args.serial.len() > PORTS_MAX {
-        bail!("--serial can be given {PORTS_MAX} times: a PC has {PORTS_MAX} serial ports");
+    if args.serial.len() > SERIAL_PORTS.into() {
+        bail!("--serial can be given {SERIAL_PORTS} times: a PC has {SERIAL_PORTS} serial ports");
     }
-    Ok(match (args.serial.is_empty(), args.script.is_some()) {
+    if consoles.len() > CARDS_MAX {
+        bail!("--virtconsole is given {} times: there are slots for {CARDS_MAX} cards", consoles.len());
+    }
+    let serial = match (args.serial.is_empty(), args.script.is_some() || stdio_users > 0) {
         (false, _) => args.serial.clone(),
         // A script's run must not depend on what standard input happens to be.
         (true, true) => vec![SerialSpec::Stdout],
         (true, false) => vec![SerialSpec::Stdio],
-    })
+    };
+    let ports = (0..).zip(serial).chain((SERIAL_PORTS..).zip(consoles.iter().cloned()));
+    Ok(ports.map(|(number, to)| PortSpec { number, to }).collect())
 }
 
 /// A serial port with what is on its way to the guest.
 struct Port {
+    number: u8,
     host: HostSerial,
     queue: VecDeque<u8>,
     /// When the line has brought what was injected last.
@@ -128,9 +151,9 @@ struct Port {
 }
 
 impl Port {
-    fn open(spec: &SerialSpec) -> Result<Port> {
-        let host = HostSerial::open(spec).context("--serial")?;
-        Ok(Port { host, queue: VecDeque::new(), free_at: VmTime(0) })
+    fn open(spec: &PortSpec) -> Result<Port> {
+        let host = HostSerial::open(&spec.to).context(spec.option())?;
+        Ok(Port { number: spec.number, host, queue: VecDeque::new(), free_at: VmTime(0) })
     }
 }
 
@@ -210,7 +233,7 @@ impl Run {
             }
             (None, None) => None,
         };
-        let specs = serial_specs(args)?;
+        let specs = port_specs(args)?;
         check_output(args, &specs)?;
         let inserted = script.as_ref().map(Script::inserted).unwrap_or_default();
         let drives = Drives::open(&args.machine.drives, &inserted)?;
@@ -225,7 +248,8 @@ impl Run {
         let options = RecorderOptions { checkpoint_every: args.checkpoint_every, embed: drives.embedded() };
         let recorder = Recorder::create(&args.output, args.force, machine, options)
             .with_context(|| format!("cannot record to {}", args.output.display()))?;
-        let terminal = specs.contains(&SerialSpec::Stdio).then(RawTerminal::enter).flatten();
+        let terminal =
+            specs.iter().any(|port| port.to == SerialSpec::Stdio).then(RawTerminal::enter).flatten();
         let run = Run {
             recorder,
             drives,
@@ -461,38 +485,59 @@ impl Run {
             let Some(script) = self.script.as_mut() else { return Ok(false) };
             match script.next_action(view) {
                 None => return Ok(false),
-                Some(Action::Send(bytes)) => {
-                    let port =
-                        self.ports.first_mut().context("the script sends to a port that is not there")?;
-                    port.queue.extend(bytes);
-                }
-                Some(Action::Keys(chords)) => self.typist.type_chords(&chords, view.now),
-                Some(Action::Mouse { dx, dy, buttons }) => {
-                    self.recorder.inject(Input::Mouse { dx, dy, dz: 0, buttons })?;
-                }
-                Some(Action::Power) => self.recorder.inject(Input::PowerButton)?,
-                Some(Action::Reset) => self.recorder.inject(Input::Reset)?,
-                Some(Action::Change(slot, path)) => {
-                    let medium = path.and_then(|path| self.drives.number(&path));
-                    self.recorder.inject(Input::Media { slot, medium })?;
-                }
                 Some(Action::Quit) => return Ok(true),
+                Some(action) => self.act(action)?,
             }
         }
+    }
+
+    /// Does what a script or the user wants to be done, but for the end.
+    fn act(&mut self, action: Action) -> Result<()> {
+        let input = match action {
+            Action::Send(bytes) => {
+                let port = self.ports.first_mut().context("there is no port to send to")?;
+                port.queue.extend(bytes);
+                return Ok(());
+            }
+            Action::Keys(chords) => {
+                self.typist.type_chords(&chords, self.recorder.now());
+                return Ok(());
+            }
+            Action::Quit => return Ok(()),
+            Action::Mouse { dx, dy, buttons } => Input::Mouse { dx, dy, dz: 0, buttons },
+            Action::Power => Input::PowerButton,
+            Action::Reset => Input::Reset,
+            Action::Change(slot, path) => {
+                Input::Media { slot, medium: path.and_then(|path| self.drives.number(&path)) }
+            }
+        };
+        // There may be something to do for it now.
+        self.idle = false;
+        Ok(self.recorder.inject(input)?)
+    }
+
+    /// The same for the user, who may want what cannot be.
+    pub(crate) fn act_for_user(&mut self, action: Action) -> Result<(), String> {
+        match &action {
+            Action::Change(slot, path) => self.drives.check_change(*slot, path.as_deref())?,
+            Action::Quit => return Err("`quit` is for scripts".into()),
+            _ => {}
+        }
+        self.act(action).map_err(|e| format!("{e:#}"))
     }
 
     /// Injects serial bytes and keys whose time has come. True if there were any.
     fn inject_due(&mut self) -> Result<bool> {
         let now = self.recorder.now();
         let mut any = self.networks.inject(&mut self.recorder)?;
-        for (index, port) in self.ports.iter_mut().enumerate() {
+        for port in &mut self.ports {
             if port.queue.is_empty() || (now < port.free_at && !self.idle) {
                 continue;
             }
             let count = port.queue.len().min(SERIAL_BURST_BYTES);
             let bytes: Vec<u8> = port.queue.drain(..count).collect();
             port.free_at = now.plus_ns(NS_PER_SERIAL_BYTE * count as u64);
-            self.recorder.inject(Input::Serial { port: u8::try_from(index)?, bytes })?;
+            self.recorder.inject(Input::Serial { port: port.number, bytes })?;
             any = true;
         }
         while let Some(scancode) = self.typist.due(now, self.idle) {
@@ -554,7 +599,7 @@ impl Run {
             }
         }
         for (index, bytes) in serial.iter().enumerate().filter(|(_, bytes)| !bytes.is_empty()) {
-            if let Some(port) = self.ports.get_mut(index) {
+            if let Some(port) = self.ports.iter_mut().find(|port| usize::from(port.number) == index) {
                 port.host.write(bytes);
             }
             self.watch_output(index, Stream::Serial, bytes);

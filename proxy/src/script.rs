@@ -139,6 +139,14 @@ impl Script {
     }
 }
 
+/// Parses what a line of a script does to the machine.
+pub fn parse_action(line: &str) -> Result<Action, String> {
+    match parse_line(line)? {
+        Command::Act(action) => Ok(action),
+        _ => Err("waiting is for scripts".into()),
+    }
+}
+
 fn parse_line(line: &str) -> Result<Command, String> {
     let (word, rest) = split_word(line);
     let act = match word {
@@ -184,7 +192,7 @@ fn parse_mouse(rest: &str) -> Result<Action, String> {
 }
 
 /// A drive whose medium can be changed. A CD-ROM drive is where `--cdrom` has it.
-fn drive(command: &str, name: &str) -> Result<Slot, String> {
+pub fn drive(command: &str, name: &str) -> Result<Slot, String> {
     match name {
         "cd" | "hdc" => Ok(Slot::Hdc),
         "hdb" => Ok(Slot::Hdb),

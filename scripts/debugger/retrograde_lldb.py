@@ -7,12 +7,15 @@ rg reverse-stepi [N] back by instructions
 rg reverse-step      back to the line before, into functions
 rg reverse-next      back to the line before, over functions
 rg reverse-finish    back to where this function was called
+rg forward           LLDB goes forward again from here: continue, next, step
+rg call NAME(ARGS)   calls a function of the guest, in a diversion
 rg linux VMLINUX [NAME=FILE ...]  symbols of a Linux kernel and of its modules
 rg events, timeline, irqs, marks, where, checkpoints, console
 monitor COMMAND      any command of the server
 """
 
 import os
+import re
 import shlex
 import sys
 
@@ -92,16 +95,15 @@ class Machine:
         return self.thread().GetStopReason()
 
     def seek(self, where):
-        """Goes somewhere. LLDB looks at the machine when it stops, so the last step is one that LLDB makes."""
+        """Goes somewhere."""
         self.monitor("seek " + where)
-        there = self.position()
-        if there == 0:
-            return self.reverse()
-        self.monitor("seek %d" % (there - 1))
-        self.synchronously(lambda: self.thread().StepInstruction(False))
-        arrived = self.position()
-        if arrived != there:
-            raise Error("LLDB stopped at position %d instead of %d." % (arrived, there))
+        self.look_again()
+
+    def look_again(self):
+        """LLDB looks at the machine when it stops. So it goes on, and the server stops it at once. After this it goes
+        forward: it would keep the direction that it had."""
+        self.monitor("stay")
+        self.synchronously(lambda: self.process.ContinueInDirection(lldb.eRunForward))
 
     def look(self):
         """The program counter and the stack pointer as they are, whatever LLDB thinks."""
@@ -193,6 +195,111 @@ class Machine:
         self.seek("+0")
 
 
+class Call:
+    """A call of a function of the guest, as its compiler would write it: integers and pointers, on the stack in 32-bit code,
+    in registers in 64-bit code (System V ABI)."""
+
+    ARGUMENT_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+    # Below the stack pointer a function of the latter may have variables.
+    RED_ZONE = 128
+
+    def __init__(self, machine):
+        self.machine = machine
+        self.width = machine.target.GetAddressByteSize()
+        self.names = ("rax", "rsp", "rip") if self.width == 8 else ("eax", "esp", "eip")
+
+    def get(self, name):
+        return self.machine.frame().FindRegister(name).GetValueAsUnsigned()
+
+    def set(self, name, value):
+        error = lldb.SBError()
+        self.machine.frame().FindRegister(name).SetValueFromCString("%#x" % value, error)
+        if error.Fail():
+            raise Error("%s cannot be written; first: monitor divert" % name)
+
+    def push(self, address, words):
+        data = b"".join((word & ((1 << 8 * self.width) - 1)).to_bytes(self.width, "little") for word in words)
+        error = lldb.SBError()
+        self.machine.process.WriteMemory(address, data, error)
+        if error.Fail():
+            raise Error("the stack at %#x cannot be written" % address)
+
+    def run(self, start, arguments):
+        """Calls it; the value of the register that it returns something in."""
+        result, stack, counter = self.names
+        kept = {value.GetName(): value.GetValueAsUnsigned()
+                for value in self.machine.frame().GetRegisters()[0] if value.GetByteSize() <= self.width}
+        back = kept[counter]
+        if self.width == 8:
+            if len(arguments) > len(self.ARGUMENT_REGISTERS):
+                raise Error("at most %d arguments" % len(self.ARGUMENT_REGISTERS))
+            for name, value in zip(self.ARGUMENT_REGISTERS, arguments):
+                self.set(name, value)
+            self.set("rax", 0)
+            words = [back]
+            top = (kept[stack] - self.RED_ZONE & -16) - 8
+        else:
+            words = [back] + arguments
+            top = (kept[stack] - 4 * len(arguments) & -16) - 4
+        self.push(top, words)
+        self.set(stack, top)
+        self.set(counter, start)
+        self.go_on_to(back, top + self.width)
+        value = self.get(result)
+        for name in kept:
+            if kept[name] != self.get(name):
+                self.set(name, kept[name])
+        return value
+
+    def go_on_to(self, back, sp):
+        """Until the function has returned; interrupts may come to the same place meanwhile."""
+        breakpoint = self.machine.target.BreakpointCreateByAddress(back)
+        forward = lambda: self.machine.process.ContinueInDirection(lldb.eRunForward)
+        try:
+            while True:
+                self.machine.synchronously(forward)
+                thread = self.machine.thread()
+                if thread.GetStopReason() != lldb.eStopReasonBreakpoint or self.get(self.names[2]) != back:
+                    raise Error("Something else stopped in the function: %s" % thread.GetStopDescription(80))
+                if self.get(self.names[1]) == sp:
+                    return
+        finally:
+            self.machine.target.BreakpointDelete(breakpoint.GetID())
+
+
+def evaluated(machine, expression):
+    value = machine.frame().EvaluateExpression(expression)
+    if value.GetError().Fail():
+        raise Error(value.GetError().GetCString().strip())
+    return value.GetValueAsUnsigned()
+
+
+def call(machine, text, result):
+    parts = re.fullmatch(r"([^()]+)\((.*)\)", text)
+    if not parts:
+        raise Error("Write a call: rg call mix(1)")
+    name, arguments = parts.group(1).strip(), parts.group(2).strip()
+    if " in a diversion " not in machine.monitor("where"):
+        raise Error("A call changes the machine; first: monitor divert")
+    found = machine.target.FindFunctions(name)
+    context = found.GetContextAtIndex(0)
+    if found.GetSize():
+        function, symbol = context.GetFunction(), context.GetSymbol()
+        address = (function if function.IsValid() else symbol).GetStartAddress().GetLoadAddress(machine.target)
+        kind = function.GetType().GetFunctionReturnType() if function.IsValid() else None
+    else:
+        address, kind = evaluated(machine, name), None
+    values = [evaluated(machine, argument) for argument in arguments.split(",")] if arguments else []
+    value = Call(machine).run(address, values)
+    if kind is None or not kind.IsValid():
+        result.AppendMessage("%#x" % value)
+    elif kind.GetByteSize():
+        width = machine.target.GetAddressByteSize()
+        data = lldb.SBData.CreateDataFromUInt64Array(lldb.eByteOrderLittle, width, [value])
+        result.AppendMessage(str(machine.target.CreateValueFromData(name, data, kind)))
+    result.AppendMessage(without_hint(machine.monitor("where")).strip())
+
+
 def show(machine, result):
     """Shows the place as LLDB does when it stops."""
     result.AppendMessage(without_hint(machine.monitor("where")).strip())
@@ -280,6 +387,11 @@ def rg(debugger, command, result, _internal):
         elif verb == "reverse-finish":
             machine.finish_back()
             show(machine, result)
+        elif verb == "forward":
+            machine.look_again()
+            show(machine, result)
+        elif verb == "call":
+            call(machine, argument, result)
         elif verb == "who-wrote":
             if not argument:
                 raise Error("Write a variable: rg who-wrote counter")

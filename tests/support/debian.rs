@@ -17,6 +17,7 @@ const KERNEL_FILES: &[&str] = &[
     "./lib/modules/*/kernel/drivers/scsi/*",
     "./lib/modules/*/kernel/drivers/virtio/*",
     "./lib/modules/*/kernel/drivers/block/virtio_blk.ko",
+    "./lib/modules/*/kernel/drivers/char/virtio_console.ko",
     "./lib/modules/*/kernel/drivers/char/hw_random/*",
     "./lib/modules/*/kernel/drivers/net/net_failover.ko",
     "./lib/modules/*/kernel/drivers/net/virtio_net.ko",

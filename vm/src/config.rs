@@ -18,6 +18,9 @@ pub const EXPANSION_ROM_BYTES: usize = 64 << 10;
 /// Most bytes of storage: beyond it pages could not be numbered.
 pub const STORAGE_MAX: u64 = 1 << 40;
 
+/// Serial ports on the board: COM1 to COM4.
+pub const SERIAL_PORTS: u8 = 4;
+
 /// Most cards that a machine can have: the PCI slots from 3 on that have room on the board.
 pub const CARDS_MAX: usize = 16;
 
@@ -248,6 +251,11 @@ pub enum CardConfig {
         /// What its numbers follow from.
         seed: u64,
     },
+    /// A console: QEMU's `virtio-serial-pci` with one `virtconsole`.
+    VirtioConsole {
+        /// Its number among the serial ports, which is behind those on the board.
+        port: u8,
+    },
 }
 
 impl CardConfig {
@@ -257,7 +265,10 @@ impl CardConfig {
             CardConfig::Ne2kPci { mac } | CardConfig::E1000 { mac } | CardConfig::VirtioNet { mac } => {
                 Some(*mac)
             }
-            CardConfig::Ac97 | CardConfig::VirtioBlk { .. } | CardConfig::VirtioRng { .. } => None,
+            CardConfig::Ac97
+            | CardConfig::VirtioBlk { .. }
+            | CardConfig::VirtioRng { .. }
+            | CardConfig::VirtioConsole { .. } => None,
         }
     }
 }

@@ -21,9 +21,9 @@ impl fmt::Debug for Frame {
 /// Anything from outside. Enters at one place, [`crate::Machine::inject`], at a recorded position and time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
-    /// Bytes that arrive on the line of serial port `port` (0 = COM1), in order.
+    /// Bytes that arrive on the line of serial port `port`, in order.
     Serial {
-        /// 0 to 3 for COM1 to COM4.
+        /// 0 to 3 for COM1 to COM4; from 4 on the consoles on cards.
         port: u8,
         /// The bytes.
         bytes: Vec<u8>,
@@ -67,9 +67,9 @@ pub enum Input {
 /// What the guest sends out. Not machine state: replaying regenerates it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Output {
-    /// A byte sent by serial port `port` (0 = COM1).
+    /// A byte sent by serial port `port`.
     Serial {
-        /// 0 to 3 for COM1 to COM4.
+        /// 0 to 3 for COM1 to COM4; from 4 on the consoles on cards.
         port: u8,
         /// The byte.
         byte: u8,

@@ -1,5 +1,6 @@
 //! What can be asked through the control socket.
 
+use super::input;
 use super::message::{Arguments, Command, Failure, version};
 use super::{ClientId, Control};
 use crate::gdb::monitor;
@@ -139,7 +140,7 @@ impl Debuggee {
         };
         let value = match name {
             "query-version" => version(),
-            "query-commands" => NAMES.iter().map(|name| json!({"name": name})).collect(),
+            "query-commands" => NAMES.iter().chain(&input::NAMES).map(|name| json!({"name": name})).collect(),
             "query-status" => {
                 let running = machine == Machine::Running || self.runs_free();
                 json!({"running": running, "status": if running { "running" } else { "paused" }})
@@ -188,6 +189,12 @@ impl Debuggee {
                 let line = arguments.text("command-line")?;
                 arguments.end()?;
                 json!(monitor::run(self, &line))
+            }
+            name if input::NAMES.contains(&name) => {
+                let action = input::action(name, &mut arguments)?;
+                arguments.end()?;
+                self.history.act(action).map_err(Failure::generic)?;
+                json!({})
             }
             "quit" => {
                 then = Then::Quit;

@@ -137,7 +137,13 @@ impl Arguments {
         if self.0.contains_key(name) { self.text(name).map(Some) } else { Ok(None) }
     }
 
-    fn take(&mut self, name: &str) -> Result<Value, Failure> {
+    /// One that may be there, and makes no difference.
+    pub fn drop(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    /// One that must be there, of any type.
+    pub fn take(&mut self, name: &str) -> Result<Value, Failure> {
         self.0.remove(name).ok_or_else(|| Failure::generic(format!("Parameter '{name}' is missing")))
     }
 

@@ -4,6 +4,7 @@
 //! and again and again while the machine runs; [`commands`] carries them out.
 
 pub mod commands;
+mod input;
 pub mod message;
 
 use crate::socket::{Listener, Outbox, Stream};

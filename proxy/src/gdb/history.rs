@@ -3,6 +3,7 @@
 use super::regs::Moment;
 use super::scope::View;
 use crate::record::Ended;
+use crate::script::Action;
 use snapshots::recording::TimedInput;
 use snapshots::{Answer, Chips, Direction, Error, Met, Recording, Stop, Timeline};
 use std::path::Path;
@@ -163,6 +164,10 @@ pub trait History: View {
     fn picture(&self) -> Option<Picture>;
     /// The text on it; `None` without a display adapter and while it shows graphics.
     fn screen_text(&self) -> Option<Vec<String>>;
+    /// Does something to the machine, as somebody who sits at it would.
+    fn act(&mut self, _action: Action) -> Result<(), String> {
+        Err("a machine takes input only while it is recorded: retrograde live".into())
+    }
     /// Whether history has no end yet: the machine goes on when nobody holds it.
     fn runs_free(&self) -> bool {
         false

@@ -8,6 +8,7 @@ use super::history::{Condition, History, Sink, around, find, on_machines};
 use super::regs::Moment;
 use super::scope::View;
 use crate::record::{Between, Ended, Run};
+use crate::script::Action;
 use snapshots::recording::TimedInput;
 use snapshots::timeline::{Watches, stop_at, watched};
 use snapshots::{Answer, Chips, Direction, EndReason, Error, Met, Recording, Stop, Timeline};
@@ -318,6 +319,16 @@ impl History for Live {
 
     fn write_linear(&mut self, addr: LinAddr, bytes: &[u8]) -> usize {
         self.past.as_mut().filter(|_| self.in_past).map_or(0, |past| past.write_linear(addr, bytes))
+    }
+
+    fn act(&mut self, action: Action) -> Result<(), String> {
+        match &mut self.run {
+            Some(_) if self.in_past => {
+                Err("what is shown is the past, which takes no input; first monitor seek end".into())
+            }
+            Some(run) => run.act_for_user(action),
+            None => Err("the recording has ended; a machine takes input only while it is recorded".into()),
+        }
     }
 
     fn runs_free(&self) -> bool {

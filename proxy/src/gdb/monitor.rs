@@ -9,6 +9,7 @@ mod ports;
 
 use super::target::Debuggee;
 use crate::place::Place;
+use crate::script;
 use crate::units::parse_count;
 use snapshots::{Chips, Direction, Stop};
 use std::fmt::Write;
@@ -27,6 +28,8 @@ Going elsewhere:
                               the last line before here with this text
   monitor mark NAME           a name for here: monitor seek @NAME
   monitor marks
+  monitor stay                what the debugger resumes next stops at once: so
+                              it looks again at where it is
   monitor replay_seek N       to position N, as in QEMU
   monitor replay_break N      stop at position N when running over it
   monitor replay_delete_break
@@ -38,6 +41,8 @@ Changing what happens:
   monitor divert off          back to where it was left
   monitor branch FILE         in `retrograde live`: goes on recording from here,
                               in a recording of its own
+  monitor input key ret       in `retrograde live`: what a script can do: type,
+                              key, mouse, send, eject, insert, power, reset
 Asking about history, without going anywhere:
   monitor last-write ADDR [LEN]   which step wrote it last, seen from here
   monitor first-exec ADDR         when an instruction ran first
@@ -117,6 +122,10 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
             Some(&position) => seek(debuggee, Place::Position(position.0)),
             None => Err(format!("there is no mark `{}`; `monitor marks` lists them", &name[1..])),
         },
+        ["stay"] => {
+            debuggee.stays = true;
+            Ok(String::new())
+        }
         ["divert"] => debuggee.divert(Chips::Live),
         ["divert", "quiet"] => debuggee.divert(Chips::Quiet),
         ["divert", "off"] => end_diversion(debuggee),
@@ -141,6 +150,10 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         ["breaks"] | ["info", "breakpoints" | "breaks"] => Ok(breaks::list(debuggee)),
         ["ignore", number, count] => breaks::ignore(debuggee, number, count),
         ["ignore", ..] => Err("write a breakpoint and how often: monitor ignore 1 10".into()),
+        ["input", ..] => {
+            let done = script::parse_action(rest).and_then(|action| debuggee.history.act(action));
+            done.map(|()| String::new())
+        }
         ["io"] => ports::around(debuggee),
         ["io", port] => ports::peek(debuggee, port, 1),
         ["io", port, "1"] => ports::peek(debuggee, port, 1),

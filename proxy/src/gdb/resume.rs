@@ -52,6 +52,9 @@ impl Debuggee {
         };
         let mut stopped = self.announced(|debuggee| {
             let result = match resume {
+                _ if debugger == Doing::AwaitsStop && std::mem::take(&mut debuggee.stays) => {
+                    Ok(Stop::Interrupted)
+                }
                 // It stops by itself; what the debugger may resume behind it is stopped.
                 Resume::Step(direction) => debuggee.step(direction),
                 // What somebody else has resumed is not what the debugger wants to stop.

@@ -96,6 +96,8 @@ pub struct Debuggee {
     pub(super) skips_interrupts: bool,
     /// Addresses of memory that the debugger names are physical.
     pub(super) physical: bool,
+    /// Whatever the debugger resumes next stops before it does anything.
+    pub(super) stays: bool,
     /// A Ctrl-C that came when nothing ran.
     early_ctrl_c: Option<Instant>,
     quit: Arc<AtomicBool>,
@@ -120,6 +122,7 @@ impl Debuggee {
             paused: false,
             skips_interrupts: false,
             physical: false,
+            stays: false,
             early_ctrl_c: None,
             quit,
         }
@@ -142,6 +145,7 @@ impl Debuggee {
         self.features = Features::default();
         self.skips_interrupts = false;
         self.physical = false;
+        self.stays = false;
         self.pending = None;
         self.early_ctrl_c = None;
         self.xml = target_xml(&self.layout);

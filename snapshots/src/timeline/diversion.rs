@@ -18,6 +18,8 @@ use vm::{CpuState, Exit, Icount, Input, LinAddr, MachineState, PAGE_SIZE, VmTime
 
 /// Most memory that is written at once, in bytes.
 const WRITE_MAX: usize = 1 << 20;
+/// Virtual time for which a halted machine runs until it is asked again whether to go on.
+const HALT_NS: u64 = 100_000_000;
 
 /// What chips do in a diversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,12 +144,12 @@ impl<M: Replayer> Timeline<M> {
                         return Ok(Stop::Breakpoint(addr));
                     }
                 }
-                Exit::Time if self.input_in_diversion().is_some() => {}
-                Exit::Time => {
+                Exit::Time if self.is_quiet() => {
                     return Ok(Stop::NoFurther(
                         "it is halted, and no interrupt is taken in a quiet diversion",
                     ));
                 }
+                Exit::Time => {}
                 // Time stands still until something comes from outside: now.
                 Exit::Idle if self.input_in_diversion().is_some() => {}
                 exit => return Ok(Stop::NoFurther(why_no_further(&exit))),
@@ -169,12 +171,13 @@ impl<M: Replayer> Timeline<M> {
 
     /// Injects what is due, or at once one if the machine is `idle`, and says how far it may run then.
     fn inject_diverted(&mut self, goal: Icount, mut idle: bool) -> RunLimit {
-        let now = self.now();
+        let (here, now) = (self.position(), self.now());
+        let halted_to = VmTime(now.0.saturating_add(HALT_NS));
         while let Some((time, input)) = self.input_in_diversion() {
-            let here = self.position();
             if time > now && !std::mem::take(&mut idle) {
                 let steps = (time.0 - now.0).div_ceil(NS_PER_STEP).min(self.slice);
-                return RunLimit { position: Icount(here.0.saturating_add(steps)).min(goal), time };
+                let position = Icount(here.0.saturating_add(steps)).min(goal);
+                return RunLimit { position, time: time.min(halted_to) };
             }
             let input = input.clone();
             if input != Input::Reset {
@@ -184,9 +187,12 @@ impl<M: Replayer> Timeline<M> {
                 diversion.next_input += 1;
             }
         }
-        let quiet = self.diversion.as_ref().is_some_and(|d| d.chips == Chips::Quiet);
-        let position = Icount(self.position().0.saturating_add(self.slice)).min(goal);
-        RunLimit { position, time: if quiet { now } else { VmTime(u64::MAX) } }
+        let position = Icount(here.0.saturating_add(self.slice)).min(goal);
+        RunLimit { position, time: if self.is_quiet() { now } else { halted_to } }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.diversion.as_ref().is_some_and(|d| d.chips == Chips::Quiet)
     }
 
     /// Remembers where the machine is.

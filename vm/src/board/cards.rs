@@ -62,6 +62,11 @@ impl CardBus<'_> {
     pub fn send(&mut self, frame: Vec<u8>) {
         self.fx.output.push(Output::Net { card: self.number, frame: Frame(frame) });
     }
+
+    /// Sends bytes out of a serial port.
+    pub fn send_serial(&mut self, port: u8, bytes: &[u8]) {
+        self.fx.output.extend(bytes.iter().map(|byte| Output::Serial { port, byte: *byte }));
+    }
 }
 
 /// What the board asks of every card. Registers are given by the number of the base address and the offset behind it.
@@ -90,6 +95,8 @@ pub trait CardChip {
     fn can_receive(&self) -> bool {
         false
     }
+    /// Bytes come to serial port `port`, which may be another card's.
+    fn receive_serial(&mut self, _port: u8, _bytes: &[u8], _bus: &mut CardBus) {}
 }
 
 /// A card.
@@ -118,6 +125,7 @@ impl Card {
                 virtio(Virtio::blk(config.medium(*medium).unwrap_or(none)))
             }
             CardConfig::VirtioRng { seed } => virtio(Virtio::rng(*seed)),
+            CardConfig::VirtioConsole { port } => virtio(Virtio::console(*port)),
         }
     }
 
@@ -250,6 +258,13 @@ impl Cards {
     /// Whether a frame that comes now would be kept.
     pub fn can_receive(&self, number: usize) -> bool {
         self.0.get(number).is_some_and(|card| card.chip().can_receive())
+    }
+
+    /// Bytes arrive for the card that has serial port `port`.
+    pub fn receive_serial(&mut self, port: u8, bytes: &[u8], pci: &Pci, bus: &mut super::Bus) {
+        for number in 0..self.0.len() {
+            self.on(number, pci, bus, |chip, bus| chip.receive_serial(port, bytes, bus));
+        }
     }
 
     /// Does what happens at `time`, which no event precedes.

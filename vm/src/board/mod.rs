@@ -76,12 +76,13 @@ use self::sysctl::SysCtl;
 use self::uart::Uart;
 use self::vga::Adapter;
 use self::vga::window::{WINDOW, WINDOW_BYTES};
-use crate::config::{MachineConfig, Vga};
+use crate::config::{MachineConfig, SERIAL_PORTS, Vga};
 use crate::input::{Input, Output};
 use crate::media::Slot;
 use crate::memory::{Memory, PhysMemory, Place, Windows};
 use crate::units::{PhysAddr, Vector, VmTime};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What an access may cause outside the chips. Never machine state.
 #[derive(Default)]
@@ -92,6 +93,35 @@ pub struct Effects {
     pub request: Option<Request>,
     /// The A20 gate, the PAM registers or another part of the memory map changed: cached translations are void.
     pub memory_map_changed: bool,
+    /// Accesses that nothing answered.
+    pub strays: Vec<Stray>,
+}
+
+/// An access that nothing answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// Where.
+    pub place: StrayPlace,
+    /// What was written, if it was a write.
+    pub written: Option<u64>,
+}
+
+/// Where nothing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StrayPlace {
+    /// An I/O port.
+    Port(u16),
+    /// A physical address.
+    Address(PhysAddr),
+}
+
+impl fmt::Display for StrayPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StrayPlace::Port(port) => write!(f, "port {port:#x}"),
+            StrayPlace::Address(addr) => write!(f, "address {addr}"),
+        }
+    }
 }
 
 /// What the board asks of the machine; carried out after the instruction.
@@ -137,7 +167,7 @@ pub struct Board {
     system_control: SystemControl,
     rtc: Rtc,
     keyboard: I8042,
-    uarts: [Uart; 4],
+    uarts: [Uart; SERIAL_PORTS as usize],
     lpt: Lpt,
     dma: Dma,
     fdc: Fdc,
@@ -237,7 +267,7 @@ impl Board {
             self.copy_lines();
             return value & size_mask(size);
         }
-        tracing::debug!(%addr, size, "read of an address where nothing is");
+        bus.fx.strays.push(Stray { place: StrayPlace::Address(addr), written: None });
         size_mask(size)
     }
 
@@ -261,7 +291,7 @@ impl Board {
         } else if let Some(place) = self.cards.at_address(addr, &self.pci) {
             self.cards.write(place, size, value, &self.pci, bus);
         } else {
-            tracing::debug!(%addr, size, value, "write to an address where nothing is");
+            bus.fx.strays.push(Stray { place: StrayPlace::Address(addr), written: Some(value) });
         }
         self.copy_lines();
     }
@@ -581,11 +611,10 @@ impl Board {
     pub fn inject(&mut self, input: &Input, bus: &mut Bus) {
         self.advance(bus);
         match input {
-            Input::Serial { port, bytes } => {
-                if let Some(uart) = self.uarts.get_mut(usize::from(*port)) {
-                    uart.receive(bytes, bus.now);
-                }
-            }
+            Input::Serial { port, bytes } => match self.uarts.get_mut(usize::from(*port)) {
+                Some(uart) => uart.receive(bytes, bus.now),
+                None => self.cards.receive_serial(*port, bytes, &self.pci, bus),
+            },
             Input::Key { scancode } => self.keyboard.key(scancode, bus.now),
             Input::Mouse { dx, dy, dz, buttons } => self.keyboard.mouse([*dx, *dy, *dz], *buttons, bus.now),
             Input::Reset => self.reset(),

@@ -12,7 +12,7 @@ use super::pci::{CONFIG_ADDRESS, CONFIG_DATA};
 use super::pm::{APM_CONTROL, APM_STATUS, GPE0_BASE, GPE0_PORTS, PM_PORTS};
 use super::sysctl::{PORT_A, RESET_CONTROL};
 use super::vga::{Adapter, DISPI_DATA_ALIGNED, DISPI_INDEX};
-use super::{Board, Bus};
+use super::{Board, Bus, Stray, StrayPlace};
 use crate::input::Output;
 
 /// Last ports of the blocks that the chips give by their first.
@@ -99,7 +99,7 @@ impl Board {
                 (Some((index, register)), _) => self.uarts[index].read(register, now),
                 (_, Some(register)) => self.fdc.read(register, now),
                 _ => {
-                    tracing::debug!(port = format_args!("{port:#x}"), "read of a port where nothing is");
+                    bus.fx.strays.push(Stray { place: StrayPlace::Port(port), written: None });
                     0xff
                 }
             },
@@ -184,11 +184,10 @@ impl Board {
                     }
                 }
                 (_, Some(register)) => self.fdc.write(register, value, now),
-                _ => tracing::debug!(
-                    port = format_args!("{port:#x}"),
-                    value,
-                    "write to a port where nothing is"
-                ),
+                _ => {
+                    let written = Some(value.into());
+                    bus.fx.strays.push(Stray { place: StrayPlace::Port(port), written });
+                }
             },
         }
     }

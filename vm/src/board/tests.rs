@@ -185,11 +185,13 @@ fn a_write_beside_the_local_apic_is_a_message_to_it() {
 #[test]
 fn ports_where_nothing_is_read_as_ones_of_the_size() {
     let mut board = board();
-    for port in [0x0010, 0x0068, 0x0300, 0x1234, 0xfff8] {
+    for port in [0x0010, 0x0068, 0x0300, 0x1234, 0x5658, 0xfff8] {
         assert_eq!(read(&mut board, port, 1, 0), 0xff);
         assert_eq!(read(&mut board, port, 2, 0), 0xffff);
         assert_eq!(read(&mut board, port, 4, 0), 0xffff_ffff);
         assert_eq!(write(&mut board, port, 4, 0, 0).request, None);
+        let stray = Stray { place: StrayPlace::Port(port), written: Some(7) };
+        assert_eq!(write(&mut board, port, 1, 7, 0).strays, [stray]);
     }
     let (values, _) = on(&mut board, 0, |board, bus| {
         [1, 2, 4, 8].map(|size| board.mmio_read(PhysAddr(0xfeb0_0000), size, bus))

@@ -13,6 +13,7 @@
 //! | 0x1ce, 0x1cf, 0x1d0      | Bochs extensions, index and data, 16 bits: `dispi`                      |
 //! | 0xa0000 to 0xbffff       | the window to video memory: `window`                                    |
 //! | BAR 0                    | all of video memory as it is, which no access to it comes here for      |
+//! | BAR 2 + 0 to 0x7f         | what the monitor says of itself: `edid`                                 |
 //! | BAR 2 + 0x400 to 0x41f   | ports 0x3c0 to 0x3df                                                    |
 //! | BAR 2 + 0x500 to 0x515   | registers of the extensions by their numbers                            |
 //! | BAR 2 + 0x600 to 0x607   | size of this block; byte order, which is little endian                  |
@@ -28,6 +29,7 @@
 mod codepage;
 mod dac;
 mod dispi;
+mod edid;
 mod firmware;
 mod picture;
 mod scan;
@@ -228,9 +230,10 @@ impl Adapter {
         }
     }
 
-    /// A read of `size` bytes from the block of registers in memory. What is nowhere reads as zeros: there is no EDID.
+    /// A read of `size` bytes from the block of registers in memory. What is nowhere reads as zeros.
     pub fn read_block(&mut self, offset: u64, size: u8, now: VmTime) -> u64 {
         let byte = |adapter: &mut Adapter, at: u64| match at {
+            0..=0x3ff => edid::EDID.get(at as usize).copied().unwrap_or(0),
             0x400..=0x41f => adapter.read(0x3c0 + (at - 0x400) as u16, now),
             0x500..=0x515 => adapter.dispi.read((at - 0x500) as u16 / 2).to_le_bytes()[at as usize & 1],
             0x600..=0x603 => 8u32.to_le_bytes()[at as usize & 3],

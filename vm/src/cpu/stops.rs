@@ -147,13 +147,15 @@ impl Cpu {
         if !(stops.linear_on || stops.physical_on) || !stops.marks(addr, size.into()) {
             return None;
         }
-        let physical = |at: u64| {
-            let is_wanted = |phys: PhysAddr| stops.physical.binary_search(&(phys.0 & OFFSET, phys.0)).is_ok();
-            stops.physical_on && self.translate(LinAddr(at)).is_some_and(is_wanted)
-        };
-        self.first_of(addr, size, from, |at| {
-            (stops.linear_on && stops.linear.binary_search(&at).is_ok()) || physical(at)
-        })
+        self.first_of(addr, size, from, |at| self.has_breakpoint(at))
+    }
+
+    /// Whether an instruction at this address has a breakpoint.
+    pub fn has_breakpoint(&self, addr: u64) -> bool {
+        let stops = &self.stops;
+        let is_wanted = |phys: PhysAddr| stops.physical.binary_search(&(phys.0 & OFFSET, phys.0)).is_ok();
+        stops.linear_on && stops.linear.binary_search(&addr).is_ok()
+            || stops.physical_on && self.translate(LinAddr(addr)).is_some_and(is_wanted)
     }
 
     /// The same for the guest's own breakpoints. RF makes it ignore one at the block's start.

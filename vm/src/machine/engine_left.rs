@@ -1,11 +1,12 @@
 //! After the engine came back by itself: faults that it met, and errors.
 
-use super::{Core, VmError};
+use super::{Core, Exit, VmError};
 use crate::cpu::debug::DR6_BS;
 use crate::cpu::delivery::{Cause, vector};
 use crate::cpu::engine::{FETCH_FROM_DEVICE, StartError, off};
 use crate::cpu::regs::flag;
 use crate::cpu::tlb::Miss;
+use crate::units::LinAddr;
 
 impl Core {
     /// An undefined opcode: whether it is one that is executed here.
@@ -33,10 +34,12 @@ impl Core {
                 Ok(())
             }
             Err(StartError::PageFault { addr }) => match self.cpu.page_fault.take() {
+                Some(Miss::Fault { fetch: true, .. }) if self.stops_before_fetch() => Ok(()),
                 Some(Miss::Fault { error, fetch }) => {
                     self.page_fault(addr, error, fetch);
                     Ok(())
                 }
+                Some(Miss::NotCanonical) if !self.in_block() && self.stops_before_fetch() => Ok(()),
                 Some(Miss::NotCanonical) => {
                     self.not_canonical();
                     Ok(())
@@ -50,7 +53,9 @@ impl Core {
             },
             // Fetching from a device reads all ones, which is an undefined opcode.
             Err(StartError::Engine(e)) if e == FETCH_FROM_DEVICE => {
-                self.cpu.note_executed_here();
+                if self.stops_before_fetch() {
+                    return Ok(());
+                }
                 self.cpu.pos += 1;
                 let step = self.cpu.pos - 1;
                 self.deliver(vector::UD, Cause::Exception(None), step);
@@ -58,6 +63,28 @@ impl Core {
             }
             Err(StartError::Engine(e)) => Err(self.engine_error(e.to_string())),
         }
+    }
+
+    /// The instruction at RIP cannot be fetched, and no block has begun at whose start something could be decided first. Whether
+    /// there is something: between two steps it is looked for, unless the engine has just come from there, and a breakpoint
+    /// is looked for here.
+    fn stops_before_fetch(&mut self) -> bool {
+        self.cpu.current.insns = 0;
+        if self.cpu.pos != self.engine_start {
+            return true;
+        }
+        self.cpu.note_executed_here();
+        let pc = self.cpu.env.linear_pc();
+        let stops = self.cpu.pos != self.run_start && self.cpu.has_breakpoint(pc);
+        if stops {
+            self.exit = Some(Exit::Breakpoint(LinAddr(pc)));
+        }
+        stops
+    }
+
+    /// Whether RIP is at an instruction of the block that runs.
+    fn in_block(&self) -> bool {
+        self.cpu.index_of(self.cpu.env.linear_pc()).is_some()
     }
 
     pub(super) fn engine_error(&self, what: String) -> VmError {
@@ -71,12 +98,11 @@ impl Core {
             return;
         }
         let stack = self.cpu.stack_fault();
-        match self.cpu.index_of(self.cpu.env.linear_pc()) {
-            Some(_) => {
-                self.cpu.mend_flags();
-                self.correct_position(1);
-            }
-            None => self.cpu.pos += 1,
+        if self.in_block() {
+            self.cpu.mend_flags();
+            self.correct_position(1);
+        } else {
+            self.cpu.pos += 1;
         }
         let step = self.cpu.pos - 1;
         let vector = if stack { vector::SS } else { vector::GP };
@@ -85,7 +111,7 @@ impl Core {
 
     /// Before a fault of the fetch of an instruction comes the trap of the one before. Whether there was one.
     pub(super) fn report_pending_db(&mut self) -> bool {
-        if self.cpu.pending_db == 0 || self.cpu.index_of(self.cpu.env.linear_pc()).is_some() {
+        if self.cpu.pending_db == 0 || self.in_block() {
             return false;
         }
         let step = self.cpu.pos.saturating_sub(1);
@@ -100,7 +126,6 @@ impl Core {
             return;
         }
         if fetch {
-            self.cpu.note_executed_here();
             // The faulting instruction was not counted: its block never started.
             self.cpu.pos += 1;
         } else {

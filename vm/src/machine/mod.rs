@@ -15,7 +15,7 @@ mod with_board;
 pub use exit::{Divergence, Exit, InterruptTaken, RunLimit, VmError};
 
 use crate::board::vga::Adapter;
-use crate::board::{Board, Request};
+use crate::board::{Board, Request, StrayPlace};
 use crate::boot::Kernel;
 use crate::config::{MachineConfig, Vga};
 use crate::cpu::Cpu;
@@ -30,7 +30,7 @@ use crate::memory::{Memory, PAGE_SIZE};
 use crate::units::{Icount, VmTime};
 use crate::watch::{Noted, WatchHit};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ptr::NonNull;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -87,12 +87,16 @@ struct Core {
     /// Hits are noted here instead of stopping the machine.
     noted: Option<Vec<Noted>>,
     exit: Option<Exit>,
+    /// Where nothing is and something was looked for: each is said once.
+    strays: BTreeSet<StrayPlace>,
     /// `engine.stop()` was called.
     stopping: bool,
     /// The engine's next block must not be longer than this.
     partial: Option<u32>,
     /// Breakpoints at this position are ignored: it is where the run started.
     run_start: u64,
+    /// Where the engine was last set going.
+    engine_start: u64,
     /// The step before was an iteration of the REP instruction at RIP.
     in_rep: bool,
     /// The engine must stop exactly here.
@@ -166,9 +170,11 @@ impl Machine {
             watch: None,
             noted: None,
             exit: None,
+            strays: BTreeSet::new(),
             stopping: false,
             partial: None,
             run_start: 0,
+            engine_start: 0,
             in_rep: false,
             stop_pos: 0,
             event_pos: 0,
@@ -270,6 +276,7 @@ impl Machine {
             }
             core.stopping = false;
             core.in_rep = false;
+            core.engine_start = core.cpu.pos;
             let partial = core.partial.take();
             core.cpu.single = partial == Some(1);
             core.update_soft_limit();

@@ -1,11 +1,14 @@
 //! What the machine does with the board: time, events, and when the engine must be left for them.
 
 use super::{Core, Source};
-use crate::board::{Board, Bus, Effects, TSC_DEADLINE};
+use crate::board::{Board, Bus, Effects, Stray, TSC_DEADLINE};
 use crate::cpu::delivery::Fault;
 use crate::cpu::own::Flow;
 use crate::cpu::state::CpuState;
 use crate::units::{Icount, NS_PER_STEP, VmTime};
+
+/// A guest may look everywhere; so many places are enough to see what it is after.
+const STRAYS_MAX: usize = 256;
 
 impl Core {
     pub(super) fn time_at(&self, pos: u64) -> VmTime {
@@ -40,10 +43,21 @@ impl Core {
         if fx.memory_map_changed {
             self.update_map();
         }
+        self.say_strays(pos, &fx.strays);
         self.note_watch(pos);
         self.cpu.drop_stale();
         self.schedule();
         result
+    }
+
+    /// Says where the guest looks for something that is not there: each place once.
+    fn say_strays(&mut self, position: u64, strays: &[Stray]) {
+        for stray in strays {
+            if self.strays.len() < STRAYS_MAX && self.strays.insert(stray.place) {
+                let (place, written) = (stray.place, stray.written);
+                tracing::info!(position, %place, written, "nothing is there");
+            }
+        }
     }
 
     pub(super) fn update_map(&mut self) {

@@ -5,7 +5,7 @@ use crate::board::test_support::{Chip, FlatMemory, Rng};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// Lets `act` use a bus at `now` on which the card is master; the frames that it sent.
+/// Lets `act` use a bus at `now` on which the card is master; the frames that it sent, and each byte of a serial port as one.
 pub fn with_bus<R>(
     mem: &mut FlatMemory,
     now: VmTime,
@@ -15,6 +15,7 @@ pub fn with_bus<R>(
     let result = act(&mut CardBus { now, mem, fx: &mut fx, master: true, msix_control: 0, number: 0 });
     let frames = fx.output.into_iter().filter_map(|output| match output {
         Output::Net { frame, .. } => Some(frame.0),
+        Output::Serial { byte, .. } => Some(vec![byte]),
         _ => None,
     });
     (result, frames.collect())
@@ -27,6 +28,11 @@ pub trait TestCard: CardChip + Clone + PartialEq + Debug + Serialize + Deseriali
 
     /// A card that a driver has set up.
     fn power_on() -> Self;
+
+    /// The same, of one of the kinds that there are.
+    fn any_kind(_: &mut Rng) -> Self {
+        Self::power_on()
+    }
 
     /// What its events change, beside interrupt and memory.
     fn state_outputs(&self) -> u64;
@@ -64,7 +70,10 @@ impl<C: TestCard> Rig<C> {
             chip.advance(bus);
             match rng.below(6) {
                 0 | 1 => return chip.read(bar, offset, size, bus).into(),
-                2 => chip.receive(&frame, bus),
+                2 => {
+                    chip.receive(&frame, bus);
+                    chip.receive_serial(0, &frame, bus);
+                }
                 _ => chip.write(bar, offset, size, C::likely_value(offset, rng), bus),
             }
             u64::from(chip.can_receive())
@@ -80,6 +89,10 @@ impl<C: TestCard> Chip for Rig<C> {
         let mut rng = Rng::new(1);
         let mem = FlatMemory((0..MEMORY_BYTES).map(|_| rng.byte()).collect());
         Rig { chip: C::power_on(), mem }
+    }
+
+    fn any_kind(rng: &mut Rng) -> Rig<C> {
+        Rig { chip: C::any_kind(rng), ..Rig::power_on() }
     }
 
     fn poke(&mut self, rng: &mut Rng, now: VmTime) -> u64 {

@@ -443,3 +443,16 @@ fn the_block_in_memory_has_the_same_registers() {
     assert_eq!(card.adapter.crtc[0x0e], 0x55);
     assert_eq!(card.adapter.read_block(0x600, 8, VmTime(0)), 0x1e1e_1e1e_0000_0008);
 }
+
+#[test]
+fn the_monitor_says_what_it_is() {
+    let mut card = Card::new(SMALL);
+    let block: Vec<u8> = (0..128).map(|at| card.adapter.read_block(at, 1, VmTime(0)) as u8).collect();
+    assert_eq!(block[..8], [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
+    assert_eq!(block.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
+    // Its own timing: upper bits of the active pixels and lines are in one byte with those of the blanking.
+    let timing = &block[54..72];
+    let active = |at: usize| u16::from(timing[at]) | u16::from(timing[at + 2] >> 4) << 8;
+    assert_eq!((active(2), active(5)), (1280, 800));
+    assert_eq!(card.adapter.read_block(0x80, 8, VmTime(0)), 0, "no extensions");
+}

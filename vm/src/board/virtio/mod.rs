@@ -11,6 +11,7 @@
 //! event indices and packed rings, none of which is offered.
 
 mod blk;
+mod console;
 mod msix;
 mod net;
 mod queue;
@@ -23,6 +24,7 @@ use crate::config::Mac;
 use crate::media::MediumShape;
 use crate::units::VmTime;
 use blk::Blk;
+use console::Console;
 use msix::{CONTROL_ENABLE, Msix};
 use net::Net;
 use queue::{Broken, Queue};
@@ -78,6 +80,10 @@ trait Device {
     fn can_receive(&self) -> bool {
         false
     }
+    /// Bytes come to a serial port; whether it is this one's.
+    fn receive_serial(&mut self, _port: u8, _bytes: &[u8]) -> bool {
+        false
+    }
 }
 
 /// A kind of device.
@@ -86,6 +92,7 @@ enum Kind {
     Blk(Blk),
     Net(Net),
     Rng(Rng),
+    Console(Console),
 }
 
 impl Kind {
@@ -94,6 +101,7 @@ impl Kind {
             Kind::Blk(device) => device,
             Kind::Net(device) => device,
             Kind::Rng(device) => device,
+            Kind::Console(device) => device,
         }
     }
 
@@ -102,6 +110,7 @@ impl Kind {
             Kind::Blk(device) => device,
             Kind::Net(device) => device,
             Kind::Rng(device) => device,
+            Kind::Console(device) => device,
         }
     }
 }
@@ -158,11 +167,17 @@ impl Virtio {
         Virtio::new(Kind::Rng(Rng::new(seed)))
     }
 
+    /// A console with this number among the serial ports.
+    pub fn console(port: u8) -> Virtio {
+        Virtio::new(Kind::Console(Console::new(port)))
+    }
+
     /// The configuration space of a card that is one of these.
     pub fn endpoint(&self) -> Endpoint {
         let (device, class, subsystem) = match self.kind {
             Kind::Net(_) => (0x1000, 0x02_00_00, 1),
             Kind::Blk(_) => (0x1001, 0x01_00_00, 2),
+            Kind::Console(_) => (0x1003, 0x07_80_00, 3),
             Kind::Rng(_) => (0x1005, 0x00_ff_00, 4),
         };
         registers::endpoint(device, class, subsystem, self.msix.vectors())
@@ -418,6 +433,12 @@ impl CardChip for Virtio {
 
     fn receive(&mut self, frame: &[u8], bus: &mut CardBus) {
         if self.can_receive() && self.kind.device_mut().receive(frame) {
+            self.notify(0, bus.now);
+        }
+    }
+
+    fn receive_serial(&mut self, port: u8, bytes: &[u8], bus: &mut CardBus) {
+        if self.kind.device_mut().receive_serial(port, bytes) {
             self.notify(0, bus.now);
         }
     }

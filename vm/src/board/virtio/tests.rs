@@ -233,6 +233,35 @@ fn frames_go_out_without_their_header_and_come_in_with_one() {
 }
 
 #[test]
+fn a_console_sends_what_is_written_and_keeps_what_is_typed_for_its_reader() {
+    let mut bench = Bench::new(Virtio::console(4));
+    bench.set_up(1);
+    let text: Vec<u8> = (0..10_000u32).map(|i| i as u8).collect();
+    bench.put(0x4000, &text);
+    bench.offer(&[(0x4000, 9_000, false), (0x4000 + 9_000, 1_000, false)]);
+    bench.notify(1);
+    assert!(bench.run().concat() == text, "a piece at a time, and all of it");
+    assert_eq!(bench.u16_at(USED + 2), 1);
+
+    let mut bench = Bench::new(Virtio::console(4));
+    let typed = |bench: &mut Bench, port, text: &[u8]| {
+        with_bus(&mut bench.mem, bench.now, |bus| bench.chip.receive_serial(port, text, bus));
+    };
+    typed(&mut bench, 5, b"not for this one");
+    typed(&mut bench, 4, b"hello");
+    bench.set_up(0);
+    bench.offer(&[(0x4000, 3, true)]);
+    bench.notify(0);
+    bench.run();
+    assert_eq!(bench.mem.0[0x4000..0x4003], *b"hel");
+    assert_eq!(bench.mem.0[USED as usize + 4..][..8], [0, 0, 0, 0, 3, 0, 0, 0]);
+    bench.offer(&[(0x4000, 16, true)]);
+    typed(&mut bench, 4, b"!");
+    bench.run();
+    assert_eq!(bench.mem.0[0x4000..0x4004], *b"lo!\0");
+}
+
+#[test]
 fn messages_wait_while_they_are_masked() {
     let mut msix = Msix::new(2);
     msix.write(16, 0xfee0_1000);
@@ -246,18 +275,31 @@ fn messages_wait_while_they_are_masked() {
     assert_eq!((msix.take(CONTROL_ENABLE), msix.checked(2)), (None, msix::NO_VECTOR));
 }
 
+/// With queues that share what random accesses put into memory.
+fn set_up_by_a_driver(mut chip: Virtio) -> Virtio {
+    for queue in &mut chip.queues {
+        queue.size = 8;
+        queue.set_legacy_page(1);
+    }
+    chip.status = 15;
+    chip
+}
+
 impl TestCard for Virtio {
     const RANGES: &'static [(u8, u32)] =
         &[(LEGACY_BAR, 64), (MSIX_BAR, 48), (MODERN_BAR, 0x38), (MODERN_BAR, 0x3010), (MODERN_BAR, 0x38)];
 
     fn power_on() -> Virtio {
-        let mut chip = Virtio::net([2, 0, 0, 0, 0, 1]);
-        for (queue, page) in chip.queues.iter_mut().zip([1, 1]) {
-            queue.size = 8;
-            queue.set_legacy_page(page);
-        }
-        chip.status = 15;
-        chip
+        set_up_by_a_driver(Virtio::net([2, 0, 0, 0, 0, 1]))
+    }
+
+    fn any_kind(rng: &mut Numbers) -> Virtio {
+        set_up_by_a_driver(match rng.below(4) {
+            0 => disk(),
+            1 => Virtio::net([2, 0, 0, 0, 0, 1]),
+            2 => Virtio::rng(1),
+            _ => Virtio::console(0),
+        })
     }
 
     fn state_outputs(&self) -> u64 {
