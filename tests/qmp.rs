@@ -165,6 +165,7 @@ fn seeking_stopping_and_going_on_are_told_by_events() {
     let text = qmp.ask("human-monitor-command", json!({"command-line": "info replay"}));
     assert!(text.as_str().is_some_and(|text| text.starts_with("Replaying execution '")), "{text}");
     qmp.ask("quit", json!({}));
+    server.wait_for_end();
 }
 
 #[test]
