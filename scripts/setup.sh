@@ -15,7 +15,8 @@ GUEST_NEEDS=(
 )
 # What the tests need: real debuggers, real firmware, real guests, and QEMU to compare with.
 TEST_NEEDS=(
-    gdb=gdb lldb-22=lldb-22 nasm=nasm ld=binutils qemu-system-x86_64=qemu-system-x86 "${GUEST_NEEDS[@]}"
+    gdb=gdb '/usr/lib/python3*/ensurepip=python3-venv' lldb-22=lldb-22 nasm=nasm ld=binutils
+    qemu-system-x86_64=qemu-system-x86 "${GUEST_NEEDS[@]}"
 )
 
 say() {

@@ -46,7 +46,7 @@ fn recursion_is_entered_and_left_at_the_same_places() {
     let mut session = walking();
     session.expect("break factorial", &["Breakpoint 1"]);
     let depths =
-        same_both_ways(&mut session, ("continue", "reverse-continue"), 5, "%llu %u %#x", "$icount, n, $sp");
+        same_both_ways(&mut session, ("continue", "reverse-continue"), 5, "%lu %u %#x", "$icount, n, $sp");
     assert!(depths[0].contains(" 6 ") && depths[4].contains(" 2 "), "{depths:?}");
     session.expect("delete", &[]);
     session.expect("tbreak factorial if n == 3", &[]);
@@ -74,7 +74,7 @@ fn lines_with_calls_in_them_are_the_same_lines_back() {
     session.expect("continue", &["walk ()", "product = factorial(DEPTH);"]);
     let start = session.debugger.position();
     let values = "$icount, $pc, product, total, jumped";
-    let lines = same_both_ways(&mut session, ("next", "reverse-next"), 2, "%llu %#x %u %u %u", values);
+    let lines = same_both_ways(&mut session, ("next", "reverse-next"), 2, "%lu %#x %u %u %u", values);
     assert!(lines[1].contains(" 720 204 "), "{lines:?}");
     // Nested calls are left by a jump in one of them.
     session.expect("tbreak numbers", &[]);
@@ -95,7 +95,7 @@ fn a_loop_is_the_same_line_by_line() {
     // Where the loop begins, GDB takes the line before for a part of its first line on the way back.
     session.expect("next", &["for (uint32_t i = 0;"]);
     let values = "$icount, $pc, total";
-    same_both_ways(&mut session, ("next", "reverse-next"), 20, "%llu %#x %u", values);
+    same_both_ways(&mut session, ("next", "reverse-next"), 20, "%lu %#x %u", values);
     session.expect("next", &[]);
     // `until` does not go round again.
     session.debugger.run("until");
@@ -112,9 +112,9 @@ fn each_store_is_met_with_its_values_swapped() {
     let mut session = walking();
     session.expect("watch stored", &["Hardware watchpoint 1"]);
     // The first round stores what is there already: no change to show, but passed over by GDB itself.
-    let there = places(&mut session, "continue", 8, "%llu %u", "$icount, stored");
+    let there = places(&mut session, "continue", 8, "%lu %u", "$icount, stored");
     session.expect("continue", &["No more reverse-execution history."]);
-    let back = places(&mut session, "reverse-continue", 8, "%llu %u", "$icount, stored");
+    let back = places(&mut session, "reverse-continue", 8, "%lu %u", "$icount, stored");
     let number = |text: &str| text.split(' ').map(|n| n.parse().unwrap()).collect::<Vec<u64>>();
     let there: Vec<_> = there.iter().map(|text| number(text)).collect();
     let back: Vec<_> = back.iter().rev().map(|text| number(text)).collect();
@@ -135,7 +135,7 @@ fn x87_and_sse_registers_go_back_with_the_steps() {
     let values =
         "$icount, $st0, $st1, $fstat, $ftag, $xmm0.v4_float[1], $xmm1.v4_float[2], $xmm7.v4_float[3]";
     let states =
-        same_both_ways(&mut session, ("stepi", "reverse-stepi"), 14, "%llu %g %g %x %x %g %g %g", values);
+        same_both_ways(&mut session, ("stepi", "reverse-stepi"), 14, "%lu %g %g %x %x %g %g %g", values);
     assert!(states.iter().any(|state| state.contains(" 5.87738 ")), "{states:#?}");
     assert!(states.iter().any(|state| state.ends_with(" 8")), "{states:#?}");
     session.verify();
@@ -146,12 +146,12 @@ fn interrupts_come_at_the_same_places() {
     let mut session = walking();
     session.expect("break timer_handler", &["Breakpoint 1"]);
     let values = "$icount, $pc, $sp, ticks, waited";
-    same_both_ways(&mut session, ("continue", "reverse-continue"), 3, "%llu %#x %#x %u %u", values);
+    same_both_ways(&mut session, ("continue", "reverse-continue"), 3, "%lu %#x %#x %u %u", values);
     session.expect("delete", &[]);
     // From inside of a handler to the interrupted line, step by step, and on again.
     let values = "$icount, $pc, $sp, $eflags";
     session.expect("reverse-stepi 20", &[]);
-    same_both_ways(&mut session, ("stepi", "reverse-stepi"), 40, "%llu %#x %#x %#x", values);
+    same_both_ways(&mut session, ("stepi", "reverse-stepi"), 40, "%lu %#x %#x %#x", values);
     session.verify();
 }
 
@@ -162,7 +162,7 @@ fn a_jump_out_of_nested_calls_is_gone_back_over() {
     session.expect("continue", &["leap (depth=0)"]);
     session.expect("bt", &["depth=0", "depth=1", "depth=2", "depth=3", "leaper ()"]);
     let values = "$icount, $pc, $sp, $ebp";
-    let places = same_both_ways(&mut session, ("stepi", "reverse-stepi"), 30, "%llu %#x %#x %#x", values);
+    let places = same_both_ways(&mut session, ("stepi", "reverse-stepi"), 30, "%lu %#x %#x %#x", values);
     assert!(!places.is_empty());
     session.expect("bt", &["leap (depth=0)", "leaper ()"]);
     session.expect("finish", &[]);

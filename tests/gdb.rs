@@ -259,12 +259,12 @@ fn same_stops_both_ways(breakpoint: &str, stops: usize, format: &str, values: &s
 #[test]
 fn breakpoints_stop_at_the_same_places_both_ways() {
     let values = "$icount, $pc, $sp, ticks, job->name";
-    same_stops_both_ways("break run_job", 12, "%llu %#x %#x %u %s", values);
+    same_stops_both_ways("break run_job", 12, "%lu %#x %#x %u %s", values);
 }
 
 #[test]
 fn hardware_breakpoints_stop_at_the_same_places_both_ways() {
-    same_stops_both_ways("hbreak drain_samples", 12, "%llu %#x %#x %u", "$icount, $pc, $sp, sample_count");
+    same_stops_both_ways("hbreak drain_samples", 12, "%lu %#x %#x %u", "$icount, $pc, $sp, sample_count");
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn conditional_breakpoints_stop_at_the_same_places_both_ways() {
     same_stops_both_ways(
         "break timer_tick if ticks % 50 == 7",
         6,
-        "%llu %#x %u %#x",
+        "%lu %#x %u %#x",
         "$icount, $pc, ticks, eip",
     );
 }
@@ -301,7 +301,7 @@ fn breakpoints_of_each_kind_say_what_they_are() {
 
 #[test]
 fn single_steps_forward_are_the_same_steps_back() {
-    let (format, values) = ("%llu %#x %#x %#x %#x %#x", "$icount, $pc, $eax, $edx, $sp, $eflags");
+    let (format, values) = ("%lu %#x %#x %#x %#x %#x", "$icount, $pc, $eax, $edx, $sp, $eflags");
     let mut session = Session::of_clobber();
     // A timer interrupt comes in between: 100 steps before it and 100 behind.
     session.run("break entry_32");
@@ -461,7 +461,7 @@ fn the_16_bit_guest_is_shown_as_16_bit_code() {
     session.run("delete");
     let on_int = session.gdb.value("*(unsigned short *) (0x40 * 4)");
     session.run(&format!("hbreak *{on_int:#x}"));
-    let values = ("%llu %#x %u %#x", "$icount, $pc, $ebx & 0xffff, $sp");
+    let values = ("%lu %#x %u %#x", "$icount, $pc, $ebx & 0xffff, $sp");
     let back = session.places("reverse-continue", 3, values.0, values.1);
     session.expect("x/2i $pc", &["inc    %bx", "iret"]);
     session.expect("reverse-continue", &["No more reverse-execution history."]);
@@ -528,7 +528,7 @@ fn linux_is_walked_backwards_from_its_end() {
         &["rip", "0xffffffff", "cs", "0x10", "gs_base", "0xffff8"],
     );
     session.expect("monitor where", &[&format!("position {end} of {end} (100.00%)"), "64-bit code"]);
-    let (format, values) = ("%llu %#lx %#lx %#lx %#lx", "$icount, $pc, $rax, $rsp, $cr3");
+    let (format, values) = ("%lu %#lx %#lx %#lx %#lx", "$icount, $pc, $rax, $rsp, $cr3");
     let back = session.places("reverse-stepi", 20, format, values);
     let mut forward = session.places("stepi", 19, format, values);
     forward.reverse();
@@ -552,7 +552,7 @@ fn linux_is_walked_backwards_from_its_end() {
 fn linux_is_visited_in_any_order() {
     let mut session = linux_session();
     let end = session.gdb.position();
-    let (format, values) = ("%llu %#lx %#lx %#lx %#lx", "$icount, $pc, $rsp, $rax, $cr3");
+    let (format, values) = ("%lu %#lx %#lx %#lx %#lx", "$icount, $pc, $rsp, $rax, $cr3");
     let show = format!("printf \"{format}\\n\", {values}");
     let places = [end / 2, end - 1000, end / 4, end / 4 * 3];
     let mut seen = Vec::new();

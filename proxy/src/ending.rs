@@ -18,7 +18,7 @@ pub enum Next {
 /// What comes after `exit`. A machine that asks for a reset gets it if `may_reboot`.
 pub fn after(exit: Exit, may_reboot: bool) -> Result<Next> {
     Ok(match exit {
-        Exit::Position | Exit::Time | Exit::Idle => Next::Continue,
+        Exit::Position | Exit::Pause | Exit::Time | Exit::Idle => Next::Continue,
         Exit::Reset | Exit::TripleFault if may_reboot => Next::Reset,
         Exit::PowerOff => Next::End(EndReason::PowerOff),
         Exit::Reset => Next::End(EndReason::Reset),

@@ -21,7 +21,11 @@ import retrograde_linux  # noqa: E402
 
 def monitor(command):
     """Runs a command of the server; its answer, or an error that GDB shows."""
-    answer = gdb.execute("monitor " + command, to_string=True)
+    try:
+        answer = gdb.execute("monitor " + command, to_string=True)
+    except UnicodeDecodeError as error:
+        # GDB takes what is shown for text in the host's character set, and a guest may write anything.
+        answer = error.object.decode("utf-8", "replace")
     if answer.startswith("error: "):
         raise gdb.GdbError(answer[len("error: "):].rstrip())
     return answer

@@ -20,6 +20,8 @@ const PENDING: usize = 2;
 pub(crate) const CODE: u64 = 0x1000;
 /// How many there are.
 pub(crate) const INSTRUCTIONS: u64 = 97;
+/// What [`Replayer::set_effort`] counts for each step.
+const EFFORT_OF_A_STEP: u64 = 1000;
 /// The step that does what ends a run.
 const LAST_GASP: u64 = 1_000_000;
 
@@ -44,6 +46,8 @@ pub(crate) struct Toy {
     breakpoints: Vec<LinAddr>,
     watched: Vec<WatchRange>,
     noted: Option<Vec<Noted>>,
+    /// Steps in a run.
+    most_steps: u64,
     /// Flips a bit at this position: a machine that does not do what it did.
     pub(crate) sick_at: Option<u64>,
 }
@@ -240,6 +244,7 @@ impl Replayer for Toy {
             breakpoints: Vec::new(),
             watched: Vec::new(),
             noted: None,
+            most_steps: u64::MAX,
             sick_at: SICK.get(),
         })
     }
@@ -259,6 +264,7 @@ impl Replayer for Toy {
     fn run(&mut self, limit: RunLimit) -> Result<Exit, VmError> {
         let start = self.position;
         let mut written: Option<(u64, WatchHit)> = None;
+        let mut waited = false;
         loop {
             // Runs on for up to two steps after a watched write, as one stopped at the end of a block does.
             if let Some((position, hit)) = written
@@ -269,6 +275,10 @@ impl Replayer for Toy {
             if self.position >= limit.position.0 {
                 return Ok(Exit::Position);
             }
+            if self.position - start >= self.most_steps && written.is_none() && !waited {
+                return Ok(Exit::Pause);
+            }
+            waited = false;
             self.tick();
             let at = self.position;
             match self.interrupt_due() {
@@ -294,6 +304,7 @@ impl Replayer for Toy {
                     None => self.cpu.gpr[TIMER],
                 };
                 self.skipped += event.min(limit.time.0).saturating_sub(self.time());
+                waited = true;
                 continue;
             }
             let pc = LinAddr(self.cpu.linear_pc());
@@ -405,6 +416,10 @@ impl Replayer for Toy {
 
     fn set_watchpoints(&mut self, ranges: &[WatchRange]) {
         self.watched = ranges.to_vec();
+    }
+
+    fn set_effort(&mut self, allowed: u64) {
+        self.most_steps = allowed / EFFORT_OF_A_STEP;
     }
 
     fn note_hits(&mut self, on: bool) {

@@ -35,6 +35,7 @@ pub trait Replayer: Sized + 'static {
     fn set_breakpoints(&mut self, addrs: &[LinAddr]);
     fn set_watchpoints(&mut self, ranges: &[WatchRange]);
     fn set_traps(&mut self, traps: &BTreeSet<Trap>);
+    fn set_effort(&mut self, allowed: u64);
     fn note_hits(&mut self, on: bool);
     fn take_noted(&mut self) -> Vec<Noted>;
 }
@@ -80,6 +81,7 @@ impl Replayer for Machine {
         set_breakpoints(&mut self, addrs: &[LinAddr]);
         set_watchpoints(&mut self, ranges: &[WatchRange]);
         set_traps(&mut self, traps: &BTreeSet<Trap>);
+        set_effort(&mut self, allowed: u64);
         note_hits(&mut self, on: bool);
         take_noted(&mut self) -> Vec<Noted>;
         }

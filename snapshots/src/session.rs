@@ -24,7 +24,8 @@ const MOST_PASSED: u32 = 2000;
 pub enum Reached {
     /// The position asked for.
     Target,
-    /// Breakpoints were met so often without counting that somebody should look around. Nothing else has happened.
+    /// So much was done, or breakpoints were met so often without counting, that somebody should look around. Nothing else has
+    /// happened.
     Pause,
     /// The instruction at this address is next and has a breakpoint. It may be at the position asked for.
     Breakpoint(LinAddr),
@@ -82,7 +83,7 @@ impl<M: Replayer> Session<M> {
         };
         session.machine.take_dirty();
         let first = session.recording.read_checkpoint(0)?;
-        session.place(&first.state, first.changes())?;
+        session.place(&first.state, first.changes(), &mut || false)?;
         Ok(session)
     }
 
@@ -136,13 +137,13 @@ impl<M: Replayer> Session<M> {
                     self.has_arrived = !self.machine.cpu().halted;
                     return Ok(Reached::Watchpoint { position, hit });
                 }
-                Exit::Position | Exit::Breakpoint(_) | Exit::Watchpoint { .. } => {
+                Exit::Position | Exit::Pause | Exit::Breakpoint(_) | Exit::Watchpoint { .. } => {
                     let met = self.met(&self.breakpoints, &self.traps);
                     if let Some(addr) = met.filter(|_| self.position() > before.0) {
                         return Ok(Reached::Breakpoint(addr));
                     }
-                    passed += u32::from(exit != Exit::Position);
-                    if passed >= MOST_PASSED && self.position() < target {
+                    passed += u32::from(!matches!(exit, Exit::Position | Exit::Pause));
+                    if (passed >= MOST_PASSED || exit == Exit::Pause) && self.position() < target {
                         return Ok(Reached::Pause);
                     }
                 }
@@ -199,6 +200,11 @@ impl<M: Replayer> Session<M> {
         self.machine.set_breakpoints(&breakpoints.iter().copied().collect::<Vec<_>>());
         self.machine.set_watchpoints(watched);
         self.machine.set_traps(traps);
+    }
+
+    /// How much is done until it comes back with [`Reached::Pause`]; see [`Machine::set_effort`].
+    pub(crate) fn set_effort(&mut self, allowed: u64) {
+        self.machine.set_effort(allowed);
     }
 
     /// Whether hits of watched ranges are noted instead of stopping the machine; see [`Machine::note_hits`].
@@ -320,20 +326,23 @@ impl<M: Replayer> Session<M> {
     }
 
     /// Puts the machine into a saved state of arrival, by replacing the given pages of RAM: all that may differ. If that
-    /// fails half-way, all of them count as changed.
+    /// fails half-way, all of them count as changed. False: it was `interrupted` while pages were unpacked, and nothing has changed.
     pub(crate) fn place(
         &mut self,
         state: &MachineState,
         pages: impl Iterator<Item = (usize, Page)>,
-    ) -> Result<(), Error> {
-        self.has_arrived = false;
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<bool, Error> {
         let mut pages: Vec<_> = pages.collect();
-        self.changed.extend(pages.iter().map(|(number, _)| *number));
         // Those in the recording in the order in which they are stored: they are unpacked many at a time.
         pages.sort_by_key(|(_, page)| if let Page::File(stored) = page { stored.id } else { 0 });
         let stored =
             pages.iter().filter_map(|(_, page)| if let Page::File(s) = page { Some(*s) } else { None });
-        self.reader.prepare(&self.recording, stored);
+        if !self.reader.prepare(&self.recording, stored, interrupted) {
+            return Ok(false);
+        }
+        self.has_arrived = false;
+        self.changed.extend(pages.iter().map(|(number, _)| *number));
         for (number, page) in pages {
             let bytes = match &page {
                 Page::Zero => &ZERO_PAGE,
@@ -352,7 +361,7 @@ impl<M: Replayer> Session<M> {
         self.machine.take_interrupts();
         self.look_up_events()?;
         self.has_arrived = true;
-        Ok(())
+        Ok(true)
     }
 
     /// One run of the machine. What it took and sent does not pile up in it.

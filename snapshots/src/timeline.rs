@@ -44,6 +44,8 @@ const SLICE: u64 = 2_000_000;
 const SHORTEST_SLICE: u64 = 10_000;
 /// A slice that takes less time may be longer, and one that takes more must be shorter.
 const SLICE_TIME: std::ops::Range<Duration> = Duration::from_millis(4)..Duration::from_millis(16);
+/// How much beside plain steps is done in a slice, in units of 0.1 µs: five milliseconds.
+const SLICE_EFFORT: u64 = 50_000;
 /// How far before the position that is gone to checkpoints are planted.
 const LADDER: [u64; 8] = [1 << 24, 1 << 22, 1 << 20, 1 << 18, 1 << 16, 1 << 14, 1 << 12, 1 << 10];
 /// A restore costs about as much as this many steps: below, running on is cheaper.
@@ -140,7 +142,8 @@ impl Timeline {
 impl<M: Replayer> Timeline<M> {
     /// [`Timeline::new`] on any machine.
     pub fn on(recording: Arc<Recording>) -> Result<Timeline<M>, Error> {
-        let session = Session::new(recording.clone())?;
+        let mut session = Session::new(recording.clone())?;
+        session.set_effort(SLICE_EFFORT);
         let mut checkpoints = Checkpoints::new(recording, DEFAULT_BUDGET / 4 * 3);
         let base = checkpoints.stored_pages(0)?;
         Ok(Timeline {
@@ -219,7 +222,8 @@ impl<M: Replayer> Timeline<M> {
     }
 
     /// The session, at the position where the timeline stands.
-    pub(crate) fn into_session(self) -> Session<M> {
+    pub(crate) fn into_session(mut self) -> Session<M> {
+        self.session.set_effort(u64::MAX);
         self.session
     }
 
@@ -282,6 +286,9 @@ impl<M: Replayer> Timeline<M> {
             Direction::Forward if here >= self.recording().end() => Ok(Stop::End),
             Direction::Reverse if here <= self.recording().start() => Ok(Stop::Begin),
             Direction::Forward => {
+                if self.notices_late() {
+                    self.plant()?;
+                }
                 self.arm();
                 let reached = self.session.run_to(Icount(here.0.saturating_add(1)));
                 self.disarm();
@@ -329,8 +336,11 @@ impl<M: Replayer> Timeline<M> {
                 match stop? {
                     Forward::At(stop) => Ok(stop),
                     Forward::Met { position, hit } => {
-                        self.go(Icount(position.0.saturating_add(1)), &mut || false)?;
-                        Ok(self.stop_at(hit))
+                        let behind = Icount(position.0.saturating_add(1));
+                        Ok(match self.go(behind, interrupted)? {
+                            Seen::Done => self.stop_at(hit),
+                            Seen::Interrupted => Stop::Interrupted,
+                        })
                     }
                 }
             }
@@ -409,7 +419,9 @@ impl<M: Replayer> Timeline<M> {
         let mut stride = if self.notices_late() { FIRST_STRIDE } else { LAST_STRIDE };
         let mut plant_at = start.0.saturating_add(stride);
         while self.position() < target {
-            self.leap(target)?;
+            if self.leap(target, interrupted)? == Seen::Interrupted {
+                return Ok(Forward::At(Stop::Interrupted));
+            }
             let slice = self.slice(target).min(Icount(plant_at));
             match self.run_slice(slice)? {
                 Reached::Target | Reached::Pause => {}
@@ -432,7 +444,7 @@ impl<M: Replayer> Timeline<M> {
     }
 
     /// From here, armed, past all that cannot have a stop before `target`.
-    fn leap(&mut self, target: Icount) -> Result<(), Error> {
+    fn leap(&mut self, target: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Seen, Error> {
         let mut to = self.position();
         while to < target
             && let Some(barren) = self.barren(to)?
@@ -441,12 +453,13 @@ impl<M: Replayer> Timeline<M> {
         }
         // Not from the middle of an interval to its end, which costs more than it saves.
         let to = to.min(target);
-        if to.0.saturating_sub(self.position().0) > NEAR {
-            self.disarm();
-            self.go(to, &mut || false)?;
-            self.arm();
+        if to.0.saturating_sub(self.position().0) <= NEAR {
+            return Ok(Seen::Done);
         }
-        Ok(())
+        self.disarm();
+        let seen = self.go(to, interrupted);
+        self.arm();
+        seen
     }
 
     /// Goes back to the last stop before the present.
@@ -467,10 +480,12 @@ impl<M: Replayer> Timeline<M> {
             Search::Found(hit) => (hit.position, hit.stop),
             Search::Nothing if self.position_break == Some(low) => (low, Stop::Position),
             Search::Nothing => (low, Stop::Begin),
-            Search::Interrupted => (here, Stop::Interrupted),
+            Search::Interrupted => return self.back_to(here),
         };
-        self.go(position, &mut || false)?;
-        Ok(stop)
+        match self.go(position, interrupted)? {
+            Seen::Done => Ok(stop),
+            Seen::Interrupted => self.back_to(here),
+        }
     }
 
     /// What a reverse step that came here from `from` met.
@@ -499,7 +514,9 @@ impl<M: Replayer> Timeline<M> {
 
     /// Goes to `target` without looking for stops, and plants checkpoints on the way. A diversion is left.
     fn go(&mut self, target: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Seen, Error> {
-        self.approach(target)?;
+        if self.approach(target, interrupted)? == Seen::Interrupted {
+            return Ok(Seen::Interrupted);
+        }
         self.diversion = None;
         while self.position() < target {
             let here = self.position();
@@ -543,36 +560,51 @@ impl<M: Replayer> Timeline<M> {
     }
 
     /// Restores the best checkpoint for going to `target`, unless the machine is as near.
-    fn approach(&mut self, target: Icount) -> Result<(), Error> {
+    fn approach(&mut self, target: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Seen, Error> {
         let here = self.position();
         let best = self.checkpoints.before(target);
         let stay = self.session.has_arrived()
             && here <= target
             && (best <= here || target.0.saturating_sub(here.0) <= NEAR);
-        if stay { Ok(()) } else { self.restore_before(target) }
+        if stay { Ok(Seen::Done) } else { self.restore_before(target, interrupted) }
     }
 
-    /// Puts the machine where the nearest checkpoint at or before `target` is.
-    fn restore_before(&mut self, target: Icount) -> Result<(), Error> {
+    /// Puts the machine where the nearest checkpoint at or before `target` is. Interrupted, it stays where it is, if it can stand
+    /// there.
+    fn restore_before(
+        &mut self,
+        target: Icount,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Seen, Error> {
+        let can_stay = self.session.has_arrived() || self.diversion.is_some();
         let (to, stored) = self.checkpoints.nearest(target)?;
-        self.place(&to.state, to.pages)?;
+        if self.place(&to.state, to.pages, &mut || can_stay && interrupted())? == Seen::Interrupted {
+            return Ok(Seen::Interrupted);
+        }
         // Checksums do not show that a chunk is missing or out of place; the hash of what came of it does.
         match stored.map(|index| (index, self.session.check(index))) {
             Some((index, Err(Error::Mismatch(_)))) => Err(self.recording().misplaced(index)),
-            Some((_, checked)) => checked,
-            None => Ok(()),
+            Some((_, checked)) => checked.map(|()| Seen::Done),
+            None => Ok(Seen::Done),
         }
     }
 
     /// Puts the machine into a state with these pages.
-    fn place(&mut self, state: &MachineState, to: PageMap) -> Result<(), Error> {
+    fn place(
+        &mut self,
+        state: &MachineState,
+        to: PageMap,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Seen, Error> {
         let mut pages = self.session.changed().to_vec();
         pages.extend(self.base.changed(&to));
         pages.sort_unstable();
         pages.dedup();
-        self.session.place(state, pages.iter().map(|p| (*p, to.get(*p))))?;
+        if !self.session.place(state, pages.iter().map(|p| (*p, to.get(*p))), interrupted)? {
+            return Ok(Seen::Interrupted);
+        }
         self.base = to;
-        Ok(())
+        Ok(Seen::Done)
     }
 
     /// Plants a checkpoint here unless there is one so near that it would gain little on the way to `target`.

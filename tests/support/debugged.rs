@@ -12,6 +12,8 @@ use tempfile::TempDir;
 pub enum Which {
     /// Debian's GDB.
     Gdb,
+    /// GDB 18.
+    Gdb18,
     /// Debian's LLDB 22.
     Lldb,
 }
@@ -41,6 +43,7 @@ impl Debugged {
         let server = Server::start(&recording);
         let (debugger, _) = match which {
             Which::Gdb => Debugger::gdb(&server, Some(kernel)),
+            Which::Gdb18 => Debugger::gdb_18(&server, Some(kernel)),
             Which::Lldb => Debugger::lldb(&server, Some(kernel)),
         };
         let before = fs::read(&recording).expect("the recording");

@@ -1,8 +1,8 @@
 //! GDB and LLDB as their users drive them: commands go in, one at a time, and what is shown comes back.
 
 use crate::server::Server;
-use crate::tools::{cannot_start, run};
-use crate::workspace_root;
+use crate::tools::{cannot_start, make_once, run};
+use crate::{cache_dir, workspace_root};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -32,9 +32,22 @@ pub struct Debugger {
 }
 
 impl Debugger {
-    /// GDB, connected; what it showed when it connected. The environment may name another one than the system's.
+    /// GDB, connected; what it showed when it connected. `RETROGRADE_GDB` in the environment names another one than the system's:
+    /// a program, or `18`.
     pub fn gdb(server: &Server, symbols: Option<&Path>) -> (Debugger, String) {
-        let mut command = Command::new(std::env::var_os("RETROGRADE_GDB").unwrap_or_else(|| "gdb".into()));
+        let command = match std::env::var_os("RETROGRADE_GDB") {
+            Some(version) if version == "18" => gdb_18(),
+            program => Command::new(program.unwrap_or_else(|| "gdb".into())),
+        };
+        Debugger::connect_gdb(command, server, symbols)
+    }
+
+    /// GDB 18, connected; what it showed when it connected.
+    pub fn gdb_18(server: &Server, symbols: Option<&Path>) -> (Debugger, String) {
+        Debugger::connect_gdb(gdb_18(), server, symbols)
+    }
+
+    fn connect_gdb(mut command: Command, server: &Server, symbols: Option<&Path>) -> (Debugger, String) {
         command.args(["-nx", "-q"]);
         for setting in ["confirm off", "pagination off", "width 0", "style enabled off"] {
             command.args(["-ex", &format!("set {setting}")]);
@@ -145,7 +158,8 @@ impl Debugger {
             Dialect::Gdb => self.value("$icount"),
             Dialect::Lldb => {
                 let shown = self.run("register read icount");
-                let digits = shown.split_once("= 0x").and_then(|(_, rest)| rest.split_whitespace().next());
+                let digits =
+                    shown.split_once("icount = 0x").and_then(|(_, rest)| rest.split_whitespace().next());
                 let value = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
                 value.unwrap_or_else(|| panic!("icount is {shown}"))
             }
@@ -180,13 +194,46 @@ impl Drop for Debugger {
     }
 }
 
+/// GDB 18, which Debian 12 does not have: installed from PyPI into a virtual environment in the cache, once.
+fn gdb_18() -> Command {
+    let environment = cache_dir().join("gdb-18.1");
+    make_once(&environment, |path| {
+        let needed = "needed: apt-get install python3-venv, and the package gdb-for-pwndbg from PyPI";
+        run(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(path), needed);
+        let mut pip = Command::new(path.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        run(pip.arg("gdb-for-pwndbg==18.1.0.post1"), needed);
+    });
+    // Its own script holds the path at which it was installed.
+    let mut command = Command::new(environment.join("bin/python"));
+    command.args(["-m", "gdb_for_pwndbg.gdb"]);
+    command
+}
+
+/// GDB 13's words for the end of history, and those of GDB 18.
+const END_OF_HISTORY: [&str; 2] =
+    ["No more reverse-execution history", "Reached end of recorded history; stopping."];
+
+/// Whether GDB says that history ends here.
+pub fn ends_history(shown: &str) -> bool {
+    END_OF_HISTORY.iter().any(|words| shown.contains(words))
+}
+
+/// What comes behind `text`, or behind what a newer debugger says in its place.
+fn behind<'a>(shown: &'a str, text: &str) -> Option<&'a str> {
+    let [older, newer] = END_OF_HISTORY;
+    let found = shown.split_once(text);
+    let found = found.or_else(|| shown.split_once(newer).filter(|_| text.starts_with(older)));
+    found.map(|(_, after)| after)
+}
+
 /// Each of the texts is shown, in this order.
 #[track_caller]
 pub fn shows(shown: &str, texts: &[&str]) {
     let mut rest = shown;
     for text in texts {
-        match rest.split_once(text) {
-            Some((_, after)) => rest = after,
+        match behind(rest, text) {
+            Some(after) => rest = after,
             None => panic!("no {text:?} (in this order: {texts:?}) in what was shown:\n{shown}"),
         }
     }

@@ -12,6 +12,7 @@ fn package_of(program: &str) -> &str {
         "dpkg-deb" => "dpkg",
         "gcc" => "gcc gcc-multilib",
         "ld" | "nm" => "binutils",
+        "/usr/bin/python3" => "python3-venv",
         "qemu-system-i386" | "qemu-system-x86_64" => "qemu-system-x86",
         other => other,
     }

@@ -521,31 +521,43 @@ impl PageReader {
     }
 
     /// Unpacks what is needed for these pages, as much as may be kept, on several processors if it is much. What cannot be read is
-    /// left out: it is an error when it is asked for.
-    pub(crate) fn prepare(&mut self, recording: &Recording, pages: impl Iterator<Item = StoredPage>) {
+    /// left out: it is an error when it is asked for. False: it was `interrupted`, which is asked every few milliseconds.
+    pub(crate) fn prepare(
+        &mut self,
+        recording: &Recording,
+        pages: impl Iterator<Item = StoredPage>,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> bool {
         let wanted: BTreeSet<usize> = pages.filter_map(|page| recording.group_of(page.id)).collect();
-        let missing: Vec<PageGroup> = wanted
-            .into_iter()
-            .map(|i| recording.groups[i])
-            .filter(|group| !self.groups.contains_key(&group.first))
-            .take(self.most)
-            .collect();
-        let threads = available_parallelism().map_or(1, NonZero::get).min(missing.len() / GROUPS_PER_THREAD);
-        if threads < 2 {
-            return;
+        self.clock += 1;
+        let clock = self.clock;
+        let mut missing = Vec::new();
+        for group in wanted.into_iter().map(|i| recording.groups[i]) {
+            match self.groups.get_mut(&group.first) {
+                Some((used, _)) => *used = clock,
+                None => missing.push(group),
+            }
         }
+        missing.truncate(self.most);
         self.drop_oldest(self.most - missing.len());
         let read = |part: &[PageGroup]| -> Vec<(u32, Unpacked)> {
             part.iter().filter_map(|g| Some((g.first, recording.read_group(g).ok()?))).collect()
         };
-        let unpacked: Vec<_> = thread::scope(|scope| {
-            let parts = missing.chunks(missing.len().div_ceil(threads));
-            let running: Vec<_> = parts.map(|part| scope.spawn(move || read(part))).collect();
-            running.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
-        });
-        self.clock += 1;
-        let clock = self.clock;
-        self.groups.extend(unpacked.into_iter().map(|(first, unpacked)| (first, (clock, unpacked))));
+        let threads = available_parallelism().map_or(1, NonZero::get);
+        for batch in missing.chunks(threads * GROUPS_PER_THREAD) {
+            let unpacked: Vec<_> = thread::scope(|scope| {
+                let (mine, theirs) = batch.split_at(batch.len().min(GROUPS_PER_THREAD));
+                let running: Vec<_> =
+                    theirs.chunks(GROUPS_PER_THREAD).map(|part| scope.spawn(move || read(part))).collect();
+                let mine = read(mine);
+                running.into_iter().filter_map(|thread| thread.join().ok()).flatten().chain(mine).collect()
+            });
+            self.groups.extend(unpacked.into_iter().map(|(first, unpacked)| (first, (clock, unpacked))));
+            if interrupted() {
+                return false;
+            }
+        }
+        true
     }
 
     /// A page of `recording` (always the same one), which must be the one that is meant.

@@ -61,6 +61,7 @@ enum Outcome {
 #[derive(Debug)]
 struct Done {
     helper: usize,
+    quest: Arc<Quest>,
     number: usize,
     outcome: Outcome,
 }
@@ -105,18 +106,13 @@ impl Crew {
         Crew { helpers: (0..count).map(start).collect(), done }
     }
 
-    fn take(&mut self) -> Option<Done> {
-        let done = self.done.try_recv().ok()?;
-        self.helpers[done.helper].busy = false;
-        Some(done)
-    }
-
-    /// Waits until no helper has anything to do.
-    fn rest_all(&mut self) {
-        while self.helpers.iter().any(|helper| helper.busy) {
-            self.mind_panics();
-            if let Ok(done) = self.done.recv_timeout(PATIENCE) {
-                self.helpers[done.helper].busy = false;
+    /// What was done for `quest`. Nobody has waited for those who were still at another one when that was over.
+    fn take(&mut self, quest: &Arc<Quest>) -> Option<Done> {
+        loop {
+            let done = self.done.try_recv().ok()?;
+            self.helpers[done.helper].busy = false;
+            if Arc::ptr_eq(&done.quest, quest) {
+                return Some(done);
             }
         }
     }
@@ -152,7 +148,7 @@ fn help<M: Replayer>(
                 Err(error) => Outcome::Failed(error),
             },
         };
-        if done.send(Done { helper, number, outcome }).is_err() {
+        if done.send(Done { helper, quest, number, outcome }).is_err() {
             return;
         }
     }
@@ -186,7 +182,7 @@ impl Hunt<'_> {
     /// Takes in what the helpers have done, and gives them more to do.
     fn manage(&mut self) {
         self.crew.mind_panics();
-        while let Some(done) = self.crew.take() {
+        while let Some(done) = self.crew.take(&self.quest) {
             self.begun.insert(done.number, Some(done.outcome));
         }
         for helper in self.crew.helpers.iter_mut().filter(|helper| !helper.busy) {
@@ -235,7 +231,6 @@ impl<M: Replayer> Timeline<M> {
         let mut hunt = Hunt { crew: &mut crew, quest: Arc::new(quest), ready, begun: BTreeMap::new() };
         let found = self.hunt(&mut hunt, low, &mut high, &mut count, interrupted);
         hunt.quest.over.store(true, Ordering::Relaxed);
-        crew.rest_all();
         self.crew = Some(crew);
         found.map(Some)
     }

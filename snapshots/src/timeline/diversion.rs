@@ -135,7 +135,7 @@ impl<M: Replayer> Timeline<M> {
                     }
                     return Ok(self.stop_at(hit));
                 }
-                Exit::Position | Exit::Breakpoint(_) | Exit::Watchpoint { .. } => {
+                Exit::Position | Exit::Pause | Exit::Breakpoint(_) | Exit::Watchpoint { .. } => {
                     let machine = self.session.machine();
                     let met = (self.position() > before && !machine.interrupt_comes())
                         .then(|| met_by(machine, &self.breakpoints, &self.traps, self.session.condition()))
@@ -207,12 +207,12 @@ impl<M: Replayer> Timeline<M> {
 
     /// Goes back to a mark and on from there as before, to `limit`.
     fn redo(&mut self, mark: &Mark, idle: bool, limit: RunLimit) -> Result<(), Error> {
-        self.place(&mark.state, mark.pages.clone())?;
+        self.place(&mark.state, mark.pages.clone(), &mut || false)?;
         if let Some(diversion) = &mut self.diversion {
             diversion.next_input = mark.next_input;
         }
         self.inject_diverted(limit.position, idle);
-        self.session.divert().run(limit)?;
+        while self.session.divert().run(limit)? == Exit::Pause {}
         Ok(())
     }
 }

@@ -361,9 +361,11 @@ impl<M: Replayer> Timeline<M> {
             let mut going = met.is_none() || each(Some(from), &[]);
             let next = self.slice(to).min(Icount(from.0.saturating_add(COLLECT_EVERY)));
             let mut reached = Ok(Reached::Target);
-            while going && self.position() < next {
+            let mut stopped = false;
+            while going && !stopped && self.position() < next {
                 reached = self.session.run_to(next);
                 match reached {
+                    Ok(Reached::Pause) => stopped = interrupted(),
                     Ok(Reached::Breakpoint(_)) if self.position() < to => {
                         going = each(Some(self.position()), &[])
                     }
@@ -375,6 +377,9 @@ impl<M: Replayer> Timeline<M> {
             self.session.note_hits(false);
             self.disarm();
             reached?;
+            if stopped {
+                return Ok(Seen::Interrupted);
+            }
             if !going || !(noted.is_empty() || each(None, &noted)) {
                 return Ok(Seen::Done);
             }

@@ -128,6 +128,12 @@ impl Machine {
         cpu.set_physical_breakpoints(traps.iter().filter_map(place));
     }
 
+    /// From now on each run comes back with [`Exit::Pause`](super::Exit::Pause), a step on at least, when it has done so much beside plain
+    /// steps (translation, TLB misses, deliveries, accesses to chips), in units of about 0.1 µs; `u64::MAX`, as at first: never.
+    pub fn set_effort(&mut self, allowed: u64) {
+        self.core_mut().effort.allowed = allowed;
+    }
+
     /// Whether hits of watched ranges and events are noted, for [`Machine::take_noted`], instead of stopping the machine.
     pub fn note_hits(&mut self, on: bool) {
         self.core_mut().noted = on.then(Vec::new);

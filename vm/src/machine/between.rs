@@ -1,6 +1,6 @@
 //! Between two steps: exits, interrupts, halted time.
 
-use super::{Core, Divergence, Exit, InterruptTaken, RunLimit, Source};
+use super::{Core, Divergence, Exit, InterruptTaken, RunLimit, Source, effort};
 use crate::board::Request;
 use crate::cpu::delivery::{Cause, TripleFault, vector};
 use crate::cpu::fpu::Waiting;
@@ -19,6 +19,7 @@ impl Core {
         if result.is_err() {
             self.shut_down = true;
         }
+        self.takes(effort::DELIVERY);
         self.note_watch(step);
         self.cpu.drop_stale();
         self.cpu.update_guards();
@@ -103,6 +104,10 @@ impl Core {
             }
             if self.cpu.pos >= limit.position.0 {
                 return Some(Exit::Position);
+            }
+            // Halted time that has passed here is not on the way to this position but from it.
+            if self.is_tired() && !waited {
+                return Some(Exit::Pause);
             }
             if self.shut_down {
                 return Some(Exit::TripleFault);

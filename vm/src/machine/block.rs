@@ -1,6 +1,6 @@
 //! The start of a block of instructions: what is to be decided there, and how far the engine may go.
 
-use super::{Core, Exit, TF};
+use super::{Core, Exit, TF, effort};
 use crate::cpu::Current;
 use crate::cpu::count::{Block, Settles};
 use crate::cpu::delivery::{Fault, vector};
@@ -74,6 +74,7 @@ impl Core {
     #[cold]
     #[inline(never)]
     pub(super) fn block_slow(&mut self, addr: u64, size: u32, call: BlockCall) -> BlockStart {
+        self.takes(effort::DECISION);
         self.cpu.end_resumption();
         if self.cpu.is_unsettled() {
             let guards = self.cpu.guards.up();
@@ -110,6 +111,7 @@ impl Core {
         if self.request.is_some()
             || self.shut_down
             || self.watch.is_some()
+            || self.is_tired()
             || self.takes_interrupt()
             || self.takes_nmi()
             || pos >= bound

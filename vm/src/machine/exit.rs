@@ -32,6 +32,8 @@ pub struct RunLimit {
 pub enum Exit {
     /// The limit's position is reached.
     Position,
+    /// What a run may do is done; see [`Machine::set_effort`](super::Machine::set_effort). Nothing else has happened.
+    Pause,
     /// The CPU is halted and the limit's time is reached.
     Time,
     /// The instruction at this address is about to run and has a breakpoint (never reported for the position at which

@@ -1,6 +1,6 @@
 //! What the engine calls while it runs.
 
-use super::{Core, TF};
+use super::{Core, TF, effort};
 use crate::cpu::count::Rep;
 use crate::cpu::delivery::{Cause, has_error_code, vector};
 use crate::cpu::engine::{
@@ -61,6 +61,13 @@ impl Hooks for Core {
 
     fn translated(&mut self, addr: u64, size: u16, insns: u16) {
         self.cpu.translated(addr, size, insns);
+        self.takes(effort::TRANSLATION);
+    }
+
+    fn fill_anywhere(&mut self, page: u64, access: Access) -> Option<Fill> {
+        let fill = self.cpu.fill_anywhere(page, access);
+        self.cpu.drop_stale();
+        fill
     }
 
     fn fill(&mut self, page: u64, access: Access) -> Option<Fill> {
@@ -70,6 +77,7 @@ impl Hooks for Core {
             self.note_watch(pos);
         }
         self.cpu.drop_stale();
+        self.takes(effort::MISS);
         fill
     }
 

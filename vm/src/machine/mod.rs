@@ -5,6 +5,7 @@
 mod access;
 mod between;
 mod block;
+mod effort;
 mod engine_left;
 mod exit;
 mod hooks;
@@ -29,6 +30,7 @@ use crate::media::BlockSource;
 use crate::memory::{Memory, PAGE_SIZE};
 use crate::units::{Icount, VmTime};
 use crate::watch::{Noted, WatchHit};
+use effort::Effort;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
 use std::ptr::NonNull;
@@ -95,6 +97,7 @@ struct Core {
     partial: Option<u32>,
     /// Breakpoints at this position are ignored: it is where the run started.
     run_start: u64,
+    effort: Effort,
     /// Where the engine was last set going.
     engine_start: u64,
     /// The step before was an iteration of the REP instruction at RIP.
@@ -174,6 +177,7 @@ impl Machine {
             stopping: false,
             partial: None,
             run_start: 0,
+            effort: Effort::unbounded(),
             engine_start: 0,
             in_rep: false,
             stop_pos: 0,
@@ -254,6 +258,7 @@ impl Machine {
     pub fn run(&mut self, limit: RunLimit) -> Result<Exit, VmError> {
         let core = self.core_mut();
         core.run_start = core.cpu.pos;
+        core.effort.begin();
         core.exit = None;
         core.schedule();
         if core.cpu.pos < limit.position.0 && core.loops_forever() {

@@ -1,6 +1,6 @@
 //! Accesses to watched memory.
 
-use super::Core;
+use super::{Core, effort};
 use crate::trap::Event;
 use crate::units::Icount;
 use crate::watch::Noted;
@@ -60,6 +60,7 @@ impl Core {
 
     /// After an access that was done here for the engine.
     pub(super) fn note_watch_by_engine(&mut self) {
+        self.takes(effort::ACCESS);
         if self.cpu.mem.has_watch_hit() {
             self.cpu.engine.sync_rip();
             let pos = self.cpu.position_here();

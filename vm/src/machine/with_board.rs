@@ -1,6 +1,6 @@
 //! What the machine does with the board: time, events, and when the engine must be left for them.
 
-use super::{Core, Source};
+use super::{Core, Source, effort};
 use crate::board::{Board, Bus, Effects, Stray, TSC_DEADLINE};
 use crate::cpu::delivery::Fault;
 use crate::cpu::own::Flow;
@@ -47,6 +47,7 @@ impl Core {
         self.note_watch(pos);
         self.cpu.drop_stale();
         self.schedule();
+        self.takes(effort::ACCESS);
         result
     }
 
@@ -80,7 +81,7 @@ impl Core {
     pub(super) fn update_soft_limit(&mut self) {
         self.intr = !self.following() && self.board.intr();
         self.nmi = !self.following() && self.board.nmi();
-        let waiting = self.request.is_some() || self.shut_down || self.watch.is_some();
+        let waiting = self.request.is_some() || self.shut_down || self.watch.is_some() || self.is_tired();
         let careful = self.cpu.careful || self.cpu.resuming() || self.cpu.pending_db != 0;
         let careful = careful || self.board.watches_ferr() || self.cpu.is_unsettled();
         let waiting = waiting || careful || self.takes_nmi();

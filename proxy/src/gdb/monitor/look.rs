@@ -52,7 +52,7 @@ fn ends_open(text: &str) -> bool {
 fn bytes(bytes: &[u8]) -> String {
     let mut text: Vec<_> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
     if bytes.len() > 8 {
-        text.push("…".into());
+        text.push("...".into());
     }
     text.join(" ")
 }
