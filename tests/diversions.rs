@@ -148,6 +148,26 @@ fn lldb_calls_functions_of_the_guest() {
 }
 
 #[test]
+fn lldb_goes_through_a_string_instruction_and_is_told_once_of_the_diversion() {
+    let mut session = looping(Which::Lldb);
+    session.debugger.load_script();
+    session.expect("breakpoint set --one-shot true --name rare_function", &["Breakpoint 1"]);
+    session.expect("process continue --reverse", &["stop reason = one-shot breakpoint 1"]);
+    session.expect("monitor divert", &["a diversion from position"]);
+    // rep movsb: LLDB steps until the program counter moves.
+    session.expect("memory write --size 2 --format x $eip 0xa4f3", &[]);
+    session.expect("register write ecx 100", &[]);
+    for pointer in ["esi", "edi"] {
+        session.expect(&format!("register write {pointer} 0x104000"), &[]);
+    }
+    let before = session.debugger.position();
+    let shown = session.debugger.run("thread step-inst");
+    assert_eq!(shown.matches("[diversion from position").count(), 1, "{shown}");
+    assert_eq!(session.debugger.position(), before + 100);
+    session.verify();
+}
+
+#[test]
 fn ctrl_c_stops_a_machine_that_waits_for_an_interrupt_that_never_comes() {
     let mut session = looping(Which::Gdb);
     session.expect("tbreak rare_function", &[]);

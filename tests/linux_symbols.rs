@@ -37,7 +37,8 @@ impl Linux {
         let (initrd, script, recording) = (file("initrd"), file("script"), file("linux.rgr"));
         fs::write(&initrd, busybox_initrd_with(&[("dummy.ko", module.clone())]))
             .expect("an initial RAM disk");
-        let names = format!("_text|linux_banner|modules|asm_exc_page_fault|{IN_KERNEL}|{IN_MODULE}");
+        let names =
+            format!("_text|linux_banner|modules|asm_exc_page_fault|int_sqrt|strnlen|{IN_KERNEL}|{IN_MODULE}");
         let commands = format!(
             "wait serial \"# \"\nsend insmod dummy.ko; grep -wE '({names})' /proc/kallsyms; echo do''ne\\n\n\
              wait serial done\nsend poweroff -f\\n\n"
@@ -112,6 +113,8 @@ fn in_gdb(linux: &Linux) {
         shows(&gdb.run(&format!("break *{name}")), &[&format!("at {address:#x}")]);
         shows(&gdb.run("reverse-continue"), &["Breakpoint ", &format!(" in {name} ()")]);
         assert_eq!(gdb.value("$pc"), address, "{name}");
+        gdb_calls(&mut gdb, "divert");
+        gdb_calls(&mut gdb, "divert quiet");
     }
     shows(&gdb.run("rg linux /etc/passwd"), &["/etc/passwd is no ELF file"]);
     shows(
@@ -121,6 +124,22 @@ fn in_gdb(linux: &Linux) {
     // Before Linux has an interrupt table of its own.
     gdb.run("rg seek start");
     shows(&gdb.run(&linux.load_command()), &["rg seek end"]);
+}
+
+/// Functions of the kernel are called, and nothing of it is left.
+fn gdb_calls(gdb: &mut Debugger, divert: &str) {
+    let look = |gdb: &mut Debugger| {
+        gdb.run("maint flush register-cache");
+        (gdb.run("info registers"), gdb.run("x/64gx $rsp - 256"))
+    };
+    let before = look(gdb);
+    shows(&gdb.run(&format!("monitor {divert}")), &["a diversion from position"]);
+    shows(&gdb.run("print ((unsigned long (*)(unsigned long)) int_sqrt)(1764)"), &[" = 42"]);
+    let length = "print ((unsigned long (*)(void *, unsigned long)) strnlen)(&linux_banner, 14)";
+    shows(&gdb.run(length), &["[diversion from position", " = 14"]);
+    assert_ne!(look(gdb), before, "the calls have used the stack");
+    shows(&gdb.run("monitor divert off"), &["position ", " of "]);
+    assert_eq!(look(gdb), before);
 }
 
 fn in_lldb(linux: &Linux) {
@@ -134,8 +153,21 @@ fn in_lldb(linux: &Linux) {
         shows(&lldb.run("process status"), &["stop reason = breakpoint", name]);
         let pc = format!("rip = 0x{:016x}", linux.address(name));
         shows(&lldb.run("register read rip"), &[&pc]);
+        let registers = lldb.run("register read");
+        shows(&lldb.run("monitor divert"), &["a diversion from position"]);
+        shows(&lldb.run("rg call int_sqrt(1764)"), &["0x2a"]);
+        let length = format!("rg call strnlen({:#x}, 14)", linux.address("linux_banner"));
+        shows(&lldb.run(&length), &["0xe", "in a diversion"]);
+        shows(&lldb.run("monitor divert off"), &["position ", " of "]);
+        lldb.run("rg forward");
+        assert_eq!(values(&lldb.run("register read")), values(&registers));
     }
     shows(&lldb.run("rg linux /etc/passwd"), &["/etc/passwd is no ELF file"]);
+}
+
+/// The lines of `register read` that show a register.
+fn values(shown: &str) -> Vec<&str> {
+    shown.lines().filter(|line| line.contains(" = ")).collect()
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! `retrograde live`: real debuggers on a machine that is being recorded.
 
-use retrograde_tests::build_guest;
 use retrograde_tests::debuggers::{Debugger, shows};
-use retrograde_tests::recordings::{info, open};
+use retrograde_tests::recordings::{LINUX_APPEND, info, open};
 use retrograde_tests::retrograde::{ends_with, retrograde};
 use retrograde_tests::server::{Server, verify};
+use retrograde_tests::{build_guest, busybox_initrd, debian_kernel};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -171,4 +172,58 @@ fn without_a_debugger_it_records() {
     assert_eq!(outcome.status.code(), Some(33), "{}", outcome.stderr);
     verify(&recording);
     ends_with(0, retrograde(["replay", "--verify"]).arg(&recording));
+}
+
+#[test]
+fn linux_branches_off_in_the_middle_of_what_was_typed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = |name: &str| dir.path().join(name);
+    let (recording, branch, script) = (file("live.rgr"), file("branch.rgr"), file("script"));
+    let commands = "wait serial \"# \"\nsend echo $((6 * 7))-answers\\n\nwait serial 42-answers\n\
+                    wait serial \"# \"\nsend while :; do :; done\\n\n";
+    fs::write(&script, commands).expect("a script");
+    let mut command = retrograde(["live", "-S", "-m", "128M", "--rtc", "2024-01-01T00:00:00"]);
+    command.arg("--kernel").arg(debian_kernel()).arg("--initrd").arg(busybox_initrd());
+    command.args(["--append", LINUX_APPEND, "--gdb", "127.0.0.1:0", "--script"]).arg(&script);
+    let mut server = Server::of(command.arg("-o").arg(&recording));
+    let (mut gdb, _) = Debugger::gdb(&server, None);
+    gdb.begin("continue");
+    server.wait_for("while :; do :; done");
+    gdb.interrupt();
+    shows(&gdb.finish(), &["received signal SIGINT"]);
+    let end = gdb.position();
+    gdb.seek("prev serial 42-answers");
+    let (here, registers) = (gdb.position(), gdb.run("info registers"));
+    assert!(here < end, "{here} and {end}");
+    shows(
+        &gdb.run(&format!("monitor branch {}", branch.display())),
+        &[&format!("ends at position {end}"), &format!("goes on live from position {here}")],
+    );
+    shows(&gdb.run("monitor where"), &[&format!("position {here}, recording")]);
+    gdb.run("maint flush register-cache");
+    assert_eq!(gdb.run("info registers"), registers);
+    gdb.begin("continue");
+    gdb.wait_for("Continuing.");
+    sleep(Duration::from_millis(300));
+    gdb.interrupt();
+    shows(&gdb.finish(), &["received signal SIGINT"]);
+    let further = gdb.position();
+    assert!(further > here, "{here} and {further}");
+    gdb.run("reverse-stepi");
+    assert_eq!(gdb.position(), further - 1);
+    gdb.seek(&here.to_string());
+    assert_eq!(gdb.run("info registers"), registers);
+    drop(gdb);
+    let outcome = server.terminate();
+    assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+    verify(&recording);
+    verify(&branch);
+    let (first, second) = (open(&recording), open(&branch));
+    assert_eq!(first.end().0, end);
+    assert!(second.end().0 > here);
+    // What was typed before is in both, and what was typed behind it in the first only.
+    let typed = |recording: &snapshots::Recording| recording.inputs().expect("they can be read");
+    let common = typed(&first).into_iter().filter(|(at, _, _)| at.0 < here).collect::<Vec<_>>();
+    assert!(!common.is_empty() && common.len() < typed(&first).len());
+    assert_eq!(typed(&second), common);
 }

@@ -142,6 +142,10 @@ fn registers_memory_and_monitor_commands_are_there() {
         "register read --all",
         &["general:", "esp = 0x00105f", "float:", "vector:", "system:", "efer"],
     );
+    let general = session.lldb.run("register read");
+    assert!(!general.contains("xmm0") && !general.contains("st0"), "{general}");
+    let pointer = session.lldb.run("register read esp");
+    assert_eq!(pointer.matches("clobber.elf`stack + ").count(), 1, "{pointer}");
     session.expect("memory read --size 4 --count 2 --format x 0x106120", &["0x00106120: 0x000000d0"]);
     session.expect("disassemble --pc --count 2", &["->  0x1001fd <+7>: retl"]);
     session.expect("process plugin packet monitor where", &["position ", "pc 0x1001fd, 32-bit code"]);
@@ -188,10 +192,76 @@ fn the_registers_of_a_16_bit_guest_are_shown() {
     let end = lldb.position();
     // What the guest leaves in AL for isa-debug-exit.
     shows(&lldb.run("register read al cs"), &["al = 0x10", "cs = 0x00000000"]);
+    shows(
+        &lldb.run("disassemble --start-address 0x8000 --count 2"),
+        &["0x8000: movw   $0x10, %ax", "0x8003: "],
+    );
     shows(&lldb.run("process continue -R"), &[BOUNDARY]);
     assert_eq!(lldb.position(), 0);
     shows(&lldb.run("thread step-inst"), &["stop reason = instruction step into"]);
     assert_eq!(lldb.position(), 1);
     shows(&lldb.run("process continue -F"), &[BOUNDARY]);
     assert_eq!(lldb.position(), end);
+}
+
+#[test]
+fn watchpoints_of_each_kind_stop_both_ways() {
+    let mut session = Session::of_clobber();
+    session.expect("process continue -R", &[BOUNDARY]);
+    for (kind, stops) in [("read", 5), ("write", 5), ("read_write", 10)] {
+        session.expect(
+            &format!("watchpoint set expression -w {kind} -s 4 -- &sample_count"),
+            &["Watchpoint created"],
+        );
+        let mut there = Vec::new();
+        for _ in 0..stops {
+            session.expect("process continue -F", &["stop reason = watchpoint"]);
+            there.push(session.lldb.position());
+        }
+        let mut back = Vec::new();
+        for _ in 0..stops {
+            session.expect("process continue -R", &["stop reason = watchpoint"]);
+            // Before the step and not behind it.
+            back.push(session.lldb.position() + 1);
+        }
+        back.reverse();
+        assert_eq!(back, there, "{kind}");
+        session.expect("process continue -R", &[BOUNDARY]);
+        session.expect("watchpoint delete", &["All watchpoints removed."]);
+    }
+    // LLDB looks at conditions by itself.
+    session.expect("watchpoint set variable -w write sample_count", &["Watchpoint created: Watchpoint 4"]);
+    session.expect("watchpoint modify -c 'sample_count == 20' 4", &["1 watchpoints modified."]);
+    session.expect("process continue -F", &["stop reason = watchpoint 4"]);
+    session.expect("watchpoint disable 4", &["1 watchpoints disabled."]);
+    session.expect("process continue -F", &[BOUNDARY]);
+    session.expect("watchpoint enable 4", &["1 watchpoints enabled."]);
+    session.expect("process continue -R", &["stop reason = watchpoint 4"]);
+    session.expect("print sample_count", &["20"]);
+}
+
+#[test]
+fn ctrl_c_stops_both_ways_while_lldb_passes_over_breakpoints() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let recording = dir.path().join("loop.rgr");
+    let elf = build_guest("loop");
+    record_kernel(&elf, "iterations=2000000", 33, &recording);
+    let server = Server::start_with(&recording, &["--at", "50%"]);
+    let (mut lldb, _) = Debugger::lldb(&server, Some(&elf));
+    shows(&lldb.run("breakpoint set --name mix --condition 'x == 0xffffffff'"), &["Breakpoint 1"]);
+    for direction in ["-F", "-R"] {
+        let before = lldb.position();
+        lldb.begin(&format!("process continue {direction}"));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        lldb.interrupt();
+        // In the middle of a look at the condition it is LLDB that is interrupted, and says so.
+        shows(&lldb.finish(), &["Process 1 stopped"]);
+        let here = lldb.position();
+        assert_eq!(here > before, direction == "-F", "{before} and {here}");
+        assert_ne!(here, before);
+    }
+    shows(&lldb.run("breakpoint delete"), &["All breakpoints removed."]);
+    let here = lldb.position();
+    shows(&lldb.run("thread step-inst"), &["stop reason = instruction step into"]);
+    assert_eq!(lldb.position(), here + 1);
 }

@@ -1,11 +1,11 @@
 //! The control socket of a real recording, as QEMU's own tools and tests use one.
 
-use retrograde_tests::build_guest;
 use retrograde_tests::debuggers::{Debugger, shows};
+use retrograde_tests::packets::{RawDebugger, from_hex};
 use retrograde_tests::recordings::record_kernel;
 use retrograde_tests::retrograde::{ends_with, retrograde};
 use retrograde_tests::server::{Server, verify};
-use retrograde_tests::workspace_root;
+use retrograde_tests::{build_guest, workspace_root};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fs;
@@ -141,6 +141,60 @@ fn what_qemus_test_of_reverse_debugging_does() {
     qmp.ask("replay-delete-break", json!({}));
     shows(&gdb.run("continue"), &["No more reverse-execution history"]);
     assert_eq!(qmp.icount(), last);
+}
+
+/// The same with no debugger but bare packets, on a recording that is made and ended through the control socket.
+#[test]
+fn what_qemus_test_does_can_be_done_by_packets() {
+    const STEPS: usize = 10;
+    const TRAP: &str = "T05thread:01;";
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let recording = dir.path().join("recording.rgr");
+    let mut command = retrograde(["live", "-m", "16M", "--rtc", "2024-01-01T00:00:00", "--serial", "none"]);
+    command.args(["--gdb", "127.0.0.1:0", "--qmp", "127.0.0.1:0", "--append", "iterations=200000000"]);
+    let recorder = Server::of(command.arg("--kernel").arg(build_guest("loop")).arg("-o").arg(&recording));
+    let mut qmp = Qmp::connect(&recorder);
+    assert_eq!(qmp.ask("query-replay", json!({}))["mode"], "record");
+    while qmp.icount() <= STEPS as u64 {}
+    let last = qmp.icount();
+    qmp.ask("quit", json!({}));
+    assert_eq!(recorder.wait_for_end().status.code(), Some(0));
+    let server = Server::start_with(&recording, &["--qmp", "127.0.0.1:0", "--at", "start"]);
+    let mut qmp = Qmp::connect(&server);
+    let mut gdb = RawDebugger::connect(server.address());
+    let features = gdb.ask("qSupported");
+    assert!(features.contains("ReverseStep+") && features.contains("ReverseContinue+"), "{features}");
+    // EIP of the i386: register 8.
+    let pc = |gdb: &mut RawDebugger| gdb.ask("p8");
+    let mut steps = Vec::new();
+    for _ in 0..STEPS {
+        steps.push(pc(&mut gdb));
+        assert_eq!(gdb.ask("s"), TRAP);
+    }
+    for address in steps.iter().rev() {
+        assert_eq!(gdb.ask("bs"), TRAP);
+        assert_eq!(pc(&mut gdb), *address);
+    }
+    for address in &steps {
+        assert_eq!(pc(&mut gdb), *address);
+        assert_eq!(gdb.ask("s"), TRAP);
+    }
+    for address in &steps {
+        let bytes = from_hex(address);
+        let number = u32::from_le_bytes(bytes[..4].try_into().expect("four bytes"));
+        assert_eq!(gdb.ask(&format!("Z1,{number:x},1")), "OK");
+    }
+    qmp.ask("replay-break", json!({"icount": last - 1}));
+    // No text stands before the stop.
+    assert_eq!(gdb.ask("c"), TRAP);
+    assert_eq!(qmp.icount(), last - 1);
+    assert_eq!(gdb.ask("bc"), TRAP);
+    assert_eq!(pc(&mut gdb), steps[STEPS - 1]);
+    assert_eq!(qmp.icount(), STEPS as u64 - 1);
+    qmp.ask("replay-seek", json!({"icount": 3}));
+    assert_eq!(qmp.icount(), 3);
+    assert_eq!(gdb.ask("bs"), TRAP);
+    assert_eq!(pc(&mut gdb), steps[2]);
 }
 
 #[test]

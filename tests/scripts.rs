@@ -143,6 +143,10 @@ fn the_commands_work_in_16_bit_code() {
     let mut lldb = lldb_with_script(&server, None);
     shows(&lldb.run("rg reverse-stepi 2"), &["16-bit code"]);
     assert_eq!(lldb.position(), end - 2);
+    // No line is known: back by an instruction, over a call.
+    shows(&lldb.run("rg reverse-next"), &["16-bit code", "->", "callw"]);
+    assert!(lldb.position() < end - 20, "the call prints something");
+    shows(&lldb.run("rg reverse-next"), &["16-bit code", "->", "movw "]);
     shows(&lldb.run("rg seek start"), &["position 0 of"]);
     assert_eq!(lldb.position(), 0);
 }

@@ -2,7 +2,7 @@
 
 use retrograde_tests::random::Random;
 use retrograde_tests::recordings::{linux_recording, open};
-use snapshots::{Answer, Direction, Recording, Session, Stop, Timeline};
+use snapshots::{Answer, Chips, Direction, Recording, Session, Stop, Timeline};
 use std::sync::Arc;
 use vm::{CpuState, Icount, Input, LinAddr, Machine, Trap};
 
@@ -237,4 +237,33 @@ fn straight_run(
         seen.push(look(session.machine(), with_hash(index)));
     }
     seen
+}
+
+#[test]
+fn a_diversion_leaves_nothing_behind() {
+    const DIVERSIONS: u64 = 12;
+    let recording = open(&linux_recording());
+    let mut timeline = Timeline::new(recording.clone()).unwrap();
+    let (from, end) = (typed_at(&recording).0, recording.end().0);
+    let mut random = Random::new(17);
+    for round in 0..DIVERSIONS {
+        let at = Icount(from + random.below(end - from));
+        timeline.seek(at, &mut never).unwrap();
+        let before = look(timeline.machine(), true);
+        timeline.divert(if round % 2 == 0 { Chips::Live } else { Chips::Quiet }).unwrap();
+        let mut cpu = timeline.cpu();
+        timeline.write_linear(LinAddr(cpu.gpr[4]), &[0xa5; 64]);
+        cpu.gpr[0] ^= 1;
+        timeline.write_cpu(&cpu);
+        let mut asked = 0;
+        timeline
+            .resume(Direction::Forward, &mut || {
+                asked += 1;
+                asked > 3
+            })
+            .unwrap();
+        assert_ne!(look(timeline.machine(), true).hash, before.hash);
+        timeline.seek(at, &mut never).unwrap();
+        assert_eq!(look(timeline.machine(), true), before, "{at}");
+    }
 }

@@ -150,8 +150,8 @@ class Machine:
             if code[:1] in RETURNS and start is not None:
                 self.call_of(start, now)
                 pc, now = self.look()
-            elif code[:1] == IRET or code == IRETQ:
-                # It has no call.
+            elif code[:1] in RETURNS or code[:1] == IRET or code == IRETQ:
+                # It has no call, or where its function begins is not known.
                 for _ in range(STEPS_MAX):
                     if now >= sp:
                         break
@@ -161,8 +161,14 @@ class Machine:
         return pc, now, line
 
     def step_back(self, over):
-        """Back to the beginning of the line that ran before, or of this one from its middle."""
-        _, sp = self.look()
+        """Back to the beginning of the line that ran before, or of this one from its middle; by an instruction where no
+        line is known."""
+        pc, sp = self.look()
+        if self.line_at(pc)[0] is None:
+            if self.position() != 0:
+                self.back(sp, over)
+            self.look_again()
+            return
         target = None
         for _ in range(STEPS_MAX):
             if self.position() == 0:
@@ -174,7 +180,7 @@ class Machine:
             if line is not None and self.starts(pc):
                 break
             target = line
-        self.seek("+0")
+        self.look_again()
 
     def starts(self, pc):
         """Whether a line starts at `pc`. LLDB has an entry for each column, which does not count."""
@@ -192,7 +198,7 @@ class Machine:
             self.monitor("seek -1")
         else:
             self.call_of(start, sp)
-        self.seek("+0")
+        self.look_again()
 
 
 class Call:

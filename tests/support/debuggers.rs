@@ -158,7 +158,8 @@ impl Debugger {
             Dialect::Gdb => self.value("$icount"),
             Dialect::Lldb => {
                 let shown = self.run("register read icount");
-                let digits = shown.split_once("= 0x").and_then(|(_, rest)| rest.split_whitespace().next());
+                let digits =
+                    shown.split_once("icount = 0x").and_then(|(_, rest)| rest.split_whitespace().next());
                 let value = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
                 value.unwrap_or_else(|| panic!("icount is {shown}"))
             }

@@ -12,6 +12,9 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// What it still has to do is done by then.
 const END_LIMIT: Duration = Duration::from_secs(120);
 
+/// A guest has come anywhere by then.
+const GUEST_LIMIT: Duration = Duration::from_secs(240);
+
 /// A server of the program. Dropping it ends it.
 pub struct Server {
     /// `None` once somebody has waited for its end.
@@ -39,6 +42,11 @@ impl Server {
         let address = console.split("listening on ").nth(1).and_then(|rest| rest.split(',').next());
         let address = address.unwrap_or_else(|| panic!("no address: {console}")).to_owned();
         Server { process: Some(process), address }
+    }
+
+    /// Waits until the guest has written `text` to the serial port that is this program's terminal.
+    pub fn wait_for(&mut self, text: &str) {
+        self.process.as_mut().expect("nobody has waited for its end").wait_for(text, GUEST_LIMIT);
     }
 
     /// Waits for it to end by itself.

@@ -66,6 +66,8 @@ pub enum Verdict {
     Refuse(Cow<'static, str>),
     /// The reply is OK, and from now on errors are told in LLDB's form.
     LldbErrors,
+    /// LLDB asks what kind of machine this is.
+    Host,
     /// The debugger leaves; the reply, if there is to be one.
     Leave(Option<&'static str>),
 }
@@ -87,6 +89,7 @@ pub fn judge(body: &[u8]) -> Verdict {
         "D" => Verdict::Leave(Some("OK")),
         "qC" => Verdict::Reply("QCp1.1"),
         "QEnableErrorStrings" => Verdict::LldbErrors,
+        "qHostInfo" => Verdict::Host,
         "qqemu.Supported" => Verdict::Reply("PhyMemMode"),
         "qqemu.PhyMemMode" => Verdict::IsPhysical,
         "Qqemu.PhyMemMode:0" => Verdict::Physical(false),
@@ -424,7 +427,7 @@ mod tests {
             assert_eq!(judge(bad.as_bytes()), refuse(MALFORMED), "{bad}");
         }
         for unknown in
-            ["", "vMustReplyEmpty", "qHostInfo", "x0,0", "Z9,0,0", "jThreadsInfo", "R00", "é", "\u{0}"]
+            ["", "vMustReplyEmpty", "qProcessInfo", "x0,0", "Z9,0,0", "jThreadsInfo", "R00", "é", "\u{0}"]
         {
             assert_eq!(judge(unknown.as_bytes()), Verdict::Reply(""), "{unknown}");
         }

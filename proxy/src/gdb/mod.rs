@@ -146,6 +146,7 @@ impl Session {
                 debuggee.describe_to_lldb();
                 self.reply("OK");
             }
+            Verdict::Host => self.reply(&debuggee.host_info()),
             Verdict::Leave(text) => {
                 text.into_iter().for_each(|t| self.reply(t));
                 self.stub = None;
@@ -184,7 +185,7 @@ impl Session {
         }
         if matches!(self.stub, Some(GdbStubStateMachine::Running(_))) {
             let stopped = debuggee.run_pending();
-            if let Some(message) = stopped.message {
+            if let Some(message) = stopped.message.filter(|_| !debuggee.features.nothing) {
                 self.link.borrow_mut().reply(format!("O{}", hex(message.as_bytes())).as_bytes());
             }
             self.advance(debuggee, |stub, debuggee| match stub {

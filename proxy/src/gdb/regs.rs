@@ -172,7 +172,7 @@ impl Layout {
             self.add(core, name, Reg::Selector(index), 32, "int32", None);
         }
         for index in 0..8 {
-            self.add(core, &format!("st{index}"), Reg::St(index), 80, "i387_ext", None);
+            self.add(core, &format!("st{index}"), Reg::St(index), 80, "i387_ext", Some("float"));
         }
         for (name, reg) in FPU {
             self.add(core, name, Reg::Fpu(reg), 32, "int", Some("float"));
@@ -182,7 +182,7 @@ impl Layout {
     fn add_sse(&mut self) {
         let count = if self.width == Width::Bits64 { 16 } else { 8 };
         for index in 0..count {
-            self.add(Feature::Sse, &format!("xmm{index}"), Reg::Xmm(index), 128, "vec128", None);
+            self.add(Feature::Sse, &format!("xmm{index}"), Reg::Xmm(index), 128, "vec128", Some("vector"));
         }
         self.add(Feature::Sse, "mxcsr", Reg::Mxcsr, 32, "i386_mxcsr", Some("vector"));
     }

@@ -46,6 +46,9 @@ impl Debuggee {
     pub(crate) fn run(&mut self, resume: Resume, debugger: Doing) -> Stopped {
         let before = std::mem::replace(&mut self.debugger, debugger);
         let was_diverted = self.history.diverted_from();
+        // LLDB goes through lines and string instructions by single steps: it is told once where it is.
+        let steps = matches!(resume, Resume::Step(_));
+        let steps_on = std::mem::replace(&mut self.steps, steps) && steps && self.features.lldb;
         let direction = match resume {
             Resume::Step(direction) | Resume::Continue(direction) => direction,
             Resume::RangeStep(_) => Direction::Forward,
@@ -65,7 +68,7 @@ impl Debuggee {
             debuggee.stopped(result, direction)
         });
         self.debugger = before;
-        stopped.message = self.diversion_note(was_diverted, stopped.message);
+        stopped.message = self.diversion_note(was_diverted, steps_on, stopped.message);
         stopped
     }
 

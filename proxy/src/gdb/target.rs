@@ -57,6 +57,8 @@ pub(super) struct Features {
     pub error_message: bool,
     /// It is LLDB.
     pub lldb: bool,
+    /// It names nothing that it understands: a program, which may take text for the stop that it waits for.
+    pub nothing: bool,
 }
 
 impl Features {
@@ -68,6 +70,7 @@ impl Features {
             hwbreak: says("hwbreak+"),
             error_message: says("error-message+"),
             lldb,
+            nothing: !packet.contains(':'),
         }
     }
 }
@@ -98,6 +101,8 @@ pub struct Debuggee {
     pub(super) physical: bool,
     /// Whatever the debugger resumes next stops before it does anything.
     pub(super) stays: bool,
+    /// What ran last was a single step.
+    pub(super) steps: bool,
     /// A Ctrl-C that came when nothing ran.
     early_ctrl_c: Option<Instant>,
     quit: Arc<AtomicBool>,
@@ -123,6 +128,7 @@ impl Debuggee {
             skips_interrupts: false,
             physical: false,
             stays: false,
+            steps: false,
             early_ctrl_c: None,
             quit,
         }
@@ -146,6 +152,7 @@ impl Debuggee {
         self.skips_interrupts = false;
         self.physical = false;
         self.stays = false;
+        self.steps = false;
         self.pending = None;
         self.early_ctrl_c = None;
         self.xml = target_xml(&self.layout);
@@ -188,6 +195,15 @@ impl Debuggee {
         if self.layout.width == Width::Bits16 {
             self.xml = target_xml(&Layout::new(Width::Bits32));
         }
+    }
+
+    /// The answer to LLDB's question for the machine: only that 16-bit code is to be disassembled as such. All else it knows
+    /// from the target description, which has no word for this that it understands.
+    pub(super) fn host_info(&self) -> String {
+        if self.layout.width != Width::Bits16 {
+            return String::new();
+        }
+        format!("triple:{};ptrsize:4;endian:little;", super::hex(b"i386-unknown-unknown-code16"))
     }
 
     /// A Ctrl-C came when nothing ran. A debugger that evaluates conditions resumes by itself after most stops; what it

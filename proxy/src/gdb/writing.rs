@@ -73,8 +73,15 @@ impl Debuggee {
     }
 
     /// A stop reply's text with what is to be said of the diversion that the machine is in, or was in.
-    pub(super) fn diversion_note(&self, was: Option<Icount>, text: Option<String>) -> Option<String> {
+    /// One that `steps_on` knows it.
+    pub(super) fn diversion_note(
+        &self,
+        was: Option<Icount>,
+        steps_on: bool,
+        text: Option<String>,
+    ) -> Option<String> {
         match (was, self.history.diverted_from()) {
+            (Some(_), Some(_)) if steps_on => text,
             (_, Some(from)) => {
                 Some(format!("{}[diversion from position {from}]\n", text.unwrap_or_default()))
             }

@@ -79,10 +79,12 @@ fn feature_xml(layout: &Layout, feature: Feature) -> String {
     let mut regs = String::new();
     for (number, reg) in layout.regs.iter().enumerate().filter(|(_, r)| r.feature == feature) {
         let group = reg.group.map_or_else(String::new, |g| format!(" group=\"{g}\""));
+        // LLDB shows what a pointer points to twice, unless it is told that it is a number. GDB does not know this.
+        let format = if reg.kind.ends_with("_ptr") { " encoding=\"uint\" format=\"hex\"" } else { "" };
         // Writing to a String cannot fail.
         let _ = writeln!(
             regs,
-            "<reg name=\"{}\" bitsize=\"{}\" type=\"{}\" regnum=\"{number}\"{group}/>",
+            "<reg name=\"{}\" bitsize=\"{}\" type=\"{}\" regnum=\"{number}\"{group}{format}/>",
             reg.name, reg.bits, reg.kind
         );
     }
