@@ -1,7 +1,7 @@
 //! Recordings in which something has been changed so that no checksum shows it: only a replay does, and it says where.
 
 use retrograde_tests::busy::record_busy;
-use retrograde_tests::chunks::{CHECKPOINT, INDEX, INPUTS, chunks, first, make_right};
+use retrograde_tests::chunks::{CHECKPOINT, INDEX, INPUTS, INTERRUPTS, chunks, first, make_right};
 use retrograde_tests::retrograde::{ends_with, retrograde};
 use snapshots::Recording;
 use std::fs;
@@ -25,13 +25,13 @@ fn recorded() -> (TempDir, PathBuf, Arc<Recording>, Vec<u8>) {
 #[test]
 fn another_byte_that_came_in_is_found_between_two_checkpoints() {
     let (_dir, path, recording, mut file) = recorded();
+    let inputs = recording.inputs().expect("they can be read");
     let chunk = chunks(&file).into_iter().filter(|chunk| chunk.kind == INPUTS).nth(1).expect("inputs");
     // The last thing in there is the last byte of the last input before a checkpoint.
     file[chunk.end - 1] ^= 1;
     make_right(&mut file, chunk);
     fs::write(&path, &file).expect("the recording can be written");
     let forged = Recording::open(&path).expect("nothing is wrong with it by itself");
-    let inputs = recording.inputs().expect("they can be read");
     let differs = forged.inputs().expect("they can be read").into_iter().zip(inputs).find(|(a, b)| a != b);
     let ((at, _, what), _) = differs.expect("an input is another one");
     let outcome = ends_with(1, retrograde(["replay", "--verify"]).arg(&path));
@@ -69,6 +69,30 @@ fn a_checkpoint_with_another_hash_is_told_from_a_machine_that_is_different() {
     for text in [
         format!("at position {} (", info.position),
         "nothing of it differs: the checkpoint has another hash than its contents".to_owned(),
+    ] {
+        assert!(outcome.stderr.contains(&text), "no {text:?} in {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn another_interrupt_is_found_where_it_is_taken() {
+    let (_dir, path, recording, mut file) = recorded();
+    let chunk =
+        chunks(&file).into_iter().filter(|chunk| chunk.kind == INTERRUPTS).nth(1).expect("interrupts");
+    // The last thing in there is the vector of the last one.
+    file[chunk.end - 1] ^= 1;
+    make_right(&mut file, chunk);
+    fs::write(&path, &file).expect("the recording can be written");
+    let forged = Recording::open(&path).expect("nothing is wrong with it by itself");
+    let differs = forged.interrupts().expect("they can be read").into_iter().zip(interrupts);
+    let (taken, _) = differs.into_iter().find(|(a, b)| a != b).expect("an interrupt is another one");
+    let before = recording.checkpoints().map(|checkpoint| checkpoint.position);
+    let before = before.take_while(|position| *position <= taken.position).last().expect("a checkpoint");
+    let outcome = ends_with(1, retrograde(["replay", "--verify"]).arg(&path));
+    for text in [
+        format!("replay diverges at position {}: expected interrupt {:#04x}", taken.position, taken.vector.0),
+        format!("the checkpoint before is at {before}"),
+        format!("replayed again from position {before} it comes to the same"),
     ] {
         assert!(outcome.stderr.contains(&text), "no {text:?} in {}", outcome.stderr);
     }

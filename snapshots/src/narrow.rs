@@ -127,8 +127,8 @@ fn after_mismatch<M: Replayer>(
         return Ok(None);
     }
     let mut again = Timeline::<M>::on(recording.clone())?;
-    again.seek(before, &mut || false)?;
-    again.session().run_to(position)?;
+    again.restore(before)?;
+    run(again.session(), position)?;
     let hash = again.session().hash()?;
     let expected = recording.checkpoint_before(position).map(|index| recording.checkpoint_info(index).hash);
     narrowed.again = Some(if hash == first.hash()? {
@@ -146,9 +146,9 @@ fn after_divergence<M: Replayer>(error: &Error, first: &mut Session<M>) -> Resul
     let before = recording.checkpoint_info(index).position;
     let mut narrowed = Narrowed::new(&recording, before, position)?;
     let mut again = Timeline::<M>::on(recording.clone())?;
-    again.seek(before, &mut || false)?;
+    again.restore(before)?;
     let next = recording.checkpoints().nth(index + 1).map_or(recording.end(), |next| next.position);
-    let result = again.session().run_to(next);
+    let result = run(again.session(), next);
     let same = matches!((&result, error), (Err(Error::Diverged(a)), Error::Diverged(b)) if a == b);
     narrowed.again = Some(if same {
         Again::Same(None)
@@ -172,28 +172,36 @@ fn part<M: Replayer>(
         let places: Vec<Icount> =
             (1..=PLACES).map(|n| Icount(low.0.saturating_add(n * stride)).min(high)).collect();
         let one = hashes(&mut straight(again)?, &places)?;
-        again.seek(before, &mut || false)?;
+        again.restore(before)?;
         let other = hashes(again.session(), &places)?;
         let Some(differs) = (0..places.len()).find(|n| one[*n] != other[*n]) else { return Ok(None) };
         high = places[differs];
         low = differs.checked_sub(1).map_or(low, |equal| places[equal]);
     }
     let mut one = straight(again)?;
-    one.run_to(low)?;
-    again.seek(before, &mut || false)?;
+    run(&mut one, low)?;
+    again.restore(before)?;
     let other = again.session();
-    other.run_to(low)?;
+    run(other, low)?;
     let by = instruction(other.machine());
-    one.run_to(high)?;
-    other.run_to(high)?;
+    run(&mut one, high)?;
+    run(other, high)?;
     let fields = fields_that_differ(&one.machine().save(), &other.machine().save());
     Ok(Some(Parting { by, fields }))
+}
+
+/// Goes on to a position.
+fn run<M: Replayer>(session: &mut Session<M>, to: Icount) -> Result<(), Error> {
+    while session.position() < to {
+        session.run_to(to)?;
+    }
+    Ok(())
 }
 
 /// The hashes of a machine at these positions, ascending.
 fn hashes<M: Replayer>(session: &mut Session<M>, places: &[Icount]) -> Result<Vec<u64>, Error> {
     let at = |place: &Icount| {
-        session.run_to(*place)?;
+        run(session, *place)?;
         session.hash()
     };
     places.iter().map(at).collect()
@@ -213,7 +221,7 @@ fn longest_written<M: Replayer>(
     position: Icount,
 ) -> Result<Option<Written>, Error> {
     let mut recorded = Timeline::<M>::on(again.shared_recording())?;
-    recorded.seek(position, &mut || false)?;
+    recorded.restore(position)?;
     let pages = again.session().differing_pages(recorded.session());
     let of_ram = recorded.recording().config().ram_bytes as usize / PAGE_SIZE;
     let (is, was) = (again.machine().storage(), recorded.machine().storage());
@@ -239,8 +247,8 @@ fn longest_written<M: Replayer>(
     let last = last_writes(again, before, position, &ranges)?;
     let oldest = (0..ranges.len()).filter_map(|n| Some((last[n]?, n))).min();
     let Some((at, n)) = oldest else { return Ok(None) };
-    again.seek(before, &mut || false)?;
-    again.session().run_to(at)?;
+    again.restore(before)?;
+    run(again.session(), at)?;
     let (recorded, replayed) = first_bytes[n];
     let by = instruction(again.machine());
     Ok(Some(Written { addr: ranges[n].addr, recorded, replayed, by }))
@@ -254,13 +262,13 @@ fn last_writes<M: Replayer>(
     ranges: &[WatchRange],
 ) -> Result<Vec<Option<Icount>>, Error> {
     let mut last = vec![None; ranges.len()];
-    again.seek(before, &mut || false)?;
+    again.restore(before)?;
     let session = again.session();
     session.arm(&BTreeSet::new(), ranges, &BTreeSet::new());
     session.note_hits(true);
     while session.position() < position {
         let next = Icount(session.position().0.saturating_add(STRIDE)).min(position);
-        session.run_to(next)?;
+        run(session, next)?;
         for noted in session.take_noted() {
             let WatchHit::Memory { addr, .. } = noted.hit else { continue };
             if let Some(n) = ranges.partition_point(|range| range.addr <= addr).checked_sub(1) {

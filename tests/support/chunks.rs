@@ -11,6 +11,8 @@ const CHECKED_HEADER: usize = 16;
 pub const CHECKPOINT: u16 = 5;
 /// Kind of a chunk of inputs.
 pub const INPUTS: u16 = 3;
+/// Kind of a chunk of interrupts.
+pub const INTERRUPTS: u16 = 4;
 /// Kinds of what happened: inputs, interrupts, progress.
 pub const LOG: [u16; 3] = [3, 4, 6];
 /// Kinds of what makes going back quick: pages, checkpoints, intervals.
