@@ -77,6 +77,7 @@ fn a_checkpoint_with_another_hash_is_told_from_a_machine_that_is_different() {
 #[test]
 fn another_interrupt_is_found_where_it_is_taken() {
     let (_dir, path, recording, mut file) = recorded();
+    let interrupts = recording.interrupts().expect("they can be read");
     let chunk =
         chunks(&file).into_iter().filter(|chunk| chunk.kind == INTERRUPTS).nth(1).expect("interrupts");
     // The last thing in there is the vector of the last one.
