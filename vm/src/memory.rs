@@ -103,8 +103,11 @@ pub struct Memory {
     accessed: Vec<u64>,
     accessed_list: Vec<u32>,
     code: Vec<u64>,
-    /// Pages whose present TLB entries may allow fast stores.
+    /// For each page, whether present TLB entries may allow fast stores to it: 0 none does, [`SEVERAL`], or the linear address of
+    /// the page that does, plus 1.
     fast_store: Vec<u64>,
+    /// The pages for which one may.
+    fast_store_list: Vec<u32>,
     /// (reads from RAM, writes to RAM) for each PAM block.
     pam: [(bool, bool); PAM_BLOCKS],
     a20: bool,
@@ -113,6 +116,8 @@ pub struct Memory {
     table: Vec<u64>,
     tables: BTreeMap<usize, Table>,
     stale_translations: Option<Stale>,
+    /// A table was walked that is not in RAM.
+    table_elsewhere: bool,
     firmware_items: Items,
 }
 
@@ -138,8 +143,21 @@ pub enum Stale {
     All,
 }
 
-/// A table with this many stores that voided nothing is probably no table any more.
-const HARMLESS_MAX: u32 = 64;
+impl Stale {
+    /// What is void if both are.
+    pub fn both(one: Option<Stale>, other: Option<Stale>) -> Option<Stale> {
+        match (one, other) {
+            (None, stale) | (stale, None) => stale,
+            (Some(a), Some(b)) if a == b => Some(a),
+            _ => Some(Stale::All),
+        }
+    }
+}
+
+/// A table with this many stores that voided nothing is probably no table any more. Filling one may take as many as it has entries.
+const HARMLESS_MAX: u32 = 1024;
+/// Of [`Memory::note_fast_store`]: by more than one address.
+const SEVERAL: u64 = 2;
 
 fn bit(bits: &[u64], page: usize) -> bool {
     bits.get(page / 64).is_some_and(|word| word >> (page % 64) & 1 != 0)
@@ -161,7 +179,8 @@ impl Memory {
         let disks = disks.collect();
         let words = (end as usize / PAGE_SIZE).div_ceil(64);
         // The CPU sees no disk: what is noted for its sake, and forgotten often, needs no bits for them.
-        let seen_words = (video.end as usize / PAGE_SIZE).div_ceil(64);
+        let seen_pages = video.end as usize / PAGE_SIZE;
+        let seen_words = seen_pages.div_ceil(64);
         let rom_len = bios.len().next_multiple_of(PAGE_SIZE).max(PAGE_SIZE);
         let expansion_rom_len = if config.vga == Vga::None { 0 } else { EXPANSION_ROM_BYTES };
         let mut rom = MmapMut::map_anon(expansion_rom_len + rom_len)?;
@@ -189,7 +208,8 @@ impl Memory {
             accessed: vec![0; words],
             accessed_list: Vec::new(),
             code: vec![0; seen_words],
-            fast_store: vec![0; seen_words],
+            fast_store: vec![0; seen_pages],
+            fast_store_list: Vec::new(),
             pam: [pam; PAM_BLOCKS],
             a20: true,
             watched: Watched::default(),
@@ -197,6 +217,7 @@ impl Memory {
             table: vec![0; seen_words],
             tables: BTreeMap::new(),
             stale_translations: None,
+            table_elsewhere: false,
             firmware_items: Items::new(config),
         })
     }
@@ -375,24 +396,44 @@ impl Memory {
         }
     }
 
-    /// Notes that a TLB entry with fast stores is handed out.
+    /// Notes that a TLB entry with fast stores to a page of RAM is handed out, for the page at this linear address.
     #[inline]
-    pub fn note_fast_store(&mut self, page: usize) {
-        self.fast_store[page / 64] |= 1 << (page % 64);
+    pub fn note_fast_store(&mut self, page: usize, linear: u64) {
+        let linear = (linear & !(PAGE_SIZE as u64 - 1)) | 1;
+        match &mut self.fast_store[page] {
+            slot @ 0 => {
+                *slot = linear;
+                self.fast_store_list.push(page as u32);
+            }
+            slot if *slot != linear => *slot = SEVERAL,
+            _ => {}
+        }
     }
 
-    /// Whether such an entry may exist.
-    pub fn has_fast_store(&self, page: usize) -> bool {
-        bit(&self.fast_store, page)
+    /// The cached translations that may be such entries.
+    pub fn fast_stores(&self, page: usize) -> Option<Stale> {
+        match self.fast_store[page] {
+            0 => None,
+            SEVERAL => Some(Stale::All),
+            linear => Some(Stale::Page(linear - 1)),
+        }
     }
 
     /// The TLB was flushed: no entry exists, and no table has been walked for one.
     pub fn forget_translations(&mut self) {
-        self.fast_store.fill(0);
+        for page in self.fast_store_list.drain(..) {
+            self.fast_store[page as usize] = 0;
+        }
         for page in std::mem::take(&mut self.tables).into_keys() {
             self.table[page / 64] = 0;
         }
         self.stale_translations = None;
+        self.table_elsewhere = false;
+    }
+
+    /// Whether every change of a table that cached translations were made with is noticed.
+    pub fn follows_tables(&self) -> bool {
+        !self.table_elsewhere
     }
 
     /// Whether cached translations were made by walking through this page.
@@ -403,9 +444,18 @@ impl Memory {
 
     /// Notes that the table at `addr` (physical) was walked for a translation that is going to be cached. `base` is the
     /// linear address that its first entry maps if it is a last-level table, `entry` the size of its entries in bytes.
-    /// Returns whether stores to it may be cached as fast, which they must not be from now on.
-    pub fn note_table(&mut self, addr: u64, base: Option<u64>, entry: u64, no_accessed: bool) -> bool {
-        let Place::Ram(at) = self.place(self.bus_address(addr), false) else { return false };
+    /// Returns the cached translations that allow fast stores to it, which they must not from now on: the caller makes them void.
+    pub fn note_table(
+        &mut self,
+        addr: u64,
+        base: Option<u64>,
+        entry: u64,
+        no_accessed: bool,
+    ) -> Option<Stale> {
+        let Place::Ram(at) = self.place(self.bus_address(addr), false) else {
+            self.table_elsewhere = true;
+            return None;
+        };
         let page = at as usize / PAGE_SIZE;
         if self.is_table(page) {
             if let Some(table) = self.tables.get_mut(&page)
@@ -413,11 +463,11 @@ impl Memory {
             {
                 table.base = None;
             }
-            return false;
+            return None;
         }
         self.table[page / 64] |= 1 << (page % 64);
         self.tables.insert(page, Table { base, entry, no_accessed, harmless: 0 });
-        self.has_fast_store(page)
+        self.fast_stores(page)
     }
 
     /// Which cached translations are void, if any, since the last call.
@@ -451,12 +501,7 @@ impl Memory {
         if voided.is_none() && table.harmless > HARMLESS_MAX {
             voided = Some(Stale::All);
         }
-        self.stale_translations = match (self.stale_translations, voided) {
-            (None, voided) => voided,
-            (stale, None) => stale,
-            (Some(a), Some(b)) if a == b => Some(a),
-            _ => Some(Stale::All),
-        };
+        self.stale_translations = Stale::both(self.stale_translations, voided);
     }
 
     /// Replaces the watched physical ranges; true if they changed: cached translations must be flushed.
@@ -473,6 +518,12 @@ impl Memory {
     #[inline]
     pub fn note_event(&mut self, event: Event) {
         self.watched.note_event(event);
+    }
+
+    /// Whether anything is watched.
+    #[inline]
+    pub fn is_watching(&self) -> bool {
+        !self.watched.ranges().is_empty()
     }
 
     /// Whether stores to the page at this address, or loads from it, are watched.

@@ -302,7 +302,7 @@ impl Interrupter {
             let mut link = link.borrow_mut();
             match self.debugger {
                 Doing::AwaitsStop => link.interrupted(),
-                Doing::AwaitsAnswer => link.interrupted() || link.gives_up(),
+                Doing::AwaitsAnswer => link.gives_up(),
                 // A Ctrl-C among it belongs to what it resumes.
                 Doing::Something => link.has_news(),
                 Doing::Ignored => false,

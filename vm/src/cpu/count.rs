@@ -52,13 +52,20 @@ pub struct Block {
     pub settles: Settles,
     /// Something about it needs care: take the slow path.
     pub special: bool,
+    /// The footprint has it.
+    noted: bool,
 }
 
 impl Block {
     /// Whether it is this block and nothing about it needs care but that it may be a REP instruction.
     #[inline]
     pub fn is_plain(&self, addr: u64, size: u32, guards: u16) -> bool {
-        self.addr == addr && u32::from(self.size) == size && !self.special && self.guards & guards == 0
+        self.is(addr, size) && self.noted && !self.special && self.guards & guards == 0
+    }
+
+    #[inline]
+    fn is(&self, addr: u64, size: u32) -> bool {
+        self.addr == addr && u32::from(self.size) == size
     }
 
     /// The block that consists of these instructions; what is about it is to be found out by [`Shape`].
@@ -67,7 +74,8 @@ impl Block {
         let size = u16::try_from(size).unwrap_or(u16::MAX);
         let Shape { insns, split, rep, strings, own, fpu, mxcsr, guards, settles } = shape;
         let special = split != 0 || own || fpu.any || mxcsr || settles != Settles::Nothing;
-        Block { addr, size, insns, split, rep, strings, own, fpu, mxcsr, guards, settles, special }
+        let noted = true;
+        Block { addr, size, insns, split, rep, strings, own, fpu, mxcsr, guards, settles, special, noted }
     }
 }
 
@@ -275,10 +283,18 @@ impl BlockTable {
         &self.front[slot(addr, size)]
     }
 
-    /// The block, if it is in the front table.
+    /// The block, if it is in the front table and the footprint has it.
     pub fn front(&self, addr: u64, size: u32) -> Option<Block> {
         let block = *self.slot(addr, size);
-        (block.addr == addr && u32::from(block.size) == size).then_some(block)
+        (block.is(addr, size) && block.noted).then_some(block)
+    }
+
+    /// The block, if it is in the front table; from now on the footprint has it.
+    pub fn note(&mut self, addr: u64, size: u32) -> Option<Block> {
+        let block = &mut self.front[slot(addr, size)];
+        let found = block.is(addr, size);
+        block.noted |= found;
+        found.then_some(*block)
     }
 
     /// Puts a block into the front table.
@@ -304,9 +320,9 @@ impl BlockTable {
         }
     }
 
-    /// Empties the front table.
-    pub fn forget_front(&mut self) {
-        self.front.fill(Block::default());
+    /// The footprint has none of them.
+    pub fn forget_notes(&mut self) {
+        self.front.iter_mut().for_each(|block| block.noted = false);
     }
 }
 

@@ -7,10 +7,11 @@
 //! without flushing translated code or a callback per instruction: `cpu` and `env_ptr` (the register file, read and
 //! written in place), `cflags_next_tb` (the next block ends after N instructions: exact stops and single steps without
 //! EFLAGS.TF), `no_exit_request` (no exit check after each memory access), `invalid_addr` (the address of a fault),
-//! `mem_io_pc` (where an MMIO access came from) and `tb_phys_invalidate_count` (whether code was overwritten). The crate is
-//! pinned to one version, and [`Engine::new`] looks for known values in those that have one when an engine is opened (the
-//! registers, `cflags_next_tb`, `no_exit_request`); the other three rest on the pinned version alone. The call at the start
-//! of each translated block is rewritten, where it looks as expected: see `block_call`.
+//! `mem_io_pc` (where an MMIO access came from), `tb_phys_invalidate_count` (whether code was overwritten), and `cc` with its
+//! `tlb_fill` (what is called at a TLB miss). The crate is pinned to one version, and [`Engine::new`] looks for known values in
+//! those that have one when an engine is opened (the registers, `cflags_next_tb`, `no_exit_request`, `tlb_fill`); the other
+//! three rest on the pinned version alone. The call at the start of each translated block is rewritten, where it looks as
+//! expected: see `block_call`.
 
 #![allow(unsafe_code)] // the engine's C interface; each block says why it is sound
 
@@ -33,6 +34,11 @@ mod layout {
     pub const CPU_CFLAGS_NEXT_TB: usize = 24;
     pub const CPU_ENV_PTR: usize = 296;
     pub const CPU_MEM_IO_PC: usize = 33144;
+    pub const CPU_CC: usize = 33200;
+    /// In the class of a CPU, which each engine has of its own: what is called at a TLB miss, and what would be called if the
+    /// engine's own MMU were in use, which it never is here.
+    pub const CC_TLB_FILL: usize = 72;
+    pub const CC_TLB_FILL_CPU: usize = 80;
     pub const TCG_TB_PHYS_INVALIDATE_COUNT: usize = 216;
     /// In the translation of a block: linear address, and the flags that it was made with, whose lowest 15 bits are the
     /// most instructions that it was to have.
@@ -49,6 +55,20 @@ unsafe extern "C" {
     fn cpu_restore_state_x86_64(cpu: *mut c_void, host_pc: usize, will_exit: bool) -> bool;
     /// The engine's own: forgets the cached translation of one page, what INVLPG does.
     fn tlb_flush_page_x86_64(cpu: *mut c_void, addr: u64);
+    /// The engine's own: what it calls at a TLB miss. It looks up which instruction missed, asks the hook and enters the answer.
+    fn unicorn_fill_tlb_x86_64(
+        cpu: *mut c_void,
+        addr: u64,
+        size: c_int,
+        access: c_int,
+        mmu: c_int,
+        probe: bool,
+        returns_to: usize,
+    ) -> bool;
+    /// The engine's own: the MMU that is not in use.
+    fn x86_cpu_tlb_fill_x86_64();
+    /// The engine's own: enters a page into the TLB.
+    fn tlb_set_page_x86_64(cpu: *mut c_void, addr: u64, page: u64, allowed: c_int, mmu: c_int, size: u64);
     /// The engine's own: leaves the running block for the main loop, which goes on at RIP. Does not return.
     fn cpu_loop_exit_noexc_x86_64(cpu: *mut c_void) -> !;
     /// The engine's own: the translation that an address in translated code belongs to, or null.
@@ -81,6 +101,21 @@ pub struct Fill {
     pub exec: bool,
 }
 
+impl Fill {
+    /// What may be done to the page, as the engine's `PAGE_READ`, `PAGE_WRITE` and `PAGE_EXEC`.
+    fn allowed(&self) -> c_int {
+        c_int::from(self.read) | c_int::from(self.write) << 1 | c_int::from(self.exec) << 2
+    }
+
+    fn allows(&self, access: Access) -> bool {
+        match access {
+            Access::Read => self.read,
+            Access::Write => self.write,
+            Access::Fetch => self.exec,
+        }
+    }
+}
+
 /// The engine's error for a fetch from the MMIO window.
 pub const FETCH_FROM_DEVICE: uc_error = uc_error::FETCH_PROT;
 
@@ -97,7 +132,10 @@ pub trait Hooks: Sized {
     fn became_known(&mut self, addr: u64, size: u32, call: KnownCall);
     /// A block was translated: linear address, bytes, instructions.
     fn translated(&mut self, addr: u64, size: u16, insns: u16);
-    /// TLB miss for a page (linear address); `None` raises [`StartError::PageFault`].
+    /// TLB miss for a page (linear address). RIP may be at any instruction of the block, unless it is a fetch. `None`: ask
+    /// [`Hooks::fill`].
+    fn fill_anywhere(&mut self, page: u64, access: Access) -> Option<Fill>;
+    /// TLB miss for a page, with RIP at the instruction that misses; `None` raises [`StartError::PageFault`].
     fn fill(&mut self, page: u64, access: Access) -> Option<Fill>;
     /// An exception or software interrupt: RIP is at the faulting instruction, or after INT n.
     fn exception(&mut self, vector: u8);
@@ -257,6 +295,15 @@ impl Engine {
                 return Err(wrong("no_exit_request"));
             }
             no_exit.write(1);
+            let class = read_ptr(cpu.as_ptr().add(layout::CPU_CC)).ok_or_else(|| wrong("cc"))?;
+            let is = |offset, function: *const ()| {
+                class.as_ptr().add(offset).cast::<*const ()>().read() == function
+            };
+            if !is(layout::CC_TLB_FILL, unicorn_fill_tlb_x86_64 as *const ())
+                || !is(layout::CC_TLB_FILL_CPU, x86_cpu_tlb_fill_x86_64 as *const ())
+            {
+                return Err(wrong("tlb_fill"));
+            }
             let invalidate_count =
                 NonNull::new(tcg.as_ptr().add(layout::TCG_TB_PHYS_INVALIDATE_COUNT).cast::<u64>())
                     .ok_or_else(|| wrong("tb_phys_invalidate_count"))?;
@@ -292,6 +339,12 @@ impl Engine {
         add(HookType::BLOCK, block_call::entry::<H> as *mut c_void, 0)?;
         add(HookType::EDGE_GENERATED, on_edge::<H> as *mut c_void, 0)?;
         add(HookType::TLB_FILL, on_fill::<H> as *mut c_void, 0)?;
+        // SAFETY: the class was checked in `new`, and is this engine's alone.
+        unsafe {
+            let class = class_of(self.cpu.as_ptr());
+            class.add(layout::CC_TLB_FILL).cast::<*const ()>().write(on_miss::<H> as *const ());
+            class.add(layout::CC_TLB_FILL_CPU).cast::<*mut c_void>().write(user);
+        }
         add(HookType::INTR, on_intr::<H> as *mut c_void, 0)?;
         add(HookType::INSN_INVALID, on_invalid::<H> as *mut c_void, 0)?;
         for (insn, callback) in [
@@ -629,6 +682,48 @@ extern "C" fn on_edge<H: Hooks>(
     unsafe { hooks::<H>(user) }.translated(tb.pc, tb.size, tb.icount);
 }
 
+/// The class of an engine's CPU.
+///
+/// # Safety
+/// `cpu` must be that of an engine that [`Engine::new`] has checked.
+unsafe fn class_of(cpu: *mut u8) -> *mut u8 {
+    // SAFETY: promised by the caller.
+    unsafe { cpu.add(layout::CPU_CC).cast::<*mut u8>().read() }
+}
+
+/// In place of the engine's own function, which looks up the instruction that missed before it asks: that takes longer than all
+/// the rest, and hardly any answer depends on it.
+unsafe extern "C" fn on_miss<H: Hooks>(
+    cpu: *mut c_void,
+    addr: u64,
+    size: c_int,
+    kind: c_int,
+    mmu: c_int,
+    probe: bool,
+    returns_to: usize,
+) -> bool {
+    const PAGE: u64 = crate::memory::PAGE_SIZE as u64;
+    // The engine's MMUAccessType.
+    let access = match kind {
+        0 => Access::Read,
+        1 => Access::Write,
+        _ => Access::Fetch,
+    };
+    let page = addr & !(PAGE - 1);
+    // SAFETY: `Engine::install` has put the hooks' object there, together with this function.
+    let hooks =
+        unsafe { hooks::<H>(class_of(cpu.cast()).add(layout::CC_TLB_FILL_CPU).cast::<*mut c_void>().read()) };
+    match hooks.fill_anywhere(page, access).filter(|fill| fill.allows(access)) {
+        // SAFETY: what the engine's own function does with the same answer.
+        Some(fill) => unsafe {
+            tlb_set_page_x86_64(cpu, page, fill.page, fill.allowed(), mmu, PAGE);
+            true
+        },
+        // SAFETY: called as the engine has called this.
+        None => unsafe { unicorn_fill_tlb_x86_64(cpu, addr, size, kind, mmu, probe, returns_to) },
+    }
+}
+
 extern "C" fn on_fill<H: Hooks>(
     _uc: *mut sys::uc_engine,
     vaddr: u64,
@@ -642,14 +737,8 @@ extern "C" fn on_fill<H: Hooks>(
         _ => Access::Read,
     };
     let Some(fill) = unsafe { hooks::<H>(user) }.fill(vaddr, access) else { return false };
-    let mut perms = Prot::NONE;
-    for (allowed, bit) in [(fill.read, Prot::READ), (fill.write, Prot::WRITE), (fill.exec, Prot::EXEC)] {
-        if allowed {
-            perms |= bit;
-        }
-    }
-    // SAFETY: out-pointer to a local of the engine.
-    unsafe { result.write(TlbEntry { paddr: fill.page, perms }) };
+    // SAFETY: out-pointer to a local of the engine. The bits of `Prot` are the same as those inside.
+    unsafe { result.write(TlbEntry { paddr: fill.page, perms: Prot(fill.allowed() as u32) }) };
     true
 }
 

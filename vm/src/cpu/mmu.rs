@@ -4,7 +4,8 @@
 use super::cpuid::PHYSICAL_BITS;
 use super::engine::{Access, Env, off};
 use super::regs::flag;
-use crate::memory::{Memory, PAGE_SIZE};
+use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Stale};
+use crate::units::PhysAddr;
 
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
@@ -114,6 +115,47 @@ impl Paging {
     #[inline]
     pub fn enabled(&self) -> bool {
         self.cr0 & 1 << 31 != 0
+    }
+
+    /// The same with another CR3.
+    pub fn with_cr3(self, cr3: u64) -> Paging {
+        Paging { cr3, ..self }
+    }
+
+    /// Whether an address is in the part of the address space that [`Paging::upper_entries`] are for: from its middle on with
+    /// four levels, its last quarter otherwise. It is where systems have their kernel, in every process the same.
+    #[inline]
+    pub fn is_upper(&self, addr: u64) -> bool {
+        if self.efer & 1 << 10 != 0 { addr >> 47 != 0 } else { addr >= 0xc000_0000 }
+    }
+
+    /// The entries of the uppermost table that map the upper part: where they are, how many bytes they have together, and one
+    /// of them.
+    fn upper_entries(&self) -> (u64, usize, u64) {
+        let (format, root) = self.format();
+        match format.levels {
+            4 => (root + 2048, 2048, 8),
+            3 => (root + 24, 8, 8),
+            _ => (root + 3072, 1024, 4),
+        }
+    }
+
+    /// Whether the upper part is the same in both, entry by entry, down to the accessed bits.
+    pub fn shares_upper(&self, other: &Paging, mem: &Memory) -> bool {
+        let entries = |paging: &Paging| {
+            let (at, len, _) = paging.upper_entries();
+            let mut bytes = [0; PAGE_SIZE / 2];
+            mem.read(PhysAddr(at), &mut bytes[..len]);
+            bytes
+        };
+        entries(self) == entries(other)
+    }
+
+    /// Tells memory that cached translations of the upper part depend on the uppermost table. Returns whether stores to it may
+    /// be cached as fast.
+    pub fn note_upper(&self, mem: &mut Memory) -> Option<Stale> {
+        let (at, _, entry) = self.upper_entries();
+        mem.note_table(at, None, entry, self.format().0.levels == 3)
     }
 
     fn pae(&self) -> bool {
@@ -282,18 +324,19 @@ impl Walk {
         }
     }
 
-    /// Tells memory which tables this walk through `addr` went by, as its result is going to be cached. Returns whether
-    /// stores to one of them may be cached as fast.
-    pub fn note_tables(&self, mem: &mut Memory, addr: u64) -> bool {
-        let mut fast = false;
+    /// Tells memory which tables this walk through `addr` went by, as its result is going to be cached. Returns the
+    /// cached translations that allow fast stores to one of them: the caller makes them void.
+    pub fn note_tables(&self, mem: &mut Memory, addr: u64) -> Option<Stale> {
+        let mut fast = None;
         if let Some(root) = self.pdpte {
-            fast |= mem.note_table(root, None, 8, true);
+            fast = mem.note_table(root, None, 8, true);
         }
         for (i, entry) in self.entries[..self.levels].iter().enumerate() {
             let size = if entry.wide { 8 } else { 4 };
             let leaf = i + 1 == self.levels && self.small;
             let span = (PAGE_SIZE as u64 / size) * PAGE_SIZE as u64;
-            fast |= mem.note_table(entry.addr, leaf.then_some(addr & !(span - 1)), size, false);
+            let base = leaf.then_some(addr & !(span - 1));
+            fast = Stale::both(fast, mem.note_table(entry.addr, base, size, false));
         }
         fast
     }

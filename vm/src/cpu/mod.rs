@@ -133,6 +133,7 @@ pub struct Cpu {
     pub seen_invalidations: u64,
     /// How often the TLB was flushed.
     flushes: u64,
+    lower_pages: tlb::LowerPages,
 }
 
 impl Cpu {
@@ -173,6 +174,7 @@ impl Cpu {
             aliasing: Rc::default(),
             seen_invalidations: 0,
             flushes: 0,
+            lower_pages: tlb::LowerPages::default(),
         })
     }
 
@@ -226,6 +228,9 @@ impl Cpu {
     #[cold]
     fn find_block(&mut self, addr: u64, size: u32) -> count::Block {
         self.footprint.executed(addr, size.into());
+        if let Some(block) = self.table.note(addr, size) {
+            return block;
+        }
         match self.table.lookup(addr, size) {
             Some(shape) => {
                 let block = count::Block::with_shape(addr, size, shape);
@@ -246,7 +251,7 @@ impl Cpu {
     /// remembered of them is forgotten.
     pub fn take_footprint(&mut self) -> Footprint {
         self.note_executed_here();
-        self.table.forget_front();
+        self.table.forget_notes();
         let accessed = self.mem.take_accessed();
         self.flush_tlb();
         self.footprint.take(accessed)
@@ -531,18 +536,25 @@ impl Cpu {
     pub fn flush_tlb(&mut self) {
         self.engine.flush_tlb();
         self.mem.forget_translations();
+        self.lower_pages.clear();
         self.flushes = self.flushes.wrapping_add(1);
+    }
+
+    /// Forgets cached translations.
+    fn drop_translations(&mut self, stale: Option<Stale>) {
+        match stale {
+            Some(Stale::Page(addr)) => self.engine.flush_page(addr),
+            Some(Stale::All) => self.flush_tlb(),
+            None => {}
+        }
     }
 
     /// Tells the engine of code and page tables that were overwritten behind its back.
     #[inline]
     pub fn drop_stale(&mut self) {
         if self.mem.has_stale() {
-            match self.mem.take_stale_translations() {
-                Some(Stale::Page(addr)) => self.engine.flush_page(addr),
-                Some(Stale::All) => self.flush_tlb(),
-                None => {}
-            }
+            let stale = self.mem.take_stale_translations();
+            self.drop_translations(stale);
             for (addr, len) in self.mem.take_stale_code() {
                 self.invalidate_code(addr, len);
             }

@@ -6,7 +6,6 @@ use super::descriptor::{Descriptor, in_limit, kind, selector_error};
 use super::engine::{Access, off};
 use super::regs::flag;
 use super::state::{Segment, seg};
-use crate::trap::Event;
 
 /// What switches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,9 +190,7 @@ impl Cpu {
         env.set_segment_at(off::TR, &Segment { flags: tss.flags | u32::from(kind::BUSY) << 8, ..tss });
         env.w64(off::CR, env.r64(off::CR) | CR0_TS);
         if new.wide && env.r64(off::CR) & 1 << 31 != 0 {
-            env.w64(off::CR + 24, incoming.cr3);
-            self.mem.note_event(Event::AddressSpace(incoming.cr3));
-            self.engine.flush_tlb();
+            self.switch_address_space(incoming.cr3);
             self.forget_near();
         }
         let mut flags = incoming.flags & (flag::TASK | flag::ARITHMETIC | flag::DF) | 2;

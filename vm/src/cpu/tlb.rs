@@ -10,6 +10,7 @@ use super::descriptor::canonical;
 use super::engine::{Access, Fill, off};
 use super::mmu::{self, Paging, Walk};
 use crate::memory::{Memory, PAGE_SIZE, Place};
+use crate::trap::Event;
 use iced_x86::{Code, Mnemonic};
 
 /// Engine-physical address of RAM offset 0.
@@ -47,7 +48,80 @@ pub enum Miss {
     TooFarAhead,
 }
 
+/// The pages of the lower part of the address space, which is another one for each process, for which there may be entries. (The
+/// upper part is what [`Paging::is_upper`] says.)
+#[derive(Debug, Default)]
+pub(super) struct LowerPages {
+    pages: Vec<u64>,
+}
+
+impl LowerPages {
+    /// More than this are not worth telling apart.
+    const MAX: usize = 64;
+
+    fn note(&mut self, page: u64) {
+        if self.pages.len() <= Self::MAX && self.pages.last() != Some(&page) {
+            self.pages.push(page);
+        }
+    }
+
+    /// The pages, unless they are too many.
+    fn all(&self) -> Option<&[u64]> {
+        (self.pages.len() <= Self::MAX).then_some(&self.pages)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.pages.clear();
+    }
+}
+
 impl Cpu {
+    /// Writes CR3. As an entry never outlives a change of the tables that it was made from, those of a part of the address space
+    /// that is the same in the old and the new one may stay: that is what systems have global pages for.
+    pub(super) fn switch_address_space(&mut self, cr3: u64) {
+        let old = Paging::of(&self.env, self.page_features);
+        let new = old.with_cr3(cr3);
+        self.env.w64(off::CR + 24, cr3);
+        self.mem.note_event(Event::AddressSpace(cr3));
+        if !new.enabled() {
+            return;
+        }
+        let follows = self.mem.follows_tables() && old.shares_upper(&new, &self.mem);
+        let stale = new.note_upper(&mut self.mem);
+        match self.lower_pages.all() {
+            Some(pages) if follows => pages.iter().for_each(|page| self.engine.flush_page(*page)),
+            _ => return self.flush_tlb(),
+        }
+        self.lower_pages.clear();
+        self.drop_translations(stale);
+    }
+
+    /// Answers a TLB miss that it matters nothing to where RIP is, as nearly all are; unless it is a fetch, it may be at any
+    /// instruction of the running block. `None`: [`Cpu::fill`] is to be asked. So is it where accessed or dirty bits may be
+    /// watched.
+    pub fn fill_anywhere(&mut self, page: u64, access: Access) -> Option<Fill> {
+        let canonical = !self.env.long_mode() || canonical(page);
+        if self.aliasing.get() || !canonical || page == LAST_LOWER_PAGE || self.mem.is_watching() {
+            return None;
+        }
+        let paging = Paging::of(&self.env, self.page_features);
+        let user = self.env.cpl() == 3;
+        if user && paging.enabled() && self.may_be_system_access(page, access) {
+            return None;
+        }
+        let mut walk = paging.walk(&self.mem, page, access, user).ok()?;
+        if self.is_ahead(page, access) && !walk.accessed() {
+            return None;
+        }
+        walk.commit(&mut self.mem, access);
+        Some(self.cacheable_answer(&paging, &walk, page, access))
+    }
+
+    /// Whether the engine, translating, fetches from a page that the program may not have reached.
+    fn is_ahead(&self, page: u64, access: Access) -> bool {
+        access == Access::Fetch && !self.single && page != self.env.linear_pc() & PAGE_MASK
+    }
+
     /// Answers a TLB miss. RIP is at the instruction that misses (at the block's start while it is being translated).
     pub fn fill(&mut self, page: u64, access: Access) -> Option<Fill> {
         if self.aliasing.get() {
@@ -66,7 +140,7 @@ impl Cpu {
         }
         let paging = Paging::of(&self.env, self.page_features);
         let user = self.env.cpl() == 3 && !(paging.enabled() && self.is_system_access(page, access));
-        let ahead = access == Access::Fetch && !self.single && page != self.env.linear_pc() & PAGE_MASK;
+        let ahead = self.is_ahead(page, access);
         match paging.walk(&self.mem, page, access, user) {
             Ok(walk) if ahead && !walk.accessed() => {
                 self.page_fault = Some(Miss::TooFarAhead);
@@ -74,7 +148,7 @@ impl Cpu {
             }
             Ok(mut walk) => {
                 walk.commit(&mut self.mem, access);
-                Some(self.cacheable_answer(&walk, page, access))
+                Some(self.cacheable_answer(&paging, &walk, page, access))
             }
             Err(_) if ahead => {
                 self.page_fault = Some(Miss::TooFarAhead);
@@ -93,21 +167,30 @@ impl Cpu {
     }
 
     /// An answer whose tables are noted as walked. Finding it may flush the TLB, and with it the notes: then again.
-    fn cacheable_answer(&mut self, walk: &Walk, page: u64, access: Access) -> Fill {
+    fn cacheable_answer(&mut self, paging: &Paging, walk: &Walk, page: u64, access: Access) -> Fill {
+        let fill = self.noted_answer(walk, page, access);
+        if !paging.is_upper(page) {
+            self.lower_pages.note(page);
+        }
+        fill
+    }
+
+    fn noted_answer(&mut self, walk: &Walk, page: u64, access: Access) -> Fill {
         loop {
-            if walk.note_tables(&mut self.mem, page) {
-                self.flush_tlb();
-                walk.note_tables(&mut self.mem, page);
-            }
             let flushes = self.flushes;
-            let fill = self.answer(walk, access);
+            let stale = walk.note_tables(&mut self.mem, page);
+            self.drop_translations(stale);
+            if flushes != self.flushes {
+                continue;
+            }
+            let fill = self.answer(walk, page, access);
             if flushes == self.flushes {
                 return fill;
             }
         }
     }
 
-    fn answer(&mut self, walk: &Walk, access: Access) -> Fill {
+    fn answer(&mut self, walk: &Walk, page: u64, access: Access) -> Fill {
         let bus = self.mem.bus_address(walk.phys & PAGE_MASK);
         let device = |write: bool| Fill {
             page: ENGINE_MMIO + (bus & (DEVICE_LEN - 1)),
@@ -129,7 +212,7 @@ impl Cpu {
                 Place::Ram(at) => {
                     self.mem.mark_dirty(at as usize / PAGE_SIZE);
                     let readable = self.mem.place(bus, false) == Place::Ram(at);
-                    self.ram_entry(at, walk, access, readable)
+                    self.ram_entry(at, walk, page, access, readable)
                 }
                 // A store to ROM is ignored by whoever answers at its address.
                 Place::Rom(_) | Place::Device => device(true),
@@ -139,22 +222,23 @@ impl Cpu {
             Place::Ram(at) if access == Access::Read && self.mem.is_watched(at, false) => {
                 watched(at, true, false)
             }
-            Place::Ram(at) => self.ram_entry(at, walk, access, self.mem.place(bus, true) == Place::Ram(at)),
+            Place::Ram(at) => {
+                let writable = self.mem.place(bus, true) == Place::Ram(at);
+                self.ram_entry(at, walk, page, access, writable)
+            }
             Place::Rom(at) => Fill { page: ENGINE_ROM + at, read: true, write: false, exec: true },
             Place::Device => device(false),
         }
     }
 
-    /// An entry for a page of RAM. `symmetric`: reads and writes both reach this RAM.
-    fn ram_entry(&mut self, at: u64, walk: &Walk, access: Access, symmetric: bool) -> Fill {
+    /// An entry for the page at `linear`, which is RAM. `symmetric`: reads and writes both reach this RAM.
+    fn ram_entry(&mut self, at: u64, walk: &Walk, linear: u64, access: Access, symmetric: bool) -> Fill {
         let page = at as usize / PAGE_SIZE;
         self.mem.mark_accessed(page);
         let shared = symmetric && walk.executable;
         if access == Access::Fetch && !self.mem.is_code(page) {
             self.mem.set_code(page, true);
-            if self.mem.has_fast_store(page) {
-                self.flush_tlb();
-            }
+            self.drop_translations(self.mem.fast_stores(page));
         } else if access == Access::Write && self.mem.is_code(page) && !shared {
             // This mapping cannot be fetched from, so its stores cannot be checked: forget the page's code instead, and
             // every entry by which it could be translated again without asking here.
@@ -169,7 +253,7 @@ impl Cpu {
         let store = access == Access::Write || (symmetric && free && (!code || shared));
         let exec = code && walk.executable && (symmetric || access == Access::Fetch);
         if store && !exec {
-            self.mem.note_fast_store(page);
+            self.mem.note_fast_store(page, linear);
         }
         Fill {
             page: ENGINE_RAM + at,
@@ -197,6 +281,12 @@ impl Cpu {
     /// Whether an access made at CPL 3 is the processor's own, to a descriptor table or the TSS, which has supervisor
     /// rights (SDM 3A, 4.6.1): the engine does not say, but the instruction at RIP does.
     fn is_system_access(&self, page: u64, access: Access) -> bool {
+        self.may_be_system_access(page, access)
+            && self.instruction().is_some_and(|insn| loads_descriptor(&insn))
+    }
+
+    /// Whether the page has a part of a descriptor table or the TSS.
+    fn may_be_system_access(&self, page: u64, access: Access) -> bool {
         if access == Access::Fetch {
             return false;
         }
@@ -204,10 +294,9 @@ impl Cpu {
         let ldt = self.env.segment_at(off::LDT);
         let tr = self.env.segment_at(off::TR);
         let covers = |base: u64, limit: u64| page + 0xfff >= base && page <= base.wrapping_add(limit);
-        let table = covers(gdt.base, gdt.limit.into())
+        covers(gdt.base, gdt.limit.into())
             || covers(ldt.base, ldt.limit.into())
-            || covers(tr.base, tr.limit.into());
-        table && self.instruction().is_some_and(|insn| loads_descriptor(&insn))
+            || covers(tr.base, tr.limit.into())
     }
 }
 

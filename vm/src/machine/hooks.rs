@@ -64,6 +64,12 @@ impl Hooks for Core {
         self.takes(effort::TRANSLATION);
     }
 
+    fn fill_anywhere(&mut self, page: u64, access: Access) -> Option<Fill> {
+        let fill = self.cpu.fill_anywhere(page, access);
+        self.cpu.drop_stale();
+        fill
+    }
+
     fn fill(&mut self, page: u64, access: Access) -> Option<Fill> {
         let fill = self.cpu.fill(page, access);
         if self.cpu.mem.has_watch_hit() {

@@ -10,7 +10,6 @@ use crate::cpu::engine::off;
 use crate::cpu::mmu::pdpte_reserved;
 use crate::cpu::regs::flag;
 use crate::cpu::state::seg;
-use crate::trap::Event;
 use iced_x86::{Instruction, Register};
 
 /// Bits of CR0.
@@ -142,7 +141,7 @@ impl Cpu {
         env.w64(off::CR, value);
         const TRANSLATION: u64 = cr0::PG | cr0::PE | 1 << 16;
         if (old ^ value) & TRANSLATION != 0 {
-            self.engine.flush_tlb();
+            self.flush_tlb();
         }
         env.update_hflags();
         Ok(())
@@ -157,11 +156,7 @@ impl Cpu {
         } else if self.cr0() & cr0::PG != 0 && self.cr4() & cr4::PAE != 0 {
             self.check_pdptes(value)?;
         }
-        env.w64(off::CR + 24, value);
-        self.mem.note_event(Event::AddressSpace(value));
-        if self.cr0() & cr0::PG != 0 {
-            self.engine.flush_tlb();
-        }
+        self.switch_address_space(value);
         Ok(())
     }
 
@@ -177,7 +172,7 @@ impl Cpu {
         }
         self.env.w64(off::CR + 32, value);
         if changed {
-            self.engine.flush_tlb();
+            self.flush_tlb();
         }
         self.env.update_hflags();
         Ok(())

@@ -223,7 +223,7 @@ impl Cpu {
             return Err(Fault::protection());
         }
         env.w64(off::EFER, new);
-        self.engine.flush_tlb();
+        self.flush_tlb();
         env.update_hflags();
         Ok(())
     }
