@@ -258,7 +258,7 @@ pub const GUESTS: &[Guest] = &[
             append: "vga=normal nomodeset quiet",
             drives: false,
         }),
-        shows: &[(Screen, "Select a language"), (Screen, "Asturian")],
+        shows: &[(Screen, "Select a language"), (Screen, "Galician")],
         powers_off: false,
     },
     pxe("pxe-e1000", "e1000", || file("ipxe-qemu", "usr/lib/ipxe/qemu/pxe-e1000.rom")),
