@@ -134,6 +134,11 @@ impl Debuggee {
         }
     }
 
+    /// Where one stands in what was recorded: in a diversion, where it began.
+    pub(super) fn recorded_position(&self) -> Icount {
+        self.history.diverted_from().unwrap_or_else(|| self.history.position())
+    }
+
     /// The recording.
     pub fn history(&mut self) -> &mut dyn History {
         self.history.as_mut()
