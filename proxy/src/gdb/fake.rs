@@ -299,6 +299,10 @@ impl History for FakeHistory {
         Ok(self.interrupts.clone())
     }
 
+    fn diverted_output(&self) -> &[(Icount, Output)] {
+        &[]
+    }
+
     fn is_interrupted_at(&mut self, position: Icount) -> Result<bool, Error> {
         Ok(self.interrupts.iter().any(|i| i.position == position))
     }
