@@ -106,10 +106,13 @@ install_missing() {
     if ! apt install -y --no-install-recommends "${known[@]}"; then
         # The lists may be older than the archive.
         say "trying again with new package lists"
-        apt update && apt install -y --no-install-recommends "${known[@]}" && return 0
-        say "could not install: ${known[*]}"
-        return 1
+        if ! apt update || ! apt install -y --no-install-recommends "${known[@]}"; then
+            say "could not install: ${known[*]}"
+            return 1
+        fi
     fi
+    # What has come may have pushed out what was there: qemu-system-x86 of one release does that to the qemu-img of another.
+    [ "${checks[*]}" = "${tried-}" ] || tried="${checks[*]}" install_missing "$@"
 }
 
 # Rust is the one thing that is expected to be here. It may be out of sight, though: installed by rustup for the user, while

@@ -66,6 +66,9 @@ fn gdb_runs_another_course_of_events() {
     session.expect("delete", &[]);
     session.expect("continue", &["The machine does not go on: the guest writes to isa-debug-exit."]);
     session.expect("print/x $eax", &["0x11"]);
+    // Not what it wrote when it was recorded.
+    let console = session.expect("monitor console", &["FAIL"]);
+    assert!(!console.contains("PASS"), "{console}");
     session.expect("monitor divert off", &["position ", " of "]);
     session.expect("maint flush register-cache", &[]);
     session.expect("print iteration", &[" = 100000"]);
@@ -182,5 +185,41 @@ fn ctrl_c_stops_a_machine_that_waits_for_an_interrupt_that_never_comes() {
     shows(&session.debugger.finish(), &["received signal SIGINT"]);
     session.expect("monitor where", &["in a diversion from position", "privilege level 0, halted"]);
     session.expect("reverse-stepi", &["the diversion is left"]);
+    session.verify();
+}
+
+#[test]
+fn what_is_asked_of_the_recording_in_a_diversion_is_answered_for_where_it_began() {
+    let mut session = looping(Which::Gdb);
+    let end = session.debugger.position();
+    // Behind the end of the recording, a while.
+    let divert = |session: &mut Debugged| {
+        session.expect("monitor divert", &["a diversion from position"]);
+        session.expect("set var $pc = hot_loop", &[]);
+        session.expect("stepi 40", &[]);
+        session.expect("monitor where", &[&format!("position {} in a diversion from", end + 40)]);
+    };
+    divert(&mut session);
+    session.expect("monitor console", &["PASS"]);
+    session.expect("monitor irqs", &[&format!("before position {end}")]);
+    session.expect("monitor timeline", &["here ", "^|"]);
+    session.expect("monitor events", &[" interrupts and 0 inputs in this recording"]);
+    session.expect("monitor io", &["this is a diversion, which has no history"]);
+    session.expect("monitor where", &["in a diversion from"]);
+    for (place, none) in [
+        ("next irq", "no interrupt comes after"),
+        ("prev exception 13", "no exception 13 comes before"),
+        ("prev serial NOTHING", "no line with `NOTHING` comes before"),
+    ] {
+        // What looks for something else has left it.
+        session.expect(
+            &format!("monitor seek {place}"),
+            &[none, &format!("position {end}"), "; the diversion is left"],
+        );
+        session.expect("monitor where", &[&format!("position {end} of {end}")]);
+        session.expect("maint flush register-cache", &[]);
+        divert(&mut session);
+    }
+    session.expect("monitor seek prev serial PASS", &["position ", &format!(" of {end}")]);
     session.verify();
 }

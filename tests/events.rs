@@ -38,6 +38,20 @@ fn a_32_bit_kernel_stops_at_ports_interrupts_and_exceptions() {
     session.expect("monitor break io 0xf4 w", &["monitor breakpoint 4 at io 0xf4 w"]);
     session.expect("continue", &["to port 0xf4"]);
     session.debugger.run("monitor delete 4");
+    session.expect("monitor break io 0x3f8 w if $al == 0x0a", &["monitor breakpoint 5 at io 0x3f8 w"]);
+    session.expect("reverse-continue", &["Before the step that writes 0x0a to port 0x3f8."]);
+    session.debugger.run("monitor delete 5");
+    // Of two on one event only that counts whose condition holds, also backward.
+    session.expect("monitor break exception 14 if $cr2 > 0x1000", &["monitor breakpoint 6"]);
+    session.expect("monitor break exception 14 if $cr2 == 0xd4", &["monitor breakpoint 7"]);
+    session
+        .expect("reverse-continue", &["Monitor breakpoint 7 at exception 14 if $cr2 == 0xd4, hit 1 times."]);
+    assert_eq!(session.debugger.position(), fault);
+    session
+        .expect("monitor breaks", &["6  exception 14", "(hit 0 times)", "7  exception 14", "(hit 1 times)"]);
+    session.debugger.run("monitor delete 6");
+    session.debugger.run("monitor delete 7");
+    session.debugger.seek("end");
     session.expect("monitor info mem", &["rw"]);
     session.expect("monitor info tlb", &["0000000000100000: 0000000000100000 "]);
     session.expect("monitor io 0x21", &["port 0x21: 0x"]);

@@ -265,3 +265,18 @@ fn ctrl_c_stops_both_ways_while_lldb_passes_over_breakpoints() {
     shows(&lldb.run("thread step-inst"), &["stop reason = instruction step into"]);
     assert_eq!(lldb.position(), here + 1);
 }
+
+#[test]
+fn a_monitor_command_may_take_longer_than_lldb_waits_for_a_word() {
+    let server = Server::start_with(&linux_recording(), &["--at", "40%"]);
+    let (mut lldb, _) = Debugger::lldb(&server, None);
+    let here = lldb.position();
+    // Instead of some twenty.
+    lldb.run("settings set target.process.interrupt-timeout 1");
+    // All of it is replayed up to here, which takes longer.
+    let shown = lldb.run("process plugin packet monitor seek prev serial NOTHING");
+    shows(&shown, &["no line with `NOTHING` comes before position"]);
+    shows(&lldb.run("process plugin packet monitor where"), &[&format!("position {here} of")]);
+    shows(&lldb.run("thread step-inst"), &["stop reason = instruction step into"]);
+    assert_eq!(lldb.position(), here + 1);
+}

@@ -273,6 +273,46 @@ fn somebody_sits_at_a_machine_that_is_recorded() {
     verify(&recording);
 }
 
+/// A disk with the boot sector that shows the first byte of what is in the CD-ROM drive, over and over.
+fn disk_that_looks_at_the_cd() -> Vec<u8> {
+    const DRIVE: usize = 4;
+    const CD: u8 = 0xe0;
+    let mut image = fs::read(build_guest("drive")).expect("the guest");
+    image[DRIVE] = CD;
+    image.resize(1 << 20, 0);
+    image
+}
+
+#[test]
+fn a_guest_sees_that_a_cd_is_changed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let [recording, disk, first, second, shown] =
+        ["cd.rgr", "boot.img", "a.iso", "b.iso", "shown"].map(|name| dir.path().join(name));
+    fs::write(&disk, disk_that_looks_at_the_cd()).expect("an image");
+    fs::write(&first, [b'a'; 1 << 16]).expect("an image");
+    fs::write(&second, [b'b'; 1 << 16]).expect("an image");
+    let mut command = retrograde(["live", "-m", "16M", "--rtc", "2024-01-01T00:00:00", "--serial", "none"]);
+    command.args(["--gdb", "127.0.0.1:0", "--qmp", "127.0.0.1:0", "--debugcon"]);
+    command.arg(format!("file:{}", shown.display())).arg("--hda").arg(&disk).arg("--cdrom").arg(&first);
+    command.arg("--drive").arg(format!("file={},if=none,media=cdrom", second.display()));
+    let server = Server::of(command.arg("-o").arg(&recording));
+    let mut qmp = Qmp::connect(&server);
+    let wait_for = |qmp: &mut Qmp, text: &str| {
+        let shows = || fs::read_to_string(&shown).is_ok_and(|contents| contents.contains(text));
+        while !shows() {
+            qmp.ask("query-status", json!({}));
+        }
+    };
+    wait_for(&mut qmp, "<a>");
+    qmp.ask("eject", json!({"id": "ide1-cd0"}));
+    wait_for(&mut qmp, "<!>");
+    qmp.ask("blockdev-change-medium", json!({"id": "ide1-cd0", "filename": second}));
+    wait_for(&mut qmp, "<b>");
+    qmp.ask("quit", json!({}));
+    server.wait_for_end();
+    verify(&recording);
+}
+
 #[test]
 fn what_has_happened_takes_no_input() {
     let (server, _dir) = serve("end");

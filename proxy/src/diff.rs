@@ -5,7 +5,7 @@ use crate::open;
 use anyhow::Result;
 use serde_json::json;
 use snapshots::Difference;
-use snapshots::diff::Parting;
+use snapshots::diff::{Parting, hex};
 use std::fmt::Write as _;
 
 /// Registers and fields that are shown unless it is for a program.
@@ -24,10 +24,6 @@ pub fn run(args: &DiffArgs) -> Result<u8> {
         crate::say!("{}", as_text(&difference).trim_end());
     }
     Ok(u8::from(!matches!(difference, Difference::None(..))))
-}
-
-fn hex(code: &[u8]) -> String {
-    code.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 fn as_json(difference: &Difference) -> serde_json::Value {

@@ -80,10 +80,10 @@ class Machine:
     def position(self):
         return int(self.monitor("where").split()[1])
 
-    def synchronously(self, act):
+    def synchronously(self, act, synchronous=True):
         """Does something that runs the machine, and comes back when it stands again."""
         was = self.debugger.GetAsync()
-        self.debugger.SetAsync(False)
+        self.debugger.SetAsync(not synchronous)
         try:
             return act()
         finally:
@@ -104,6 +104,15 @@ class Machine:
         forward: it would keep the direction that it had."""
         self.monitor("stay")
         self.synchronously(lambda: self.process.ContinueInDirection(lldb.eRunForward))
+
+    def tell_lldb_dap(self):
+        """lldb-dap shows a place when it hears that LLDB has stopped there, which only what nobody waits for tells it."""
+        answer = lldb.SBCommandReturnObject()
+        # Nowhere else is there such a command.
+        self.debugger.GetCommandInterpreter().HandleCommand("help lldb-dap", answer)
+        if answer.Succeeded():
+            self.monitor("stay")
+            self.synchronously(lambda: self.process.ContinueInDirection(lldb.eRunForward), synchronous=False)
 
     def look(self):
         """The program counter and the stack pointer as they are, whatever LLDB thinks."""
@@ -310,6 +319,7 @@ def show(machine, result):
     """Shows the place as LLDB does when it stops."""
     result.AppendMessage(without_hint(machine.monitor("where")).strip())
     result.AppendMessage(console(machine.debugger, "frame select 0").rstrip())
+    machine.tell_lldb_dap()
 
 
 def who_wrote(machine, expression, result):

@@ -8,7 +8,7 @@
 use crate::recording::{Error, Recording, TimedInput};
 use crate::{Replayer, Timeline};
 use std::sync::Arc;
-use vm::{CpuState, Icount, InterruptTaken, Machine, MachineConfig, VmTime};
+use vm::{CpuState, Icount, InterruptTaken, Machine, MachineConfig, MachineState, VmTime};
 
 /// Pages that are named.
 pub(crate) const MOST_PAGES: usize = 64;
@@ -132,20 +132,11 @@ fn parting<M: Replayer>(
 ) -> Result<Parting, Error> {
     a.seek(position, &mut || false)?;
     let (time, cpu) = (a.now(), a.cpu());
-    let code = code_at(a, cpu.linear_pc());
+    let code = code_at(a.machine(), cpu.linear_pc());
     let next = Icount(position.0.saturating_add(1));
     equal_at(a, b, next, What::Machine)?;
     let (here, there) = (a.machine().save(), b.machine().save());
-    let mut fields = lines_that_differ("", &here.cpu, &there.cpu);
-    fields.extend(lines_that_differ("chips: ", &here.board, &there.board));
-    for (name, x, y) in [
-        ("skipped time", here.skipped_ns, there.skipped_ns),
-        ("digest of I/O", here.io_digest, there.io_digest),
-    ] {
-        if x != y {
-            fields.push((name.to_owned(), format!("{x:#x}"), format!("{y:#x}")));
-        }
-    }
+    let fields = fields_that_differ(&here, &there);
     let mut pages = a.session().differing_pages(b.session());
     pages.truncate(MOST_PAGES);
     Ok(Parting {
@@ -160,9 +151,27 @@ fn parting<M: Replayer>(
     })
 }
 
+/// Registers and fields of chips that are different: name, and both values.
+pub(crate) fn fields_that_differ(a: &MachineState, b: &MachineState) -> Vec<(String, String, String)> {
+    let mut fields = lines_that_differ("", &a.cpu, &b.cpu);
+    fields.extend(lines_that_differ("chips: ", &a.board, &b.board));
+    for (name, x, y) in
+        [("skipped time", a.skipped_ns, b.skipped_ns), ("digest of I/O", a.io_digest, b.io_digest)]
+    {
+        if x != y {
+            fields.push((name.to_owned(), format!("{x:#x}"), format!("{y:#x}")));
+        }
+    }
+    fields
+}
+
+/// Bytes as two digits each.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}
+
 /// The bytes of the instruction at a linear address, as many of 15 as are mapped.
-fn code_at<M: Replayer>(timeline: &Timeline<M>, pc: u64) -> Vec<u8> {
-    let machine = timeline.machine();
+pub(crate) fn code_at<M: Replayer>(machine: &M, pc: u64) -> Vec<u8> {
     let byte = |at: u64| {
         let addr = machine.translate(vm::LinAddr(pc.wrapping_add(at)))?;
         machine.storage().get(addr.0 as usize).copied()
@@ -177,7 +186,7 @@ fn first_line(a: &impl std::fmt::Debug, b: &impl std::fmt::Debug) -> Option<(Str
 }
 
 /// The lines in which two things, written out, differ: their name, and both values.
-pub(crate) fn lines_that_differ(
+fn lines_that_differ(
     prefix: &str,
     a: &impl std::fmt::Debug,
     b: &impl std::fmt::Debug,

@@ -48,13 +48,18 @@ pub(crate) struct Toy {
     noted: Option<Vec<Noted>>,
     /// Steps in a run.
     most_steps: u64,
-    /// Flips a bit at this position: a machine that does not do what it did.
+    /// Flips bits at this position: a machine that does not do what it did.
     pub(crate) sick_at: Option<u64>,
+    /// Flips them so many steps behind the state that it was put into last: a machine that has what no state tells.
+    forgets: Option<u64>,
+    restored_at: u64,
 }
 
 thread_local! {
     /// From which position new toys of this thread are sick.
     pub(crate) static SICK: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
+    /// How many steps behind a restored state new toys of this thread are.
+    pub(crate) static FORGETS: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
 }
 
 /// A machine with 1 MiB of RAM.
@@ -185,9 +190,12 @@ impl Toy {
         self.cpu.gpr[R] = r;
         let choice = r >> 33;
         self.executed.insert(self.cpu.rip);
-        if self.sick_at == Some(self.position) {
+        let is_sick = self.sick_at == Some(self.position)
+            || self.forgets == Some(self.position.saturating_sub(self.restored_at));
+        let sick = is_sick.then(|| {
             self.cpu.gpr[5] ^= 1;
-        }
+            self.store(0xb000, 1)
+        });
         let hit = match self.cpu.rip - CODE {
             i if i >= INSTRUCTIONS => self.store(0xd000, r),
             i if i % 5 == 0 => self.store(0x1_0000 + (choice % 0x2_0000), r),
@@ -215,7 +223,7 @@ impl Toy {
                 (self.cpu.rip - CODE + 1) % INSTRUCTIONS
             };
         self.position += 1;
-        hit
+        hit.or(sick.flatten())
     }
 }
 
@@ -246,6 +254,8 @@ impl Replayer for Toy {
             noted: None,
             most_steps: u64::MAX,
             sick_at: SICK.get(),
+            forgets: FORGETS.get(),
+            restored_at: 0,
         })
     }
 
@@ -378,6 +388,7 @@ impl Replayer for Toy {
 
     fn restore(&mut self, state: &MachineState) {
         self.position = state.position.0;
+        self.restored_at = self.position;
         self.skipped = state.skipped_ns;
         self.digest = state.io_digest;
         self.cpu = state.cpu.clone();

@@ -12,6 +12,7 @@ pub mod diff;
 mod fake;
 pub mod image;
 pub mod mismatch;
+pub mod narrow;
 mod pages;
 pub mod recorder;
 pub mod recording;

@@ -1,11 +1,12 @@
 //! What is different when a replay arrives at a checkpoint and is not what was recorded there.
 
-use crate::diff::{MOST_PAGES, lines_that_differ};
+use crate::diff::{MOST_PAGES, fields_that_differ};
+use crate::narrow::Narrowed;
 use crate::pages::RamHash;
-use crate::recording::{CheckpointBody, Error, Recording, TimedInput};
+use crate::recording::{CheckpointBody, Error, Recording};
 use std::collections::BTreeMap;
 use std::fmt;
-use vm::{Icount, InterruptTaken, MachineState, VmTime};
+use vm::{Icount, MachineState, VmTime};
 
 /// Registers and fields that are written out.
 const MOST_SHOWN: usize = 20;
@@ -17,19 +18,20 @@ pub struct Mismatch {
     pub position: Icount,
     /// Virtual time there.
     pub time: VmTime,
-    /// The checkpoint before it, from which on something differs if it was found equal.
-    pub before: Icount,
     /// Registers and fields of chips that differ: name, as recorded, as replayed.
     pub fields: Vec<(String, String, String)>,
     /// Pages of storage that differ; at most 64 are named.
     pub pages: Vec<usize>,
-    /// The last input before it.
-    pub input: Option<TimedInput>,
-    /// The last interrupt before it.
-    pub interrupt: Option<InterruptTaken>,
+    /// Where that began, as far as it is known.
+    pub narrowed: Narrowed,
 }
 
 impl Mismatch {
+    /// The machine is what was recorded, and the hash that was recorded is not its hash.
+    pub(crate) fn is_of_hash(&self) -> bool {
+        self.fields.is_empty() && self.pages.is_empty()
+    }
+
     /// The machine in state `actual`, whose storage has these hashes, at checkpoint `index`.
     pub(crate) fn at(
         recording: &Recording,
@@ -39,26 +41,17 @@ impl Mismatch {
     ) -> Result<Mismatch, Error> {
         let CheckpointBody { state, .. } = recording.read_checkpoint(index)?;
         let info = recording.checkpoint_info(index);
-        let mut fields = lines_that_differ("", &state.cpu, &actual.cpu);
-        fields.extend(lines_that_differ("chips: ", &state.board, &actual.board));
-        let mut number = |name: &str, expected: u64, actual: u64| {
-            if expected != actual {
-                fields.push((name.to_owned(), format!("{expected:#x}"), format!("{actual:#x}")));
-            }
-        };
-        number("skipped time", state.skipped_ns, actual.skipped_ns);
-        number("digest of I/O", state.io_digest, actual.io_digest);
+        let fields = fields_that_differ(&state, actual);
         let expected = hashes_at(recording, index)?;
+        let before = recording.checkpoint_info(index.saturating_sub(1)).position;
         let pages = recording.config().storage_bytes() as usize / vm::PAGE_SIZE;
         let differs = |page: &usize| expected.get(page).copied().unwrap_or(0) != storage.page(*page);
         Ok(Mismatch {
             position: info.position,
             time: info.time,
-            before: recording.checkpoint_info(index.saturating_sub(1)).position,
             fields,
             pages: (0..pages).filter(differs).take(MOST_PAGES).collect(),
-            input: recording.last_input_before(info.position)?,
-            interrupt: recording.last_interrupt_before(info.position)?,
+            narrowed: Narrowed::new(recording, before, info.position)?,
         })
     }
 }
@@ -77,9 +70,12 @@ fn hashes_at(recording: &Recording, index: usize) -> Result<BTreeMap<usize, u64>
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Mismatch { position, time, before, fields, pages, input, interrupt } = self;
+        let Mismatch { position, time, fields, pages, narrowed } = self;
         write!(f, "at position {position} ({time}) the machine is not what was recorded; ")?;
-        write!(f, "the checkpoint before is at {before}")?;
+        write!(f, "the checkpoint before is at {}", narrowed.before)?;
+        if self.is_of_hash() {
+            return write!(f, "\n  nothing of it differs: the checkpoint has another hash than its contents");
+        }
         for (name, expected, actual) in fields.iter().take(MOST_SHOWN) {
             write!(f, "\n  {name}: recorded {expected}, replayed {actual}")?;
         }
@@ -90,12 +86,6 @@ impl fmt::Display for Mismatch {
             let pages: Vec<_> = pages.iter().map(|page| format!("{:#x}", page << 12)).collect();
             write!(f, "\n  pages of memory: {}", pages.join(" "))?;
         }
-        if let Some((at, _, what)) = input {
-            write!(f, "\n  last input {what:?} at {at}")?;
-        }
-        match interrupt {
-            Some(i) => write!(f, "\n  last interrupt {:#04x} at {}", i.vector.0, i.position),
-            None => Ok(()),
-        }
+        write!(f, "{narrowed}")
     }
 }

@@ -10,6 +10,7 @@ mod tests;
 mod writer;
 
 use crate::mismatch::Mismatch;
+use crate::narrow::Narrowed;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use vm::machine::Divergence;
@@ -38,6 +39,14 @@ pub enum Error {
     /// The replay arrives at a checkpoint, and the machine is not what was recorded there.
     #[error("{0}")]
     Mismatch(Box<Mismatch>),
+    /// The replay does not do what was recorded, and it was looked where that begins.
+    #[error("{divergence}; the checkpoint before is at {}{narrowed}", narrowed.before)]
+    Narrowed {
+        /// What it does not do.
+        divergence: Box<Divergence>,
+        /// Where that began, as far as it is known.
+        narrowed: Box<Narrowed>,
+    },
     /// The system refused to read or write the file.
     #[error("{}: {source}", path.display())]
     Io {

@@ -569,6 +569,11 @@ impl<M: Replayer> Timeline<M> {
         if stay { Ok(Seen::Done) } else { self.restore_before(target, interrupted) }
     }
 
+    /// Puts the machine into the state of the nearest checkpoint at or before `target`, however near it is.
+    pub(crate) fn restore(&mut self, target: Icount) -> Result<(), Error> {
+        self.restore_before(target, &mut || false).map(|_| ())
+    }
+
     /// Puts the machine where the nearest checkpoint at or before `target` is. Interrupted, it stays where it is, if it can stand
     /// there.
     fn restore_before(

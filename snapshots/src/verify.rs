@@ -1,5 +1,6 @@
 //! Replaying a recording from its start and comparing everything that it says.
 
+use crate::narrow::narrowed;
 use crate::recording::{Error, Recording};
 use crate::{Replayer, Session};
 use std::sync::Arc;
@@ -55,6 +56,27 @@ pub fn replay_on<M: Replayer>(
 ) -> Result<VerifyReport, Error> {
     let mut session = Session::<M>::new(recording.clone())?;
     session.keep_output();
+    let followed = follow(&mut session, check, progress, output);
+    let checked = followed.map_err(|e| if check { narrowed(e, &mut session) } else { e })?;
+    let (inputs, interrupts) = recording.count_events()?;
+    Ok(VerifyReport {
+        end: recording.end(),
+        end_time: recording.end_time(),
+        checkpoints: checked,
+        interrupts,
+        inputs,
+        end_hash: check && recording.ended_by().is_some(),
+    })
+}
+
+/// Follows a recording from its start to its very end; how many checkpoints were compared.
+fn follow<M: Replayer>(
+    session: &mut Session<M>,
+    check: bool,
+    progress: &mut dyn FnMut(Icount, Icount),
+    output: &mut dyn FnMut(Icount, Output),
+) -> Result<usize, Error> {
+    let recording = session.recording().clone();
     let end = recording.end();
     let mut checked = 0;
     loop {
@@ -77,13 +99,5 @@ pub fn replay_on<M: Replayer>(
     }
     session.run_out()?;
     session.take_output().into_iter().for_each(|(at, what)| output(at, what));
-    let (inputs, interrupts) = recording.count_events()?;
-    Ok(VerifyReport {
-        end,
-        end_time: recording.end_time(),
-        checkpoints: checked,
-        interrupts,
-        inputs,
-        end_hash: check && recording.ended_by().is_some(),
-    })
+    Ok(checked)
 }

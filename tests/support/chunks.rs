@@ -4,9 +4,15 @@
 pub const HEADER: usize = 16;
 /// Length of a chunk's header.
 const CHUNK_HEADER: usize = 20;
+/// How much of it stands before its own CRC. The last of that is the payload's.
+const CHECKED_HEADER: usize = 16;
 
 /// Kind of a chunk that holds a checkpoint.
 pub const CHECKPOINT: u16 = 5;
+/// Kind of a chunk of inputs.
+pub const INPUTS: u16 = 3;
+/// Kind of a chunk of interrupts.
+pub const INTERRUPTS: u16 = 4;
 /// Kinds of what happened: inputs, interrupts, progress.
 pub const LOG: [u16; 3] = [3, 4, 6];
 /// Kinds of what makes going back quick: pages, checkpoints, intervals.
@@ -51,4 +57,13 @@ pub fn chunks(file: &[u8]) -> Vec<Chunk> {
 /// The first chunk of a kind.
 pub fn first(file: &[u8], kind: u16) -> Option<Chunk> {
     chunks(file).into_iter().find(|chunk| chunk.kind == kind)
+}
+
+/// Makes the checksums of a chunk right, whatever has been done to its payload.
+pub fn make_right(file: &mut [u8], chunk: Chunk) {
+    let payload = crc32fast::hash(&file[chunk.start + CHUNK_HEADER..chunk.end]);
+    let header = &mut file[chunk.start..chunk.start + CHUNK_HEADER];
+    header[CHECKED_HEADER - 4..CHECKED_HEADER].copy_from_slice(&payload.to_le_bytes());
+    let sum = crc32fast::hash(&header[..CHECKED_HEADER]);
+    header[CHECKED_HEADER..].copy_from_slice(&sum.to_le_bytes());
 }

@@ -277,32 +277,37 @@ impl BreakTable {
     }
 
     /// What has stopped the machine is to be passed: none of the breakpoints there counts yet. Counts them if so.
-    pub fn passes(&mut self, met: Met, view: &dyn View) -> bool {
+    pub fn passes(&mut self, met: Met, numbers: &[u32]) -> bool {
         let debuggers = matches!(met, Met::At(addr) if self.kind(addr).is_some());
-        let numbers = self.rules.borrow().met(met, view);
         let mut rules = self.rules.borrow_mut();
         let ignored = |number: &u32| rules.monitor.get(number).is_some_and(|b| b.ignored > 0);
         if debuggers || numbers.is_empty() || !numbers.iter().all(ignored) {
             return false;
         }
         for number in numbers {
-            if let Some(b) = rules.monitor.get_mut(&number) {
+            if let Some(b) = rules.monitor.get_mut(number) {
                 (b.hits, b.ignored) = (b.hits.saturating_add(1), b.ignored - 1);
             }
         }
         true
     }
 
-    /// The machine has stopped: which breakpoints of `monitor break` did it.
-    pub fn hit(&mut self, met: Met, view: &dyn View) -> Vec<(u32, MonitorBreak)> {
-        let numbers = self.rules.borrow().met(met, view);
+    /// The machine has stopped, by these breakpoints of `monitor break`: the first, after each was counted.
+    pub fn hit(&mut self, numbers: &[u32]) -> Option<(u32, MonitorBreak)> {
         let mut rules = self.rules.borrow_mut();
-        let hit = |number: u32| {
-            let b = rules.monitor.get_mut(&number)?;
-            b.hits = b.hits.saturating_add(1);
-            Some((number, b.clone()))
-        };
-        numbers.into_iter().filter_map(hit).collect()
+        for number in numbers {
+            if let Some(b) = rules.monitor.get_mut(number) {
+                b.hits = b.hits.saturating_add(1);
+            }
+        }
+        let first = *numbers.first()?;
+        Some((first, rules.monitor.get(&first)?.clone()))
+    }
+
+    /// The breakpoints of `monitor break` that have stopped the machine. Conditions on an event have a value behind its step only:
+    /// before it, all count.
+    pub fn met(&self, met: Met, view: &dyn View) -> Vec<u32> {
+        self.rules.borrow().met(met, view)
     }
 
     /// Sets a watchpoint, or says why it cannot be.

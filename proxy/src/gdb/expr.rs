@@ -36,6 +36,8 @@ const OPERATORS: [&[&str]; 10] = [
     &["+", "-"],
     &["*", "/", "%"],
 ];
+/// Registers with an `r` or `e` before their names, by the names of their lower halves.
+const WORDS: [&str; 8] = ["ax", "bx", "cx", "dx", "si", "di", "bp", "sp"];
 /// Those that begin like a shorter one.
 const LONG: [&str; 8] = ["||", "&&", "==", "!=", "<=", ">=", "<<", ">>"];
 
@@ -93,6 +95,24 @@ fn binary(operator: &str, a: u64, b: u64) -> Result<u64, NoValue> {
         "/" => a.checked_div(b).ok_or(NoValue::DivisionByZero)?,
         _ => a.checked_rem(b).ok_or(NoValue::DivisionByZero)?,
     })
+}
+
+/// The register of which `name` is a part, without the letter in front, and which part: the lowest bit, and how many.
+fn whole_of(name: &str) -> Option<(String, u64, u32)> {
+    for word in WORDS {
+        let (low, high) = match word.strip_suffix('x') {
+            Some(letter) => (format!("{letter}l"), format!("{letter}h")),
+            None => (format!("{word}l"), String::new()),
+        };
+        let parts = [(format!("e{word}"), 0, 32), (word.to_owned(), 0, 16), (low, 0, 8), (high, 8, 8)];
+        if let Some((_, shift, bits)) = parts.into_iter().find(|(part, ..)| part == name) {
+            return Some((word.to_owned(), shift, bits));
+        }
+    }
+    let (number, bits) = [("d", 32), ("w", 16), ("l", 8), ("b", 8)]
+        .into_iter()
+        .find_map(|(suffix, bits)| Some((name.strip_prefix('r')?.strip_suffix(suffix)?, bits)))?;
+    Some((number.to_owned(), 0, bits))
 }
 
 struct Parser<'a> {
@@ -183,9 +203,18 @@ impl Parser<'_> {
             "sp" => known("rsp").or_else(|| known("esp")),
             _ => known(name),
         };
-        number.map(Expr::Register).ok_or_else(|| {
+        number.map(Expr::Register).or_else(|| self.part(name)).ok_or_else(|| {
             format!("there is no register `{name}` here; symbols are known to the debugger only")
         })
+    }
+
+    /// A part of a register, by its name in assembly or in GDB: `al`, `ah`, `ax`, `eax` in 64-bit code, `r8d`.
+    fn part(&self, name: &str) -> Option<Expr> {
+        let (whole, shift, bits) = whole_of(name)?;
+        let names = [format!("r{whole}"), format!("e{whole}")];
+        let number = self.layout.regs.iter().position(|register| names.contains(&register.name))?;
+        let shifted = Expr::Binary(">>", Box::new(Expr::Register(number)), Box::new(Expr::Number(shift)));
+        Some(Expr::Binary("&", Box::new(shifted), Box::new(Expr::Number((1 << bits) - 1))))
     }
 
     fn closing(&mut self, bracket: char) -> Result<(), String> {
@@ -204,6 +233,8 @@ mod tests {
     use super::*;
     use crate::gdb::arch::Width;
     use crate::gdb::fake::FakeHistory;
+    use crate::gdb::history::History;
+    use vm::Icount;
 
     fn value(text: &str) -> Result<u64, String> {
         let history = FakeHistory::new(10);
@@ -233,6 +264,31 @@ mod tests {
             ("1 << 64", 0),
         ] {
             assert_eq!(value(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_of_registers_have_their_names() {
+        // RAX is the position.
+        let mut history = FakeHistory::new(1 << 36);
+        history.seek(Icount(0x1_2345_6789), &mut || false).unwrap();
+        for (width, parts) in [
+            (Width::Bits64, &[("$al", 0x89), ("$ah", 0x67), ("$ax", 0x6789), ("$eax", 0x2345_6789)][..]),
+            (Width::Bits32, &[("$al", 0x89), ("ah", 0x67), ("$ax", 0x6789), ("$eax", 0x2345_6789)]),
+            (Width::Bits16, &[("$al", 0x89), ("$ah + $al", 0xf0)]),
+        ] {
+            let layout = Layout::new(width);
+            let scope = Scope::new(&history, &layout);
+            for (text, expected) in parts {
+                assert_eq!(Expr::parse(text, &layout).unwrap().value(&scope), Ok(*expected), "{text}");
+            }
+        }
+        let long = Layout::new(Width::Bits64);
+        for name in ["$bh", "$sil", "$spl", "$r8d", "$r15w", "$r9b", "$r10l", "$ebp"] {
+            assert!(Expr::parse(name, &long).is_ok(), "{name}");
+        }
+        for name in ["$r8d", "$r16d", "$sih", "$rad", "$xl", "$rl", "$r"] {
+            assert!(Expr::parse(name, &Layout::new(Width::Bits32)).is_err(), "{name}");
         }
     }
 

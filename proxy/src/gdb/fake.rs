@@ -190,7 +190,7 @@ impl History for FakeHistory {
     fn seek(&mut self, position: Icount, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
         if position.0.abs_diff(self.position) > FAR {
             while !interrupted() {
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::yield_now();
             }
             self.position += 1;
             return Ok(Stop::Interrupted);
@@ -297,6 +297,10 @@ impl History for FakeHistory {
 
     fn interrupts(&mut self) -> Result<Vec<InterruptTaken>, Error> {
         Ok(self.interrupts.clone())
+    }
+
+    fn diverted_output(&self) -> &[(Icount, Output)] {
+        &[]
     }
 
     fn is_interrupted_at(&mut self, position: Icount) -> Result<bool, Error> {

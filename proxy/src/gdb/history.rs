@@ -133,6 +133,8 @@ pub trait History: View {
         sink: &mut Sink<'_>,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<(), Error>;
+    /// What the guest has sent out in the present diversion.
+    fn diverted_output(&self) -> &[(Icount, Output)];
     /// What reading a port would give here, and whether that would change a chip.
     fn peek_port(&self, port: u16, size: u8) -> (u32, bool);
     /// Sets or clears the position break.
@@ -330,6 +332,10 @@ impl History for Recorded {
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<(), Error> {
         crate::console::follow(&self.recording, end, sink, interrupted)
+    }
+
+    fn diverted_output(&self) -> &[(Icount, Output)] {
+        self.timeline.diverted_output()
     }
 
     fn peek_port(&self, port: u16, size: u8) -> (u32, bool) {

@@ -99,11 +99,13 @@ impl Link {
         ctrl_c.is_some() || !self.open
     }
 
-    /// Whether the debugger, which should wait for a reply, has sent something else, or is gone. Then it gets no reply, which
-    /// it would take for one to what it has sent.
+    /// Whether a command whose answer the debugger should wait for is to stop: it sent Ctrl-C, as above, or something else, or is
+    /// gone. Who has sent something else gets no reply, which it would take for one to that.
     pub fn gives_up(&mut self) -> bool {
-        self.given_up |= self.has_news();
-        self.given_up
+        // One look: a Ctrl-C that comes behind it is not something else.
+        let interrupted = self.interrupted();
+        self.given_up |= !interrupted && self.has_frames();
+        interrupted || self.given_up
     }
 
     /// Whether the debugger has just sent something, or is gone.

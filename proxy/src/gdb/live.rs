@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use vm::watch::{Noted, WatchHit};
 use vm::{
-    CpuState, Exit, Icount, InterruptTaken, LinAddr, Machine, PhysAddr, Picture, Trap, VmError, VmTime,
-    WatchKind,
+    CpuState, Exit, Icount, InterruptTaken, LinAddr, Machine, Output, PhysAddr, Picture, Trap, VmError,
+    VmTime, WatchKind,
 };
 
 /// How long a machine that has nothing to do waits before it looks whether somebody wants it to stop.
@@ -463,6 +463,10 @@ impl History for Live {
             Some(recording) => crate::console::follow(recording, end, sink, interrupted),
             None => Ok(()),
         }
+    }
+
+    fn diverted_output(&self) -> &[(Icount, Output)] {
+        self.past.as_ref().filter(|_| self.in_past).map_or(&[], |past| past.diverted_output())
     }
 
     fn peek_port(&self, port: u16, size: u8) -> (u32, bool) {

@@ -130,7 +130,9 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         ["divert", "quiet"] => debuggee.divert(Chips::Quiet),
         ["divert", "off"] => end_diversion(debuggee),
         ["divert", ..] => Err("write monitor divert, divert quiet, or divert off".into()),
-        ["mark", ..] | ["last-write" | "first-exec", _, ..] if debuggee.history.diverted_from().is_some() => {
+        ["mark", ..] | ["io"] | ["last-write" | "first-exec", _, ..]
+            if debuggee.history.diverted_from().is_some() =>
+        {
             Err("this is a diversion, which has no history: first monitor divert off".into())
         }
         ["mark", name] => mark(debuggee, name),
@@ -279,8 +281,7 @@ fn marks(debuggee: &Debuggee) -> String {
 
 /// Goes to a place.
 pub fn go_to(debuggee: &mut Debuggee, place: Place) -> Result<Stop, String> {
-    // Steps count from where the recording was left.
-    let here = debuggee.history.diverted_from().unwrap_or_else(|| debuggee.history.position());
+    let here = debuggee.recorded_position();
     let end = debuggee.history.end();
     let position = match place {
         Place::TimeNs(ns) => first_at(debuggee, VmTime(ns))?,
@@ -320,7 +321,7 @@ fn replay_break(debuggee: &mut Debuggee, n: u64) -> Result<String, String> {
 }
 
 fn console(debuggee: &mut Debuggee) -> Result<String, String> {
-    let (here, mut bytes, mut stopped) = (debuggee.history.position(), Vec::new(), false);
+    let (here, mut bytes, mut stopped) = (debuggee.recorded_position(), Vec::new(), false);
     let mut interrupted = debuggee.interrupter();
     let mut collect = |_, _, output| {
         if let Output::Serial { byte, .. } = output {
@@ -335,6 +336,11 @@ fn console(debuggee: &mut Debuggee) -> Result<String, String> {
     output.map_err(|e| e.to_string())?;
     if stopped {
         return Ok("interrupted\n".into());
+    }
+    for (_, output) in debuggee.history.diverted_output() {
+        if let Output::Serial { byte, .. } = output {
+            bytes.push(*byte);
+        }
     }
     if bytes.is_empty() {
         return Ok("the guest has written nothing to a serial port up to here\n".into());

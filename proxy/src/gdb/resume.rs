@@ -8,7 +8,7 @@ use gdbstub::target::ext::base::reverse_exec::ReplayLogPosition;
 use gdbstub::target::ext::breakpoints::WatchKind;
 use snapshots::{Direction, Error, Stop};
 use std::ops::Range;
-use vm::Event;
+use vm::{Event, Icount};
 
 /// The one processor.
 pub const TID: Tid = Tid::MIN;
@@ -109,9 +109,9 @@ impl Debuggee {
                 Direction::Forward => self.run_on()?,
                 Direction::Reverse => self.history.resume(Direction::Reverse, &mut interrupted)?,
             };
-            let passed =
-                met(&stop, direction).is_some_and(|met| self.breaks.passes(met, self.history.as_ref()));
-            if !passed {
+            let Some(met) = met(&stop, direction) else { return Ok(stop) };
+            let numbers = self.monitor_breaks(met)?;
+            if !self.breaks.passes(met, &numbers) {
                 return Ok(stop);
             }
             if interrupted() {
@@ -120,13 +120,30 @@ impl Debuggee {
         }
     }
 
+    /// The breakpoints of `monitor break` that have stopped the machine.
+    fn monitor_breaks(&mut self, met: Met) -> Result<Vec<u32>, Error> {
+        let numbers = self.breaks.met(met, self.history.as_ref());
+        let Met::Before(event) = met else { return Ok(numbers) };
+        if numbers.len() < 2 {
+            return Ok(numbers);
+        }
+        // Whose condition holds shows behind the step.
+        let here = self.history.position();
+        self.history.seek(Icount(here.0.saturating_add(1)), &mut || false)?;
+        let behind = self.breaks.met(Met::Behind(event), self.history.as_ref());
+        self.history.seek(here, &mut || false)?;
+        Ok(if behind.is_empty() { numbers } else { behind })
+    }
+
     fn stopped(&mut self, result: Result<Stop, Error>, direction: Direction) -> Stopped {
         use MultiThreadStopReason as Reason;
         let trap = Reason::SignalWithThread { tid: TID, signal: Signal::SIGTRAP };
         let replay_log = |pos| Reason::ReplayLog { tid: Some(TID), pos };
         let met = result.as_ref().ok().and_then(|stop| met(stop, direction));
         let mut message = met.and_then(|met| {
-            let (number, b) = self.breaks.hit(met, self.history.as_ref()).into_iter().next()?;
+            // What cannot be found out is an error of the next command.
+            let numbers = self.monitor_breaks(met).unwrap_or_default();
+            let (number, b) = self.breaks.hit(&numbers)?;
             let condition = b.condition.as_ref().map(|(_, text)| format!(" if {text}")).unwrap_or_default();
             let what = match met {
                 Met::At(_) => String::new(),

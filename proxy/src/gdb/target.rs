@@ -41,7 +41,8 @@ const E_INVAL: u8 = 22;
 /// Console output for the debugger goes in pieces of this size.
 const CONSOLE_PIECE_BYTES: usize = 1024;
 
-/// GDB stops waiting for an answer after two seconds without a word. Console output, even if it is empty, is one.
+/// GDB stops waiting for an answer after two seconds without a word, and LLDB gives up the connection after fifteen. Console output,
+/// even if it is empty, is one.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// A debugger that passes over a stop has resumed by then.
 const RESUMES_BY_ITSELF: Duration = Duration::from_secs(1);
@@ -132,6 +133,11 @@ impl Debuggee {
             early_ctrl_c: None,
             quit,
         }
+    }
+
+    /// Where one stands in what was recorded: in a diversion, where it began.
+    pub(super) fn recorded_position(&self) -> Icount {
+        self.history.diverted_from().unwrap_or_else(|| self.history.position())
     }
 
     /// The recording.
@@ -275,7 +281,6 @@ pub(super) struct Interrupter {
     debugger: Doing,
     /// When a debugger that awaits an answer was last told that there will be one.
     told: Instant,
-    is_lldb: bool,
 }
 
 impl Interrupter {
@@ -286,13 +291,12 @@ impl Interrupter {
             control: debuggee.control.clone(),
             debugger,
             told: Instant::now(),
-            is_lldb: debuggee.features.lldb,
         }
     }
 
     /// Whether somebody wants the machine to stop.
     pub(super) fn stops(&mut self) -> bool {
-        if self.debugger == Doing::AwaitsAnswer && !self.is_lldb && self.told.elapsed() > PATIENCE {
+        if self.debugger == Doing::AwaitsAnswer && self.told.elapsed() > PATIENCE {
             self.told = Instant::now();
             if let Some(link) = &self.link {
                 link.borrow_mut().reply(b"O");
@@ -302,7 +306,7 @@ impl Interrupter {
             let mut link = link.borrow_mut();
             match self.debugger {
                 Doing::AwaitsStop => link.interrupted(),
-                Doing::AwaitsAnswer => link.interrupted() || link.gives_up(),
+                Doing::AwaitsAnswer => link.gives_up(),
                 // A Ctrl-C among it belongs to what it resumes.
                 Doing::Something => link.has_news(),
                 Doing::Ignored => false,

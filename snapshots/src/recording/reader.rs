@@ -543,7 +543,11 @@ impl PageReader {
         let read = |part: &[PageGroup]| -> Vec<(u32, Unpacked)> {
             part.iter().filter_map(|g| Some((g.first, recording.read_group(g).ok()?))).collect()
         };
-        let threads = available_parallelism().map_or(1, NonZero::get);
+        // To ask how many there may be takes longer than a few groups.
+        let threads = match missing.len() {
+            ..=GROUPS_PER_THREAD => 1,
+            _ => available_parallelism().map_or(1, NonZero::get),
+        };
         for batch in missing.chunks(threads * GROUPS_PER_THREAD) {
             let unpacked: Vec<_> = thread::scope(|scope| {
                 let (mine, theirs) = batch.split_at(batch.len().min(GROUPS_PER_THREAD));

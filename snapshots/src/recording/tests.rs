@@ -167,9 +167,9 @@ fn a_machine_that_does_something_else_diverges_at_the_next_checkpoint() {
     SICK.set(None);
     match result {
         Err(Error::Mismatch(m)) => {
-            assert_eq!((m.position, m.before), (Icount(7500), Icount(5000)));
+            assert_eq!((m.position, m.narrowed.before), (Icount(7500), Icount(5000)));
             assert!(m.fields.iter().any(|(name, ..)| name.contains("gpr")), "{m}");
-            assert!(m.interrupt.is_some_and(|i| i.position < m.position), "{m}");
+            assert!(m.narrowed.interrupt.is_some_and(|i| i.position < m.position), "{m}");
             assert!(m.to_string().contains("recorded 0x"), "{m}");
         }
         other => panic!("{other:?}"),

@@ -14,10 +14,12 @@ use std::sync::Arc;
 use std::time::Instant;
 use vm::machine::RunLimit;
 use vm::units::NS_PER_STEP;
-use vm::{CpuState, Exit, Icount, Input, LinAddr, MachineState, PAGE_SIZE, VmTime};
+use vm::{CpuState, Exit, Icount, Input, LinAddr, MachineState, Output, PAGE_SIZE, VmTime};
 
 /// Most memory that is written at once, in bytes.
 const WRITE_MAX: usize = 1 << 20;
+/// Most bytes that the guest sends out in a diversion that are kept; about half of them when there are more.
+const MOST_OUTPUT: usize = 1 << 17;
 /// Virtual time for which a halted machine runs until it is asked again whether to go on.
 const HALT_NS: u64 = 100_000_000;
 
@@ -40,6 +42,8 @@ pub(super) struct Diversion {
     inputs: Arc<Vec<TimedInput>>,
     /// The next one to inject.
     next_input: usize,
+    /// What the guest has sent out since.
+    output: Vec<(Icount, Output)>,
 }
 
 /// The machine somewhere in a diversion.
@@ -60,7 +64,7 @@ impl<M: Replayer> Timeline<M> {
             Some(diversion) => Diversion { chips, ..diversion },
             None => {
                 let inputs = Arc::new(self.recording().inputs_between(from, Icount(u64::MAX))?);
-                Diversion { from, chips, inputs, next_input: 0 }
+                Diversion { from, chips, inputs, next_input: 0, output: Vec::new() }
             }
         };
         self.diversion = Some(diversion);
@@ -74,6 +78,11 @@ impl<M: Replayer> Timeline<M> {
     /// The position where the present diversion began; `None` on the recorded path.
     pub fn diverted_from(&self) -> Option<Icount> {
         self.diversion.as_ref().map(|d| d.from)
+    }
+
+    /// What the guest has sent out in the present diversion, or the last part of it.
+    pub fn diverted_output(&self) -> &[(Icount, Output)] {
+        self.diversion.as_ref().map_or(&[], |d| &d.output)
     }
 
     /// Changes the CPU in a diversion; false outside of one.
@@ -123,7 +132,7 @@ impl<M: Replayer> Timeline<M> {
             let exit = exit?;
             idle = exit == Exit::Idle;
             self.session.divert().take_interrupts();
-            self.session.divert().take_output();
+            self.keep_output();
             match exit {
                 Exit::Watchpoint { position, hit } if !self.session.is_uncounted(&exit) => {
                     if let Some(mark) = mark {
@@ -191,6 +200,17 @@ impl<M: Replayer> Timeline<M> {
         RunLimit { position, time: if self.is_quiet() { now } else { halted_to } }
     }
 
+    /// Keeps what the guest has sent out.
+    fn keep_output(&mut self) {
+        let output = self.session.divert().take_output();
+        if let Some(diversion) = &mut self.diversion {
+            diversion.output.extend(output);
+            if diversion.output.len() > MOST_OUTPUT {
+                diversion.output.drain(..MOST_OUTPUT / 2);
+            }
+        }
+    }
+
     fn is_quiet(&self) -> bool {
         self.diversion.as_ref().is_some_and(|d| d.chips == Chips::Quiet)
     }
@@ -210,9 +230,11 @@ impl<M: Replayer> Timeline<M> {
         self.place(&mark.state, mark.pages.clone(), &mut || false)?;
         if let Some(diversion) = &mut self.diversion {
             diversion.next_input = mark.next_input;
+            diversion.output.retain(|(at, _)| *at < mark.state.position);
         }
         self.inject_diverted(limit.position, idle);
         while self.session.divert().run(limit)? == Exit::Pause {}
+        self.keep_output();
         Ok(())
     }
 }

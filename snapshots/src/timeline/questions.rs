@@ -261,13 +261,14 @@ impl<M: Replayer> Timeline<M> {
         self.asking(Asked { watches, ..Asked::default() }, |timeline| ask(timeline, &ranges))
     }
 
-    /// Puts breakpoints and watchpoints in the place of the user's while `ask` runs, and then goes back to where it was.
+    /// Puts breakpoints and watchpoints in the place of the user's while `ask` runs, and then goes back to where it was, or to where
+    /// the diversion began: that is left.
     fn asking<T>(
         &mut self,
         asked: Asked,
         ask: impl FnOnce(&mut Self) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let here = self.position();
+        let here = self.diverted_from().unwrap_or_else(|| self.position());
         self.plant()?;
         let condition = self.session.set_condition(Condition::default());
         let users = (

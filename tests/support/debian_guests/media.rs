@@ -40,12 +40,25 @@ pub fn geometry_disk() -> PathBuf {
 
 /// The Xen hypervisor, unpacked.
 pub fn xen() -> PathBuf {
-    cached("xen", |path| {
-        let boot = file("xen-hypervisor-4.17-amd64", "boot");
-        let files = fs::read_dir(&boot).expect("the package's boot directory").flatten();
+    unpacked_kernel("xen", "xen-hypervisor-4.17-amd64")
+}
+
+/// The compressed kernel in a package's boot directory, unpacked.
+fn unpacked_kernel(name: &str, package: &str) -> PathBuf {
+    cached(name, |path| {
+        let files = fs::read_dir(file(package, "boot")).expect("the package's boot directory").flatten();
         let packed = files.map(|file| file.path()).find(|path| path.extension().is_some_and(|e| e == "gz"));
-        write(path, &run(Command::new("gzip").args(["-dc"]).arg(packed.expect("a hypervisor")), "").stdout);
+        write(path, &run(Command::new("gzip").args(["-dc"]).arg(packed.expect("a kernel")), "").stdout);
     })
+}
+
+/// A CD-ROM from which GRUB loads the kernel of the Hurd, 64 bits, without anything that it could start.
+pub fn gnumach_cd() -> PathBuf {
+    grub_cd(
+        "gnumach",
+        "echo GUEST: loading Mach\nmultiboot /boot/gnumach console=com0\nboot",
+        &[("gnumach", unpacked_kernel("gnumach", "gnumach-image-1.8-486"))],
+    )
 }
 
 /// A disk of 8 MiB that holds lines with numbers.

@@ -49,6 +49,11 @@ enum Boot {
     Cd(fn() -> PathBuf),
     /// By the Linux boot protocol, or Multiboot.
     Linux(LinuxBoot),
+    /// By the option ROM of a network card of this model.
+    Network {
+        model: &'static str,
+        rom: fn() -> PathBuf,
+    },
 }
 
 struct LinuxBoot {
@@ -86,6 +91,7 @@ impl Guest {
         match &self.boot {
             // One Linux is booted there.
             Boot::Linux(LinuxBoot { initrd: Some(_), .. }) => self.name == "linux-amd64-disk",
+            Boot::Network { .. } => false,
             _ => !matches!(self.name, "grub-linux-cd" | "ovmf"),
         }
     }
@@ -170,10 +176,15 @@ impl Guest {
                 }
                 return options;
             }
+            Boot::Network { model, rom } => {
+                [named("--option-rom", rom()), vec!["--nic".to_owned(), format!("user,model={model}")]]
+                    .concat()
+            }
         };
         let order = match &self.boot {
             Boot::Floppy(_) => "order=a",
             Boot::Cd(_) => "order=d",
+            Boot::Network { .. } => "order=n",
             _ => "order=c",
         };
         [boot, vec!["--boot".to_owned(), order.to_owned()]].concat()

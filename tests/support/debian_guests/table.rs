@@ -226,6 +226,44 @@ pub const GUESTS: &[Guest] = &[
         shows: &[(Serial, "Dom0 kernel: 64-bit"), (Serial, "Linux version ")],
         powers_off: false,
     },
+    Guest {
+        name: "gnumach",
+        ram: 128,
+        boot: Boot::Cd(media::gnumach_cd),
+        shows: &[
+            (Serial, "GUEST: loading Mach"),
+            (Serial, "RTC time is 2024-01-01"),
+            (Serial, "No bootstrap code loaded"),
+        ],
+        powers_off: false,
+    },
+    Guest {
+        name: "invaders",
+        ram: 32,
+        boot: Boot::Linux(LinuxBoot {
+            kernel: || file("grub-invaders", "boot/invaders.exec"),
+            initrd: None,
+            append: "",
+            drives: false,
+        }),
+        shows: &[(Screen, "-*-")],
+        powers_off: false,
+    },
+    Guest {
+        name: "debian-installer",
+        ram: 512,
+        boot: Boot::Linux(LinuxBoot {
+            kernel: || installer("linux"),
+            initrd: Some(|| installer("initrd.gz")),
+            append: "vga=normal nomodeset quiet",
+            drives: false,
+        }),
+        shows: &[(Screen, "Select a language"), (Screen, "Galician")],
+        powers_off: false,
+    },
+    pxe("pxe-e1000", "e1000", || file("ipxe-qemu", "usr/lib/ipxe/qemu/pxe-e1000.rom")),
+    pxe("pxe-ne2k", "ne2k_pci", || file("ipxe-qemu", "usr/lib/ipxe/qemu/pxe-ne2k_pci.rom")),
+    pxe("pxe-virtio", "virtio-net-pci", || file("ipxe-qemu", "usr/lib/ipxe/qemu/pxe-virtio.rom")),
 ];
 
 /// GRUB's rescue CD-ROM, which shows its menu after half a second.
@@ -257,6 +295,18 @@ fn bb64() -> PathBuf {
 
 fn bb32() -> PathBuf {
     linux::busybox_tests(Arch::I386)
+}
+
+/// A file of the installer's netboot image.
+fn installer(name: &str) -> PathBuf {
+    let directory = "usr/lib/debian-installer/images/12/i386/text/debian-installer/i386";
+    file("debian-installer-12-netboot-i386", &format!("{directory}/{name}"))
+}
+
+/// iPXE in the ROM of a network card, which gets an address and finds nothing to boot.
+const fn pxe(name: &'static str, model: &'static str, rom: File) -> Guest {
+    let shows = &[(Screen, "iPXE initialising devices"), (Screen, "10.0.2.15"), (Screen, "Nothing to boot")];
+    Guest { name, ram: 64, boot: Boot::Network { model, rom }, shows, powers_off: false }
 }
 
 const fn memtest(kernel: File) -> Boot {

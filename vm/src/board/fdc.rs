@@ -11,9 +11,9 @@
 //!
 //! References: Intel 82078 data sheet (290474), 82077AA data sheet (290166); for the SCAN commands 8272A.
 //!
-//! Time: heads step at the programmed rate, disks turn, and a sector is read or written when it passes the head. Its bytes all
-//! move at once then, so that there is no overrun between them: a host that is late misses a rotation. Heads settle and load in
-//! no time, and motors are at speed at once.
+//! Time: heads step at the programmed rate, disks turn, both ten times as fast as in a real drive, and a sector is read or written
+//! when it passes the head. Its bytes all move at once then, so that there is no overrun between them: a host that is late misses
+//! a rotation. Heads settle and load in no time, and motors are at speed at once.
 //!
 //! The drive of a command is the one that its own bits name; its motor is that of the digital output register. A command that
 //! needs a disk that does not turn waits for it, as the chip does, until a reset.

@@ -73,7 +73,7 @@ pub fn first_exec(debuggee: &mut Debuggee, text: &str) -> Result<String, String>
 
 /// Interrupts taken around here.
 pub fn irqs(debuggee: &mut Debuggee) -> Result<String, String> {
-    let here = debuggee.history.position();
+    let here = debuggee.recorded_position();
     let interrupts = debuggee.history.interrupts().map_err(|e| e.to_string())?;
     let next = interrupts.partition_point(|i| i.position < here);
     let mut text = format!("{} interrupts, {next} of them before position {here}\n", interrupts.len());

@@ -18,7 +18,7 @@ const MARK_LETTERS: &str = "abcdefghijklmnopqrstuvwxyz";
 
 /// Inputs and interrupts around here.
 pub fn events(debuggee: &mut Debuggee) -> Result<String, Error> {
-    let here = debuggee.history.position();
+    let here = debuggee.recorded_position();
     let (interrupts, inputs) = (debuggee.history.interrupts()?, debuggee.history.inputs()?);
     let around = |next: usize, count: usize| {
         next.saturating_sub(EVENTS_SHOWN)..count.min(next.saturating_add(EVENTS_SHOWN))
@@ -49,6 +49,7 @@ pub fn events(debuggee: &mut Debuggee) -> Result<String, Error> {
 
 /// All of history in one picture, from left to right by position.
 pub fn timeline(debuggee: &mut Debuggee) -> Result<String, Error> {
+    let position = debuggee.recorded_position();
     let history = &mut debuggee.history;
     let end = history.end().0;
     // No position is behind the end.
@@ -69,7 +70,7 @@ pub fn timeline(debuggee: &mut Debuggee) -> Result<String, Error> {
         let _ = writeln!(legend, "  {letter}  @{name}, position {position}");
     }
     let mut here: Vec<char> = vec![' '; COLUMNS];
-    here[column(history.position())] = '^';
+    here[column(position)] = '^';
     let rows = [
         ("checkpoints", counts(&mut history.checkpoints()?.into_iter().map(|(position, _)| position))),
         ("interrupts", counts(&mut history.interrupts()?.iter().map(|i| i.position))),

@@ -18,6 +18,16 @@ pub fn seek(
     what: &[&str],
     text: &str,
 ) -> Result<String, String> {
+    // What is looked for is in the recording.
+    let diverted = debuggee.history.diverted_from().is_some();
+    if diverted {
+        debuggee.end_diversion()?;
+    }
+    go(debuggee, direction, what, text)
+        .map_err(|reason| if diverted { format!("{reason}; the diversion is left") } else { reason })
+}
+
+fn go(debuggee: &mut Debuggee, direction: Direction, what: &[&str], text: &str) -> Result<String, String> {
     let position = match what {
         ["irq"] => look::interrupt(debuggee, direction == Direction::Forward, None)?,
         ["irq", vector] => {

@@ -1,6 +1,7 @@
 //! Moving heads: SEEK, RELATIVE SEEK, RECALIBRATE.
 
 use super::command::UPWARDS;
+use super::format::QUICKER;
 use super::{Fdc, UNITS};
 use crate::units::VmTime;
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,7 @@ impl Fdc {
     pub(super) fn step_time_ns(&self, by: i32) -> u64 {
         let bit_ns = [2_000, 3_333, 4_000, 1_000][usize::from(self.rate & 3)];
         let step_ns = u64::from(16 - (self.specify[0] >> 4)) * bit_ns * 500;
-        (u64::from(by.unsigned_abs()) * step_ns).max(NO_STEP_NS)
+        (u64::from(by.unsigned_abs()) * step_ns / QUICKER).max(NO_STEP_NS)
     }
 
     /// Moves the head of `unit`, and what the chip believes of it.

@@ -360,11 +360,11 @@ fn heads_step_at_the_programmed_rate() {
     pc.command(&[0x0f, 0, 40]);
     assert_eq!(pc.inp(4), 0x81);
     assert_eq!(pc.command(&[0x08]), [0x80], "it has not arrived");
-    assert_eq!(pc.until_interrupt(), 40 * 3_000_000);
+    assert_eq!(pc.until_interrupt(), 40 * 300_000);
     assert_eq!(pc.command(&[0x08]), [0x20, 40]);
     pc.out(7, 2);
     pc.command(&[0x07, 0]);
-    assert_eq!(pc.until_interrupt(), 40 * 6_000_000);
+    assert_eq!(pc.until_interrupt(), 40 * 600_000);
     assert_eq!(pc.command(&[0x08]), [0x20, 0]);
     assert_eq!(pc.command(&[0x04, 0]), [0x38]);
     pc.execute(&[0xcf, 0, 10]);

@@ -12,6 +12,10 @@ pub(super) const BLOCK_BYTES: usize = 2048;
 /// Address in minutes, seconds and frames of block 0.
 const MSF_OFFSET: u64 = 150;
 const LEAD_OUT: u8 = 0xaa;
+/// What is larger is a DVD.
+const CD_BYTES_MAX: u64 = 800 << 20;
+/// Where the data of a DVD begins, in its own numbers of sectors.
+const DVD_DATA_START: u32 = 0x3_0000;
 /// A data track that permits copying of nothing.
 const DATA_TRACK: u8 = 0x14;
 
@@ -24,6 +28,7 @@ const TRAY_OPEN: Sense = Sense(2, 0x3a, 2);
 const UNKNOWN_COMMAND: Sense = Sense(5, 0x20, 0);
 const OUT_OF_RANGE: Sense = Sense(5, 0x21, 0);
 const BAD_FIELD: Sense = Sense(5, 0x24, 0);
+const WRONG_MEDIUM: Sense = Sense(5, 0x30, 0);
 const LOCKED: Sense = Sense(5, 0x53, 2);
 const MEDIUM_CHANGED: Sense = Sense(6, 0x28, 0);
 const WAS_RESET: Sense = Sense(6, 0x29, 0);
@@ -173,6 +178,7 @@ impl Cd {
             0x46 => self.get_configuration(packet),
             0x4a => self.event_status(packet),
             0x51 => self.disc_information(packet),
+            0xad => self.dvd_structure(packet),
             // STOP PLAY/SCAN, SET CD SPEED: nothing plays, and time is not told apart.
             0x4e | 0xbb => self.ready().map(|_| Reply::Done),
             0xbd => {
@@ -361,7 +367,7 @@ impl Cd {
         let (kind, first) = (packet[1] & 3, word(packet, 2));
         let profile = match self.loaded() {
             None => 0,
-            Some(medium) if medium.bytes > 800 << 20 => 0x10,
+            Some(medium) if medium.bytes > CD_BYTES_MAX => 0x10,
             Some(_) => 0x08,
         };
         let current = |is: bool| u8::from(is);
@@ -405,5 +411,30 @@ impl Cd {
         bytes[..9].copy_from_slice(&[0, 32, 0x0e, 1, 1, 1, 1, 0x20, 0]);
         bytes[16..24].fill(0xff);
         data(bytes, word(packet, 7))
+    }
+
+    /// READ DVD STRUCTURE (MMC-3, 5.27): of a DVD-ROM of one layer, which is not protected.
+    fn dvd_structure(&self, packet: &[u8; 12]) -> Result<Reply, Sense> {
+        let blocks = self.ready()?;
+        if blocks * BLOCK_BYTES as u64 <= CD_BYTES_MAX {
+            return Err(WRONG_MEDIUM);
+        }
+        let mut structure = match packet[7] {
+            // 120 mm, no rate given, one layer, read only.
+            0x00 => {
+                let last = DVD_DATA_START.saturating_add(blocks as u32 - 1);
+                let mut physical = vec![0x01, 0x0f, 0x01, 0];
+                physical.extend([DVD_DATA_START, last, 0].map(u32::to_be_bytes).concat());
+                physical.resize(2048, 0);
+                physical
+            }
+            0x01 => vec![0; 4],    // copyright
+            0x04 => vec![0; 2048], // of the manufacturer
+            _ => return Err(BAD_FIELD),
+        };
+        let mut bytes = vec![0; 4];
+        bytes[..2].copy_from_slice(&be16(structure.len() + 2));
+        bytes.append(&mut structure);
+        data(bytes, word(packet, 8))
     }
 }

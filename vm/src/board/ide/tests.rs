@@ -497,6 +497,218 @@ fn commands_beyond_the_end_and_unknown_ones_fail() {
     assert_eq!(last, DISK_SECTORS as u32 - 1);
 }
 
+/// A machine whose disk has so many sectors, of which the first are there.
+fn with_sectors(sectors: u64) -> Pc {
+    let mut pc = Pc::new();
+    let mut config = config();
+    config.media = vec![Medium { name: String::new(), bytes: sectors * 512, hash: 0, read_only: false }];
+    config.drives = vec![Drive { slot: Slot::Hda, kind: DriveKind::Disk, medium: Some(0) }];
+    pc.ide = Ide::new(&config);
+    pc
+}
+
+#[test]
+fn sectors_beyond_28_bits_have_numbers_of_48() {
+    const SECTORS: u64 = (1 << 28) + 100;
+    let mut pc = with_sectors(SECTORS);
+    let words = identified(&mut pc);
+    assert_eq!(words[60..62], [0xffff, 0x0fff], "as many as 28 bits can count");
+    assert_eq!(words[100..104], [100, 0x1000, 0, 0]);
+    assert_eq!(words[83] & words[86] & 1 << 10, 1 << 10);
+    // VERIFY EXT moves nothing, and a count of 0 is 65,536 sectors.
+    for (lba, count, error) in [(SECTORS - 1, 1, 0), (SECTORS - 1, 2, 0x10), (SECTORS, 1, 0x10), (3, 0, 0)] {
+        pc.command_48(0x42, lba, count);
+        assert_eq!(pc.wait(0x3f6) & 1, u8::from(error != 0), "{lba} {count}");
+        assert_eq!(pc.inb(0x1f1), error);
+    }
+    // The number is left in the registers, its upper half behind HOB, which any write to the command block ends.
+    let halves = |pc: &mut Pc| [3, 4, 5].map(|register| pc.inb(0x1f0 + register));
+    assert_eq!(halves(&mut pc), [2, 0, 1]);
+    pc.command_48(0x42, (1 << 28) + 0x20, 1);
+    pc.wait(0x3f6);
+    assert_eq!(halves(&mut pc), [0x20, 0, 0]);
+    pc.out(0x3f6, 0x80);
+    assert_eq!(halves(&mut pc), [0x10, 0, 0]);
+    pc.out(0x1f2, 0);
+    assert_eq!(halves(&mut pc), [0x20, 0, 0]);
+    // PIO and DMA, where the image ends long before, and the last sector that 28 bits can name.
+    pc.command_48(0x24, SECTORS - 2, 2);
+    for _ in 0..2 {
+        assert_eq!(pc.wait(0x3f6) & 0x89, 0x08);
+        assert_eq!(pc.read_words(0x1f0, 512), [0; 512]);
+    }
+    assert_eq!(pc.inb(0x1f7) & 0x89, 0);
+    pc.command_48(0x34, 7, 1);
+    pc.write_words(0x1f0, &[0x77; 512]);
+    pc.wait(0x3f6);
+    assert_eq!(pc.host.media[0][7 * 512..8 * 512], [0x77; 512]);
+    assert_eq!(ends(&mut pc, 0x40, (1 << 28) - 1, 1), 0);
+    pc.command_48(0x27, 0, 0);
+    pc.wait(0x3f6);
+    assert_eq!(halves(&mut pc), [99, 0, 0]);
+}
+
+/// SMART with this feature; its error. Data, if there is any, waits in the data register.
+fn smart(pc: &mut Pc, feature: u8, address: u8, key: u32) -> u8 {
+    pc.out(0x1f1, feature);
+    ends(pc, 0xb0, key << 8 | u32::from(address), 1)
+}
+
+#[test]
+fn smart_tells_of_a_disk_that_is_well() {
+    const KEY: u32 = 0xc24f;
+    let mut pc = Pc::new();
+    let word_is_on = |pc: &mut Pc| identified(pc)[85] & 1 == 1;
+    assert!(word_is_on(&mut pc));
+    assert_eq!(smart(&mut pc, 0xda, 0, KEY), 0);
+    assert_eq!([pc.inb(0x1f4), pc.inb(0x1f5)], [0x4f, 0xc2], "no threshold is exceeded");
+    assert_eq!(smart(&mut pc, 0xda, 0, 0xf42c), 0x04, "the key is wrong");
+    assert_eq!(smart(&mut pc, 0xdf, 0, KEY), 0x04, "no such subcommand");
+    for (feature, address) in [(0xd0, 0), (0xd1, 0), (0xd5, 0), (0xd5, 1), (0xd5, 6)] {
+        assert_eq!(smart(&mut pc, feature, address, KEY), 0, "{feature:#x} {address}");
+        let sector = pc.read_words(0x1f0, 512);
+        assert_eq!(sector[0], 1, "the revision");
+        assert_eq!(sector.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0, "{feature:#x} {address}");
+    }
+    assert_eq!(smart(&mut pc, 0xd5, 9, KEY), 0x04, "no such log");
+    // While it is off it can only be turned on.
+    assert_eq!(smart(&mut pc, 0xd9, 0, KEY), 0);
+    assert!(!word_is_on(&mut pc));
+    assert_eq!(smart(&mut pc, 0xda, 0, KEY), 0x04);
+    assert_eq!(smart(&mut pc, 0xd8, 0, KEY), 0);
+    assert!(word_is_on(&mut pc));
+}
+
+#[test]
+fn a_disk_says_how_awake_it_is() {
+    let mut pc = Pc::new();
+    let power = |pc: &mut Pc| {
+        assert_eq!(ends(pc, 0xe5, 0, 0x55), 0);
+        pc.inb(0x1f2)
+    };
+    assert_eq!(power(&mut pc), 0xff);
+    // IDLE, STANDBY, the same at once, and their old numbers; a look at the medium wakes it.
+    for (command, mode) in
+        [(0xe3, 0x80), (0xe2, 0x00), (0xe1, 0x80), (0xe0, 0x00), (0x95, 0x80), (0x94, 0x00)]
+    {
+        assert_eq!(ends(&mut pc, command, 0, 0), 0);
+        assert_eq!(power(&mut pc), mode, "{command:#x}");
+    }
+    ends(&mut pc, 0x40, 0, 1);
+    assert_eq!(power(&mut pc), 0xff);
+}
+
+#[test]
+fn what_set_features_chooses_is_shown() {
+    let mut pc = Pc::new();
+    let set = |pc: &mut Pc, feature, count| {
+        pc.out(0x1f1, feature);
+        ends(pc, 0xef, 0, count)
+    };
+    // A PIO mode leaves the DMA mode as it is.
+    for (mode, words) in [(0x22, [0x0407, 0x003f]), (0x43, [0x0007, 0x083f]), (0x0c, [0x0007, 0x083f])] {
+        assert_eq!(set(&mut pc, 0x03, mode), 0);
+        let shown = identified(&mut pc);
+        assert_eq!([shown[63], shown[88]], words, "{mode:#x}");
+    }
+    assert_eq!(set(&mut pc, 0x03, 0x46), 0x04, "Ultra DMA mode 6 is not there");
+    assert_eq!(set(&mut pc, 0x7f, 0), 0x04);
+    for (off, on, bit) in [(0x82, 0x02, 5), (0x55, 0xaa, 6)] {
+        set(&mut pc, off, 0);
+        assert_eq!(identified(&mut pc)[85] >> bit & 1, 0);
+        set(&mut pc, on, 0);
+        assert_eq!(identified(&mut pc)[85] >> bit & 1, 1);
+    }
+}
+
+#[test]
+fn packets_that_cannot_be_carried_out_say_why() {
+    let mut pc = Pc::new();
+    for (packet, sense) in [
+        (&[0xf7][..], (5, 0x20)),                           // no such command
+        (&[0x12, 1, 0x80, 0, 36], (5, 0x24)),               // no vital product data
+        (&[0x1a, 0, 0x3e, 0, 36], (5, 0x24)),               // no such page
+        (&[0x5a, 0, 0xea, 0, 0, 0, 0, 0, 36], (5, 0x39)),   // nothing is saved
+        (&[0x43, 0, 0, 0, 0, 0, 7, 0, 100], (5, 0x24)),     // no such track
+        (&[0x2b, 0, 0, 0, 0, CD_BLOCKS as u8], (5, 0x21)),  // SEEK beyond the end
+        (&[0xbe, 0, 0, 0, 0, 0, 0, 0, 1, 0xf8], (5, 0x24)), // no raw sectors
+        (&[0x4a, 0, 0, 0, 0x10, 0, 0, 0, 8], (5, 0x24)),    // no news without being asked
+        (&[0xad, 0, 0, 0, 0, 0, 0, 0, 0, 100], (5, 0x30)),  // it is no DVD
+    ] {
+        let (data, status) = pc.packet(packet, 100, false);
+        assert_eq!((data.len(), status & 0x89), (0, 1), "{packet:x?}");
+        assert_eq!(pc.inb(0x171), sense.0 << 4 | 0x04, "{packet:x?}");
+        assert_eq!(pc.inb(0x172) & 3, 3, "the command is complete");
+        assert_eq!(pc.sense(), sense, "{packet:x?}");
+        assert_eq!(pc.sense(), (0, 0), "it is told once");
+    }
+}
+
+#[test]
+fn a_cd_rom_drive_describes_itself() {
+    let mut pc = Pc::new();
+    let answer = |pc: &mut Pc, packet: &[u8]| {
+        let (data, status) = pc.packet(packet, 256, false);
+        assert_eq!(status & 0x89, 0, "{packet:x?}");
+        data
+    };
+    let inquiry = answer(&mut pc, &[0x12, 0, 0, 0, 36]);
+    assert_eq!((inquiry[0] & 0x1f, inquiry[1] & 0x80, inquiry[4]), (5, 0x80, 31));
+    // The capabilities page in both forms of MODE SENSE, and what is locked shown in it.
+    for locked in [0, 1] {
+        answer(&mut pc, &[0x1e, 0, 0, 0, locked]);
+        let short = answer(&mut pc, &[0x1a, 0, 0x2a, 0, 200]);
+        let long = answer(&mut pc, &[0x5a, 0, 0x2a, 0, 0, 0, 0, 0, 200]);
+        assert_eq!(usize::from(short[0]), short.len() - 1);
+        assert_eq!(usize::from(long[1]), long.len() - 2);
+        assert_eq!((&short[4..6], &short[4..]), (&[0x2a, 20][..], &long[8..]));
+        assert_eq!(short[4 + 6] >> 1 & 1, locked);
+    }
+    let features = answer(&mut pc, &[0x46, 0, 0, 0, 0, 0, 0, 0, 200]);
+    assert_eq!((features[3], features[7]), (features.len() as u8 - 4, 0x08), "a CD-ROM is in it");
+    let one = answer(&mut pc, &[0x46, 2, 0, 3, 0, 0, 0, 0, 200]);
+    assert_eq!((one.len(), &one[8..10]), (16, &[0, 3][..]));
+    assert_eq!(answer(&mut pc, &[0xbd, 0, 0, 0, 0, 0, 0, 0, 0, 8]).len(), 8);
+    assert_eq!(answer(&mut pc, &[0x51, 0, 0, 0, 0, 0, 0, 0, 34])[2..5], [0x0e, 1, 1]);
+    assert_eq!(answer(&mut pc, &[0x42, 2, 0x40, 1, 0, 0, 0, 0, 16])[..5], [0, 0x15, 0, 12, 1]);
+    // The packet's room bounds what comes.
+    assert_eq!(answer(&mut pc, &[0x12, 0, 0, 0, 8]).len(), 8);
+    // Parameters are taken, and make no difference.
+    pc.out(0x171, 0);
+    for (register, value) in [(6, 0xa0), (4, 16), (5, 0), (7, 0xa0)] {
+        pc.out(0x170 + register, value);
+    }
+    pc.wait(0x376);
+    pc.write_words(0x170, &[0x55, 0x10, 0, 0, 0, 0, 0, 0, 24, 0, 0, 0]);
+    for bytes in [16, 8] {
+        assert_eq!(pc.wait(0x376) & 0x89, 0x08);
+        assert_eq!((pc.inb(0x172) & 3, pc.inb(0x174)), (0, bytes));
+        pc.write_words(0x170, &vec![0; bytes.into()]);
+    }
+    assert_eq!(pc.wait(0x376) & 0x89, 0);
+}
+
+#[test]
+fn a_dvd_has_a_structure() {
+    let mut pc = Pc::new();
+    const BLOCKS: u32 = 1 << 20;
+    let dvd = MediumShape { number: 1, bytes: u64::from(BLOCKS) * 2048, read_only: true };
+    pc.ide.change_medium(Slot::Hdc, Some(dvd));
+    pc.packet(&[0], 0, false);
+    assert_eq!(pc.packet(&[0x46, 0, 0, 0, 0, 0, 0, 0, 8], 8, false).0[7], 0x10, "a DVD-ROM is in it");
+    let structure = |pc: &mut Pc, format| {
+        let (data, status) = pc.packet(&[0xad, 0, 0, 0, 0, 0, 0, format, 16, 0], 0x1000, false);
+        (status & 1 == 0).then_some(data)
+    };
+    let physical = structure(&mut pc, 0).unwrap();
+    assert_eq!((physical.len(), &physical[..4]), (2052, &[0x08, 0x02, 0, 0][..]));
+    let end = u32::from_be_bytes([0, physical[13], physical[14], physical[15]]);
+    assert_eq!((physical[9], end), (3, 0x3_0000 + BLOCKS - 1));
+    assert_eq!(structure(&mut pc, 1).unwrap(), [0, 6, 0, 0, 0, 0, 0, 0], "it is not protected");
+    assert_eq!(structure(&mut pc, 3), None, "it has no burst cutting area");
+    assert_eq!(pc.sense(), (5, 0x24));
+}
+
 #[test]
 fn a_cd_is_read_in_parts_as_small_as_the_host_likes() {
     let mut pc = Pc::new();
@@ -629,8 +841,8 @@ impl Chip for Pc {
                     if i & 1 == 0 {
                         sum.wrapping_mul(31).wrapping_add(self.ide.read(place, 2, now).into())
                     } else {
-                        let commands = [0x28, 0x43, 0x5a, 0x4a, 0xbe, 0x12, 0x55, 0x46];
-                        let value = commands[rng.below(8) as usize] | u32::from(rng.byte() & 3) << 8;
+                        let commands = [0x28, 0x43, 0x5a, 0x4a, 0xbe, 0x12, 0x55, 0x46, 0xad];
+                        let value = commands[rng.below(9) as usize] | u32::from(rng.byte() & 3) << 8;
                         self.ide.write(place, 2, value, now);
                         sum
                     }

@@ -57,6 +57,13 @@ impl Command {
     fn page(self) -> u8 {
         self.0 >> 6
     }
+
+    /// A command. One that neither starts nor stops the chip leaves it as it is, as drivers do that only want another page;
+    /// transmit stays until the frame is sent, and software cannot take it back.
+    fn write(&mut self, value: u8) {
+        let kept = if value & (STOP | START) == 0 { STOP | START | TRANSMIT } else { TRANSMIT };
+        self.0 = value | self.0 & kept;
+    }
 }
 
 impl Ne2k {
@@ -122,8 +129,7 @@ impl Ne2k {
     }
 
     fn write_command(&mut self, value: u8, now: VmTime) {
-        // Transmit stays until the frame is sent; software cannot take it back.
-        self.command = Command(value & !TRANSMIT | (self.command.0 | value) & TRANSMIT);
+        self.command.write(value);
         if value & STOP != 0 {
             self.interrupt_status |= isr::RESET;
             self.sent_at = None;

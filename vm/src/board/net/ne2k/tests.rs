@@ -137,6 +137,21 @@ fn a_frame_is_put_into_the_ring_with_its_header() {
 }
 
 #[test]
+fn another_page_neither_starts_nor_stops_the_chip() {
+    let mut chip = running();
+    // As iPXE's driver does it.
+    out(&mut chip, 0x00, 0x40);
+    assert_eq!(inb(&mut chip, 0x07), 0x47);
+    out(&mut chip, 0x00, 0x00);
+    assert_eq!(inb(&mut chip, 0x00), 0x02, "it still runs");
+    arrive(&mut chip, &frame_to(STATION, 100));
+    assert_eq!(inb(&mut chip, 0x07), isr::RECEIVED);
+    out(&mut chip, 0x00, 0x21);
+    out(&mut chip, 0x00, 0x20);
+    assert_eq!((inb(&mut chip, 0x00), chip.can_receive()), (0x21, false), "it is still stopped");
+}
+
+#[test]
 fn the_ring_wraps_and_what_does_not_fit_overflows() {
     let mut chip = running();
     let most = (0x80 - 0x46) / 6;
