@@ -68,6 +68,7 @@ impl Hooks for Core {
         // If there is no answer nothing has changed; and while code is being forgotten, nothing else must be begun.
         let fill = self.cpu.fill_anywhere(page, access)?;
         self.cpu.drop_stale();
+        self.takes(effort::MISS);
         Some(fill)
     }
 
