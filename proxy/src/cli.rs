@@ -109,9 +109,9 @@ pub struct RecordArgs {
     /// Let virtual time run free, or hold it back to the host's
     #[arg(long, value_enum, default_value_t = Pace::Fast)]
     pub pace: Pace,
-    /// Steps between two checkpoints
-    #[arg(long, value_name = "STEPS", default_value = "50_000_000", value_parser = parse_checkpoint_every)]
-    pub checkpoint_every: u64,
+    /// Steps between two checkpoints. Unless it is said they come by the time that the guest takes to run, some 60 ms
+    #[arg(long, value_name = "STEPS", value_parser = parse_checkpoint_every)]
+    pub checkpoint_every: Option<u64>,
     /// The recording to write
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,

@@ -228,7 +228,7 @@ mod tests {
             path,
             true,
             toy,
-            RecorderOptions { checkpoint_every: every, ..Default::default() },
+            RecorderOptions { checkpoint_every: Some(every), ..Default::default() },
         )
         .unwrap();
         while recorder.machine().position().0 < steps {

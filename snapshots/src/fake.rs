@@ -78,9 +78,13 @@ pub(crate) fn config() -> MachineConfig {
 /// Records a toy for about `steps` steps with inputs that arrive whenever `seed` says.
 pub(crate) fn record(path: &std::path::Path, steps: u64, seed: u64, every: u64) -> Recorder<Toy> {
     let toy = Toy::with_media(&config(), Vec::new()).unwrap();
-    let mut recorder =
-        Recorder::create(path, false, toy, RecorderOptions { checkpoint_every: every, ..Default::default() })
-            .unwrap();
+    let mut recorder = Recorder::create(
+        path,
+        false,
+        toy,
+        RecorderOptions { checkpoint_every: Some(every), ..Default::default() },
+    )
+    .unwrap();
     let mut random = Random(seed);
     while recorder.machine().position().0 < steps {
         let left = steps - recorder.machine().position().0;

@@ -30,7 +30,6 @@ pub use recorder::{EndReason, Recorder, RecorderOptions};
 pub use recording::{Error, Recording};
 pub use replayer::Replayer;
 pub use session::Session;
-pub use spacing::CHECKPOINT_EVERY;
 pub use timeline::diversion::Chips;
 pub use timeline::questions::{Answer, Count, Met};
 pub use timeline::{Direction, Stop, Timeline, Watch, watched};

@@ -7,7 +7,7 @@ use crate::image::Shared;
 use crate::pages::{ZERO_PAGE, page_of};
 use crate::recording::{End, Error, Progress, Recording};
 use crate::session::met_by;
-use crate::spacing::{CHECKPOINT_EVERY, Spacing, thread_time};
+use crate::spacing::{Spacing, thread_time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -44,19 +44,12 @@ pub enum EndReason {
 }
 
 /// How often checkpoints are made, and the like.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RecorderOptions {
-    /// Steps between two checkpoints. The usual number is the most; they come earlier where the guest runs slowly, and
-    /// later far into a recording. Any other is kept to.
-    pub checkpoint_every: u64,
+    /// Steps between two checkpoints. Unless it is said they come by the time that the guest takes to run.
+    pub checkpoint_every: Option<u64>,
     /// Media whose contents go into the recording, by their numbers. It refers to the others by name and hash.
     pub embed: Vec<(usize, Shared)>,
-}
-
-impl Default for RecorderOptions {
-    fn default() -> RecorderOptions {
-        RecorderOptions { checkpoint_every: CHECKPOINT_EVERY, embed: Vec::new() }
-    }
 }
 
 /// A machine being recorded.

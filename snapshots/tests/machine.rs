@@ -41,7 +41,7 @@ fn machine(dir: &Path) -> Machine {
 
 fn recorded(dir: &Path, checkpoint_every: u64) -> Arc<Recording> {
     let path = dir.join("recording");
-    let options = RecorderOptions { checkpoint_every, ..Default::default() };
+    let options = RecorderOptions { checkpoint_every: Some(checkpoint_every), ..Default::default() };
     let mut recorder = Recorder::create(&path, true, machine(dir), options).unwrap();
     let mut round = 0u8;
     while recorder.machine().position().0 < STEPS {

@@ -76,7 +76,7 @@ pub fn machine_at(guest: &str, date: i64) -> Machine {
 
 /// Records the first `steps` steps of a guest, with inputs that come whenever `seed` says.
 pub fn record_busy(guest: &str, path: &Path, steps: u64, every: u64, seed: u64) -> Arc<Recording> {
-    let options = RecorderOptions { checkpoint_every: every, ..Default::default() };
+    let options = RecorderOptions { checkpoint_every: Some(every), ..Default::default() };
     let mut recorder = Recorder::create(path, true, machine_at(guest, 0), options).expect("a recorder");
     let mut random = Random::new(seed);
     while recorder.machine().position().0 < steps {
@@ -100,7 +100,7 @@ pub fn record_with(
     every: u64,
     byte: impl Fn(u64) -> u8,
 ) -> Arc<Recording> {
-    let options = RecorderOptions { checkpoint_every: every, ..Default::default() };
+    let options = RecorderOptions { checkpoint_every: Some(every), ..Default::default() };
     let mut recorder = Recorder::create(path, true, machine, options).expect("a recorder");
     while recorder.machine().position().0 < steps {
         let here = recorder.machine().position().0;

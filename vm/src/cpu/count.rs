@@ -184,7 +184,7 @@ impl Shape {
         }
         let mut factory = InstructionInfoFactory::new();
         for (memory, write) in guard::operands(factory.info(insn)) {
-            self.guards |= guard::of_operand(memory, write, mode);
+            self.guards |= guard::of_operand(insn, memory, write, mode);
         }
         self.rep = if self.insns == 0 { Rep::of(insn) } else { Rep::No };
         self.strings = if self.rep == Rep::No { Strings::No } else { Strings::of(insn) };

@@ -176,7 +176,7 @@ pub struct Offsets {
 }
 
 /// Where in translated code [`Hooks::block`] was called.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockCall(usize);
 
 /// What becomes of a block that is about to run.

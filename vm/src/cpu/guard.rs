@@ -1,6 +1,7 @@
 //! Guards: what is not as it is in nearly all programs, so that some blocks must be looked at each time they run.
 //!
-//! A segment that does not cover what its operands can reach, and SSE exceptions that are not masked, are guards. What of them
+//! A segment that does not cover what its operands can reach, and SSE exceptions that are not masked, are guards. So is that an operand of
+//! SSE must be aligned, which is always up. What of them
 //! matters to a block is known when it is translated; which are up is known when it begins. The set of those that are up has a
 //! number in bits of the engine's hflags that it does not use itself: so it has translations of its own, and a block that may
 //! run freely without guards is another one with them.
@@ -10,6 +11,7 @@
 use super::Cpu;
 use super::engine::off;
 use super::regs::flag;
+use super::sse;
 use super::state::{Segment, seg};
 use iced_x86::{CodeSize, Instruction, InstructionInfo, Mnemonic, OpAccess, Register, UsedMemory};
 
@@ -23,6 +25,10 @@ const CODE_STORE: u16 = 1 << 12;
 pub const SEGMENTS: u16 = 0x1fff;
 /// An SSE exception is not masked.
 pub const SSE: u16 = 1 << 13;
+/// There are operands that must be aligned, at addresses that are not known to be.
+pub const ALIGNED: u16 = 1 << 14;
+/// All for which operands are worked out.
+pub const OPERANDS: u16 = SEGMENTS | ALIGNED;
 
 /// Bits of hflags for the number of the set.
 pub const HFLAGS: u32 = 0x1f << HFLAGS_SHIFT;
@@ -76,13 +82,17 @@ pub fn operands(info: &InstructionInfo) -> impl Iterator<Item = (&UsedMemory, bo
 }
 
 /// Which guards matter to an operand.
-pub fn of_operand(memory: &UsedMemory, write: bool, mode: Mode) -> u16 {
-    if !mode.segmented {
-        return 0;
-    }
+pub fn of_operand(insn: &Instruction, memory: &UsedMemory, write: bool, mode: Mode) -> u16 {
+    let fixed = memory.base() == Register::None && memory.index() == Register::None;
+    let aligned = fixed && memory.displacement().is_multiple_of(sse::ALIGNMENT) && !mode.segmented;
+    let based = matches!(memory.segment(), Register::FS | Register::GS);
+    let alignment = if sse::must_be_aligned(insn) && (!aligned || based) { ALIGNED } else { 0 };
+    alignment | if mode.segmented { of_segmented(memory, fixed, write, mode) } else { 0 }
+}
+
+fn of_segmented(memory: &UsedMemory, fixed: bool, write: bool, mode: Mode) -> u16 {
     let segment = memory.segment();
     let bit = WIDE << segment.number();
-    let fixed = memory.base() == Register::None && memory.index() == Register::None;
     let size = memory.memory_size().size().max(1) as u64;
     let wraps = memory.address_size() == CodeSize::Code16;
     // A word at the last byte of 64 KiB is looked for only where the address is fixed.
@@ -139,7 +149,7 @@ impl Cpu {
     /// After a change of what guards depend on, before the next block is looked for.
     pub fn update_guards(&mut self) {
         let mode = self.mode();
-        let mut up = if self.sse_unmasked() { SSE } else { 0 };
+        let mut up = if self.sse_unmasked() { ALIGNED | SSE } else { ALIGNED };
         if mode.segmented {
             for i in [seg::ES, seg::SS, seg::DS, seg::FS, seg::GS] {
                 up |= of_segment(&self.env.segment(i), mode.typed) << i;

@@ -1,14 +1,16 @@
-//! Limits and types of data segments (SDM 3A, 5.3 to 5.5): the engine knows nothing of them. Where a segment does not cover
-//! what an operand could reach ([`super::guard`]), the operands of a block are worked out when it begins, as far as the
-//! registers in their addresses are known by then, and the block ends before the first that is not or that would fault.
+//! Limits and types of data segments (SDM 3A, 5.3 to 5.5), and the alignment of operands of SSE: the engine knows nothing of them. Where
+//! a segment does not cover what an operand could reach, or its address may not be aligned ([`super::guard`]), the operands of a block
+//! are worked out when it begins, as far as the registers in their addresses are known by then, and the block ends before
+//! the first that is not or that would fault.
 
 use super::Cpu;
 use super::count::{Block, MAX_INSN, Rep};
 use super::delivery::{Fault, vector};
 use super::descriptor::in_limit;
-use super::engine::off;
+use super::engine::{BlockCall, off};
 use super::fpu::Use;
 use super::guard::{self, CODE, Mode, P, READABLE_OR_WRITABLE, S};
+use super::sse::ALIGNMENT;
 use super::state::Segment;
 use crate::memory::PAGE_SIZE;
 use crate::units::LinAddr;
@@ -36,8 +38,8 @@ struct Operand {
     write: bool,
     /// Of ARPL, which writes if its register, of this number, has the greater RPL.
     rpl: Option<usize>,
-    /// Guards that matter to it.
-    guards: u16,
+    /// It must be aligned.
+    aligned: bool,
     /// What the registers of its address are by then.
     moved: [Option<Moved>; 2],
     /// Of a REP instruction, which may have nothing to do.
@@ -46,13 +48,13 @@ struct Operand {
     fpu: bool,
 }
 
-/// A block's operands.
+/// A block's operands that matter with the guards that are up.
 #[derive(Debug)]
 struct Analysis {
     addr: u64,
-    mode: Mode,
-    bits: u32,
-    code: Vec<u8>,
+    /// The block's own: it tells translations of different code at the same address apart.
+    call: BlockCall,
+    guards: u16,
     operands: Vec<Operand>,
     /// Instructions before the first whose operands are not known yet.
     known: u16,
@@ -68,26 +70,31 @@ impl Limits {
     pub fn new() -> Limits {
         Limits { slots: std::iter::repeat_with(|| None).take(SLOTS).collect() }
     }
+
+    /// The block at this address is translated anew.
+    pub fn translated(&mut self, addr: u64) {
+        self.slots[slot(addr)] = None;
+    }
+}
+
+fn slot(addr: u64) -> usize {
+    (addr ^ addr >> 12) as usize % SLOTS
 }
 
 impl Cpu {
-    /// How far the block that is about to run may go.
-    pub fn reach(&mut self, block: &Block) -> Reach {
-        let mut code = vec![0; (block.size as usize).min(PAGE_SIZE + MAX_INSN)];
-        let got = self.read_linear(LinAddr(block.addr), &mut code);
-        code.truncate(got);
-        let (mode, bits) = (self.mode(), self.env.code_bits());
-        let slot = (block.addr ^ block.addr >> 12) as usize % SLOTS;
-        let fresh = self.limits.slots[slot]
-            .as_ref()
-            .is_none_or(|a| a.addr != block.addr || a.mode != mode || a.bits != bits || a.code != code);
-        if fresh {
-            let analysis = Analysis::of(block.addr, code, mode, bits);
+    /// How far the block that is about to run, and has called from there, may go.
+    pub fn reach(&mut self, block: &Block, call: BlockCall) -> Reach {
+        let (mode, guards) = (self.mode(), self.guards.up());
+        let slot = slot(block.addr);
+        let is_there = |a: &Analysis| a.addr == block.addr && a.call == call && a.guards == guards;
+        if !self.limits.slots[slot].as_deref().is_some_and(is_there) {
+            let mut code = vec![0; (block.size as usize).min(PAGE_SIZE + MAX_INSN)];
+            let got = self.read_linear(LinAddr(block.addr), &mut code);
+            let analysis = Analysis::of(block.addr, &code[..got], mode, self.env.code_bits(), call, guards);
             self.limits.slots[slot] = Some(Box::new(analysis));
         }
         let Some(analysis) = &self.limits.slots[slot] else { return Reach::Instructions(1) };
-        let up = self.guards.up();
-        for operand in analysis.operands.iter().filter(|operand| operand.guards & up != 0) {
+        for operand in &analysis.operands {
             match (self.check(operand, mode), operand.insn) {
                 (Ok(()), _) => {}
                 (Err(fault), 0) => return Reach::Fault(fault),
@@ -110,8 +117,15 @@ impl Cpu {
         let code = memory.segment() == Register::CS;
         let write =
             operand.write && operand.rpl.is_none_or(|register| self.raises_rpl(&segment, offset, register));
-        if (!mode.typed || allows(&segment, write, code)) && in_limit(&segment, offset, size) {
-            return Ok(());
+        let reached = !mode.segmented
+            || (!mode.typed || allows(&segment, write, code)) && in_limit(&segment, offset, size);
+        if reached {
+            let misaligned = !segment.base.wrapping_add(offset).is_multiple_of(ALIGNMENT);
+            return if operand.aligned && misaligned && self.has_sse() {
+                Err(Fault::protection())
+            } else {
+                Ok(())
+            };
         }
         Err(if memory.segment() == Register::SS { Fault::new(vector::SS, 0) } else { Fault::protection() })
     }
@@ -134,28 +148,31 @@ fn allows(segment: &Segment, write: bool, cs: bool) -> bool {
 }
 
 impl Analysis {
-    fn of(addr: u64, code: Vec<u8>, mode: Mode, bits: u32) -> Analysis {
+    fn of(addr: u64, code: &[u8], mode: Mode, bits: u32, call: BlockCall, guards: u16) -> Analysis {
         let mut operands = Vec::new();
         let mut known = 0;
         let mut moves = Moves::none();
         let mut factory = InstructionInfoFactory::new();
-        super::count::for_each_insn(bits, addr, &code, |_, insn| {
-            // How often it repeats is known when it comes.
-            if known != 0 && Rep::of(insn) != Rep::No {
-                return false;
-            }
+        super::count::for_each_insn(bits, addr, code, |_, insn| {
+            let rep = Rep::of(insn);
             let info = factory.info(insn);
             for (memory, write) in guard::operands(info) {
-                let Some(moved) = moves.of(memory) else { return false };
+                let matters = guard::of_operand(insn, memory, write, mode) & guards;
+                if matters & guard::OPERANDS == 0 {
+                    continue;
+                }
+                // How often it repeats is known when it comes.
+                let moved = if known != 0 && rep != Rep::No { None } else { moves.of(memory) };
+                let Some(moved) = moved else { return false };
                 operands.push(Operand {
                     insn: known,
                     memory: *memory,
                     write,
                     rpl: (insn.mnemonic() == Mnemonic::Arpl)
                         .then(|| insn.op1_register().full_register().number()),
-                    guards: guard::of_operand(memory, write, mode),
+                    aligned: matters & guard::ALIGNED != 0,
                     moved,
-                    rep: Rep::of(insn),
+                    rep,
                     fpu: Use::of(insn).any,
                 });
             }
@@ -163,7 +180,7 @@ impl Analysis {
             known += 1;
             true
         });
-        Analysis { addr, mode, bits, code, operands, known }
+        Analysis { addr, call, guards, operands, known }
     }
 }
 

@@ -312,6 +312,7 @@ impl Cpu {
     pub fn translated(&mut self, addr: u64, size: u16, insns: u16) {
         let shape = Shape { insns, ..self.shape(addr, size.into()) };
         self.table.translated(addr, size.into(), shape);
+        self.limits.translated(addr);
     }
 
     /// Index of the instruction at linear address `pc` in the running block; `None` if no instruction starts there.

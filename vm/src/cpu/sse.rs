@@ -8,8 +8,8 @@ use super::Cpu;
 use super::delivery::{Fault, vector};
 use super::engine::off;
 use super::fpu::FLAGS;
-use super::own::Flow;
-use iced_x86::{Instruction, Mnemonic, Register};
+
+use iced_x86::{Instruction, Mnemonic};
 
 /// All bits that exist, denormals-are-zeros among them.
 const MXCSR_BITS: u32 = 0xffff;
@@ -20,7 +20,8 @@ const FLUSH_TO_ZERO: u32 = 1 << 15;
 const UNDERFLOW_MASK: u32 = 1 << 11;
 /// IE, DE, ZE: found before anything is computed (SDM 1, 11.5.1).
 const BEFORE_COMPUTATION: u32 = 7;
-const ALIGNMENT: u64 = 16;
+/// Of an operand of 16 bytes.
+pub const ALIGNMENT: u64 = 16;
 const CR0_EM_TS: u64 = 0b1100;
 const CR4_OSFXSR: u64 = 1 << 9;
 const CR4_OSXMMEXCPT: u64 = 1 << 10;
@@ -135,22 +136,15 @@ fn computes(mnemonic: Mnemonic) -> bool {
     )
 }
 
-/// Whether the operand of an instruction must be aligned to 16 bytes (SDM 1, 10.4.1.1 and 11.3), and is at a fixed address
-/// that is not. Operands addressed by registers are not looked at: that would be paid for by every program.
-pub fn is_misaligned(insn: &Instruction) -> bool {
+/// Whether the operand of an instruction in memory must be aligned to [`ALIGNMENT`] (SDM 1, 10.4.1.1 and 11.3).
+pub fn must_be_aligned(insn: &Instruction) -> bool {
     use Mnemonic::*;
-    let fixed = matches!(insn.memory_base(), Register::None | Register::RIP | Register::EIP)
-        && insn.memory_index() == Register::None;
     let free = matches!(
         insn.mnemonic(),
-        Movups | Movupd | Movdqu | Lddqu | Pcmpestri | Pcmpestrm | Pcmpistri | Pcmpistrm
+        Movups | Movupd | Movdqu | Lddqu | Maskmovdqu | Pcmpestri | Pcmpestrm | Pcmpistri | Pcmpistrm
     );
     let has_xmm = || (0..insn.op_count()).any(|i| insn.op_register(i).is_xmm());
-    fixed
-        && !insn.memory_displacement64().is_multiple_of(ALIGNMENT)
-        && insn.memory_size().size() as u64 == ALIGNMENT
-        && !free
-        && has_xmm()
+    insn.memory_size().size() as u64 == ALIGNMENT && !free && has_xmm()
 }
 
 /// The registers before an instruction that may have to be undone, as places and contents in the register file.
@@ -167,13 +161,10 @@ fn places() -> impl Iterator<Item = usize> {
 }
 
 impl Cpu {
-    /// An instruction whose operand [`is_misaligned`], unless a segment's base makes up for it.
-    pub(super) fn check_alignment(&self, insn: &Instruction) -> Result<Flow, Fault> {
+    /// Whether an instruction of SSE, if it is one, gets as far as its operand: no #NM and no #UD comes first.
+    pub(super) fn has_sse(&self) -> bool {
         let env = &self.env;
-        let enabled = env.r64(off::CR) & CR0_EM_TS == 0 && env.r64(off::CR + 32) & CR4_OSFXSR != 0;
-        let base = env.segment(insn.memory_segment().number()).base;
-        let aligned = base.wrapping_add(insn.memory_displacement64()).is_multiple_of(ALIGNMENT);
-        if enabled && !aligned { Err(Fault::protection()) } else { Ok(Flow::Engine) }
+        env.r64(off::CR) & CR0_EM_TS == 0 && env.r64(off::CR + 32) & CR4_OSFXSR != 0
     }
 
     /// MXCSR as an instruction would read it.

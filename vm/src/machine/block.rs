@@ -157,8 +157,8 @@ impl Core {
             }
         }
         let guards = block.guards & self.cpu.guards.up();
-        if guards & guard::SEGMENTS != 0 {
-            match self.cpu.reach(&block) {
+        if guards & guard::OPERANDS != 0 {
+            match self.cpu.reach(&block, call) {
                 Reach::Instructions(n) => room = room.min(n),
                 Reach::Fault(fault) => return self.fault(fault),
             }

@@ -65,9 +65,11 @@ impl Hooks for Core {
     }
 
     fn fill_anywhere(&mut self, page: u64, access: Access) -> Option<Fill> {
-        let fill = self.cpu.fill_anywhere(page, access);
+        // If there is no answer nothing has changed; and while code is being forgotten, nothing else must be begun.
+        let fill = self.cpu.fill_anywhere(page, access)?;
         self.cpu.drop_stale();
-        fill
+        self.takes(effort::MISS);
+        Some(fill)
     }
 
     fn fill(&mut self, page: u64, access: Access) -> Option<Fill> {

@@ -22,7 +22,6 @@ use super::descriptor::{canonical, selector_error};
 use super::engine::off;
 use super::instructions::InstructionSet;
 use super::regs::flag;
-use super::sse;
 use super::state::seg;
 use iced_x86::{Code, CodeSize, Instruction, Mnemonic, OpKind, Register};
 
@@ -57,7 +56,7 @@ pub fn is_own(insn: &Instruction, cpl: u8, set: &InstructionSet) -> bool {
             special(insn.op0_register()) || special(insn.op1_register())
         }
         Jmp | Call => is_far(insn),
-        _ => !set.has(insn) || sse::is_misaligned(insn),
+        _ => !set.has(insn),
     }
 }
 
@@ -94,7 +93,6 @@ impl Cpu {
             Pushfd => self.v86_pushfd(),
             Enter => self.enter(insn),
             Insb | Insw | Insd | Outsb | Outsw | Outsd => self.check_string_io(insn),
-            _ if sse::is_misaligned(insn) => self.check_alignment(insn),
             _ => Err(Fault::undefined()),
         }
     }
