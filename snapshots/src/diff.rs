@@ -12,6 +12,8 @@ use vm::{CpuState, Icount, InterruptTaken, Machine, MachineConfig, MachineState,
 
 /// Pages that are named.
 pub(crate) const MOST_PAGES: usize = 64;
+/// Registers and fields that an error writes out.
+pub(crate) const MOST_FIELDS: usize = 20;
 
 /// What two recordings have in common, and what not.
 #[derive(Clone, Debug, PartialEq)]

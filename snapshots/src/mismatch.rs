@@ -1,15 +1,12 @@
 //! What is different when a replay arrives at a checkpoint and is not what was recorded there.
 
-use crate::diff::{MOST_PAGES, fields_that_differ};
+use crate::diff::{MOST_FIELDS, MOST_PAGES, fields_that_differ};
 use crate::narrow::Narrowed;
 use crate::pages::RamHash;
 use crate::recording::{CheckpointBody, Error, Recording};
 use std::collections::BTreeMap;
 use std::fmt;
 use vm::{Icount, MachineState, VmTime};
-
-/// Registers and fields that are written out.
-const MOST_SHOWN: usize = 20;
 
 /// A machine that is not what was recorded.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,11 +73,11 @@ impl fmt::Display for Mismatch {
         if self.is_of_hash() {
             return write!(f, "\n  nothing of it differs: the checkpoint has another hash than its contents");
         }
-        for (name, expected, actual) in fields.iter().take(MOST_SHOWN) {
+        for (name, expected, actual) in fields.iter().take(MOST_FIELDS) {
             write!(f, "\n  {name}: recorded {expected}, replayed {actual}")?;
         }
-        if fields.len() > MOST_SHOWN {
-            write!(f, "\n  and {} more", fields.len() - MOST_SHOWN)?;
+        if fields.len() > MOST_FIELDS {
+            write!(f, "\n  and {} more", fields.len() - MOST_FIELDS)?;
         }
         if !pages.is_empty() {
             let pages: Vec<_> = pages.iter().map(|page| format!("{:#x}", page << 12)).collect();

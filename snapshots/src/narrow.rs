@@ -5,7 +5,7 @@
 //! something else, the replays themselves part, and halving finds the step. If it comes to the same, it is the recording that was made
 //! by something else; then of the memory that differs it is told which step of the replay has written it.
 
-use crate::diff::{code_at, fields_that_differ, hex};
+use crate::diff::{MOST_FIELDS, code_at, fields_that_differ, hex};
 use crate::pages::page_of;
 use crate::recording::{Error, Recording, TimedInput};
 use crate::{Replayer, Session, Timeline};
@@ -20,8 +20,6 @@ const PLACES: u64 = 64;
 const MOST_RANGES: usize = 64;
 /// Steps between two looks at what was noted.
 const STRIDE: u64 = 5_000_000;
-/// Registers and fields that are written out.
-const MOST_SHOWN: usize = 20;
 
 /// What is known of where a replay and its recording part.
 #[derive(Clone, Debug, PartialEq)]
@@ -326,7 +324,7 @@ impl fmt::Display for Again {
         };
         let Some(Parting { by, fields }) = parting.as_deref() else { return Ok(()) };
         write!(f, "\n  the step by which they part: {by}")?;
-        for (name, one, other) in fields.iter().take(MOST_SHOWN) {
+        for (name, one, other) in fields.iter().take(MOST_FIELDS) {
             write!(f, "\n  {name}: {one} from the start, {other} from there")?;
         }
         Ok(())
