@@ -327,7 +327,8 @@ impl BlockTable {
 }
 
 /// Decodes instructions of `code`, which starts at `addr`, and calls `each` with every start address until it returns
-/// false or the bytes end. An undefined one is given as UD2; one that is too long, or whose end is not among the bytes, as invalid.
+/// false or the bytes end. An undefined one is given as UD2; one that is too long, or whose end is not among the bytes, as invalid:
+/// it raises #GP however long it is (SDM 3A, 6.15), so nothing comes behind it.
 pub fn for_each_insn(bits: u32, addr: u64, code: &[u8], mut each: impl FnMut(u64, &Instruction) -> bool) {
     let mut decoder = Decoder::with_ip(bits, code, addr, DecoderOptions::NONE);
     let mut insn = Instruction::default();
@@ -340,7 +341,7 @@ pub fn for_each_insn(bits: u32, addr: u64, code: &[u8], mut each: impl FnMut(u64
         {
             insn.set_code(Code::Ud2);
         }
-        if !each(at, &insn) {
+        if !each(at, &insn) || insn.is_invalid() {
             return;
         }
     }

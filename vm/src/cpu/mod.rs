@@ -550,10 +550,11 @@ impl Cpu {
         }
     }
 
-    /// Tells the engine of code and page tables that were overwritten behind its back.
+    /// Tells the engine of code and page tables that were overwritten behind its back; not while it is being told of some, as the
+    /// second time would end the first.
     #[inline]
     pub fn drop_stale(&mut self) {
-        if self.mem.has_stale() {
+        if self.mem.has_stale() && !self.aliasing.get() {
             let stale = self.mem.take_stale_translations();
             self.drop_translations(stale);
             for (addr, len) in self.mem.take_stale_code() {

@@ -65,7 +65,6 @@ impl Hooks for Core {
     }
 
     fn fill_anywhere(&mut self, page: u64, access: Access) -> Option<Fill> {
-        // If there is no answer nothing has changed; and while code is being forgotten, nothing else must be begun.
         let fill = self.cpu.fill_anywhere(page, access)?;
         self.cpu.drop_stale();
         self.takes(effort::MISS);
