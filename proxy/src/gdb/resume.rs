@@ -167,7 +167,7 @@ impl Debuggee {
             }
             Ok(Stop::Watch(watch)) => {
                 let kind = match watch.kind {
-                    vm::WatchKind::Write => WatchKind::Write,
+                    vm::WatchKind::Write | vm::WatchKind::Change => WatchKind::Write,
                     vm::WatchKind::Read => WatchKind::Read,
                     vm::WatchKind::Access => WatchKind::ReadWrite,
                 };

@@ -58,6 +58,8 @@ pub(super) struct Features {
     pub error_message: bool,
     /// It is LLDB.
     pub lldb: bool,
+    /// It is GDB.
+    pub gdb: bool,
     /// It names nothing that it understands: a program, which may take text for the stop that it waits for.
     pub nothing: bool,
 }
@@ -71,6 +73,8 @@ impl Features {
             hwbreak: says("hwbreak+"),
             error_message: says("error-message+"),
             lldb,
+            // An extension that nobody else has use for: GDB's tracepoints ask for it.
+            gdb: says("qRelocInsn+"),
             nothing: !packet.contains(':'),
         }
     }
@@ -248,8 +252,13 @@ impl Debuggee {
         self.layout.read(number, &self.history.cpu(), self.history.moment())
     }
 
-    /// Sets or removes a watchpoint.
+    /// Sets or removes a watchpoint. GDB goes on by itself where a store has left the value as it was, and there may be thousands of
+    /// those before the one that it waits for; LLDB, for which what it asks for may be every store, does not say so.
     pub fn watch(&mut self, set: bool, kind: WatchKind, addr: u64, len: u64) -> Result<(), String> {
+        let kind = match kind {
+            WatchKind::Write if self.features.gdb => WatchKind::Change,
+            kind => kind,
+        };
         if set {
             self.breaks.watch(self.history.as_mut(), LinAddr(addr), len, kind)
         } else {
