@@ -46,6 +46,8 @@ pub struct Block {
     pub fpu: FpuShape,
     /// It has an instruction that reads or writes MXCSR.
     pub mxcsr: bool,
+    /// It has bytes in the display adapter's window.
+    pub in_window: bool,
     /// Guards that matter to it.
     pub guards: u16,
     /// What is to be looked at behind it.
@@ -72,10 +74,25 @@ impl Block {
     pub fn with_shape(addr: u64, size: u32, shape: Shape) -> Block {
         // No block of the engine is longer than a page and an instruction.
         let size = u16::try_from(size).unwrap_or(u16::MAX);
-        let Shape { insns, split, rep, strings, own, fpu, mxcsr, guards, settles } = shape;
-        let special = split != 0 || own || fpu.any || mxcsr || settles != Settles::Nothing;
+        let Shape { insns, split, rep, strings, own, fpu, mxcsr, in_window, guards, settles } = shape;
+        let special = split != 0 || own || fpu.any || mxcsr || in_window || settles != Settles::Nothing;
         let noted = true;
-        Block { addr, size, insns, split, rep, strings, own, fpu, mxcsr, guards, settles, special, noted }
+        Block {
+            addr,
+            size,
+            insns,
+            split,
+            rep,
+            strings,
+            own,
+            fpu,
+            mxcsr,
+            in_window,
+            guards,
+            settles,
+            special,
+            noted,
+        }
     }
 }
 
@@ -109,6 +126,8 @@ pub struct Shape {
     pub fpu: FpuShape,
     /// See [`Block::mxcsr`].
     pub mxcsr: bool,
+    /// See [`Block::in_window`].
+    pub in_window: bool,
     /// See [`Block::guards`].
     pub guards: u16,
     /// See [`Block::settles`].

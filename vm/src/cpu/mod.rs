@@ -25,6 +25,7 @@ pub(crate) mod strings;
 mod syscall;
 mod task;
 pub(crate) mod tlb;
+mod window;
 
 use crate::footprint::{Collector, Footprint};
 use crate::machine::VmError;
@@ -135,6 +136,7 @@ pub struct Cpu {
     /// How often the TLB was flushed.
     flushes: u64,
     lower_pages: tlb::LowerPages,
+    window: window::WindowCode,
 }
 
 impl Cpu {
@@ -142,6 +144,9 @@ impl Cpu {
     pub fn new(mem: Memory) -> Result<Cpu, VmError> {
         let engine = Engine::new()?;
         let env = engine.env();
+        let window = window::WindowCode::new().map_err(|e| {
+            VmError::Config(format!("cannot allocate a copy of the window of video memory: {e}"))
+        })?;
         Ok(Cpu {
             engine,
             env,
@@ -176,6 +181,7 @@ impl Cpu {
             seen_invalidations: 0,
             flushes: 0,
             lower_pages: tlb::LowerPages::default(),
+            window,
         })
     }
 
@@ -298,7 +304,8 @@ impl Cpu {
     fn shape(&self, addr: u64, size: u32) -> Shape {
         let end = addr.saturating_add(size.into());
         let mode = self.mode();
-        let (mut shape, mut before) = (Shape::default(), count::Before::default());
+        let mut shape = Shape { in_window: self.is_in_window(addr, size), ..Shape::default() };
+        let mut before = count::Before::default();
         self.decode(addr, size as usize + MAX_INSN, |at, insn| {
             if at < end {
                 shape.add(insn, own::is_own(insn, mode.cpl, &self.instruction_set), mode, &mut before);
@@ -342,7 +349,7 @@ impl Cpu {
     }
 
     fn decode_in(&self, code: &mut [u8], addr: u64, each: impl FnMut(u64, &Instruction) -> bool) {
-        let got = self.read_linear(LinAddr(addr), code);
+        let got = self.read_linear_by(LinAddr(addr), code, |phys, part| self.read_code(phys, part));
         count::for_each_insn(self.env.code_bits(), addr, &code[..got], each);
     }
 
@@ -531,7 +538,7 @@ impl Cpu {
         if byte[0] == opcode { delivery::Cause::Trap } else { delivery::Cause::Software }
     }
 
-    /// Makes the engine forget code translated from RAM at this offset, inside one page.
+    /// Makes the engine forget code translated from RAM at this offset, or what else it has there, inside one page.
     fn invalidate_code(&mut self, at: u64, len: u64) {
         let overwritten = self.code_was_overwritten();
         self.aliasing.set(true);
