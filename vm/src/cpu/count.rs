@@ -253,8 +253,10 @@ impl Rep {
     }
 }
 
+/// What is known of the blocks with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Count {
+pub enum Count {
+    /// All have this shape.
     Known(Shape),
     /// Blocks of different shapes share the key.
     Ambiguous,
@@ -311,13 +313,9 @@ impl BlockTable {
         self.front[slot(addr, size)] = Block::default();
     }
 
-    /// The shape of a block that is not in the front table. `None`: it is to be decoded from memory every time. That is so,
-    /// too, for a block that was never reported (the first of an engine's life).
-    pub fn lookup(&self, addr: u64, size: u32) -> Option<Shape> {
-        match self.all.get(&(addr, size)) {
-            Some(Count::Known(shape)) => Some(*shape),
-            _ => None,
-        }
+    /// What is known of a block that is not in the front table. `None`: none with this key was translated.
+    pub fn lookup(&self, addr: u64, size: u32) -> Option<Count> {
+        self.all.get(&(addr, size)).copied()
     }
 
     /// The footprint has none of them.

@@ -231,15 +231,22 @@ impl Cpu {
         if let Some(block) = self.table.note(addr, size) {
             return block;
         }
-        match self.table.lookup(addr, size) {
-            Some(shape) => {
-                let block = count::Block::with_shape(addr, size, shape);
-                self.table.cache(block);
-                block
-            }
+        let shape = match self.table.lookup(addr, size) {
+            Some(count::Count::Known(shape)) => shape,
             // Decode it from memory, every time.
-            None => count::Block::with_shape(addr, size, self.shape(addr, size)),
-        }
+            Some(count::Count::Ambiguous) => {
+                return count::Block::with_shape(addr, size, self.shape(addr, size));
+            }
+            // The engine does not report the first block that it translates: it runs now.
+            None => {
+                let shape = self.shape(addr, size);
+                self.table.translated(addr, size, shape);
+                shape
+            }
+        };
+        let block = count::Block::with_shape(addr, size, shape);
+        self.table.cache(block);
+        block
     }
 
     /// The instruction at RIP counts as executed, although its block may never be entered.
