@@ -22,6 +22,10 @@ use std::collections::BTreeMap;
 
 /// Slots of the direct-mapped front table.
 const SLOTS: usize = 1 << 15;
+/// A block that ran in so many intervals one after the other is taken to run in the next ones too...
+const STEADY: u8 = 2;
+/// ...until it has to show it again, in one of so many.
+const ASKED_EVERY: usize = 4;
 /// Longest x86 instruction.
 pub const MAX_INSN: usize = 15;
 
@@ -54,6 +58,8 @@ pub struct Block {
     pub special: bool,
     /// The footprint has it.
     noted: bool,
+    /// Intervals one after the other in which it ran, as far as is known.
+    ran: u8,
 }
 
 impl Block {
@@ -74,8 +80,8 @@ impl Block {
         let size = u16::try_from(size).unwrap_or(u16::MAX);
         let Shape { insns, split, rep, strings, own, fpu, mxcsr, guards, settles } = shape;
         let special = split != 0 || own || fpu.any || mxcsr || settles != Settles::Nothing;
-        let noted = true;
-        Block { addr, size, insns, split, rep, strings, own, fpu, mxcsr, guards, settles, special, noted }
+        let (noted, ran) = (true, 0);
+        Block { addr, size, insns, split, rep, strings, own, fpu, mxcsr, guards, settles, special, noted, ran }
     }
 }
 
@@ -266,6 +272,8 @@ pub enum Count {
 pub struct BlockTable {
     front: Box<[Block; SLOTS]>,
     all: BTreeMap<(u64, u32), Count>,
+    /// Intervals so far, modulo [`ASKED_EVERY`].
+    interval: usize,
 }
 
 #[inline]
@@ -276,7 +284,7 @@ fn slot(addr: u64, size: u32) -> usize {
 impl BlockTable {
     /// Nothing known.
     pub fn new() -> BlockTable {
-        BlockTable { front: Box::new([Block::default(); SLOTS]), all: BTreeMap::new() }
+        BlockTable { front: Box::new([Block::default(); SLOTS]), all: BTreeMap::new(), interval: 0 }
     }
 
     /// The front table's slot for a block.
@@ -318,9 +326,16 @@ impl BlockTable {
         self.all.get(&(addr, size)).copied()
     }
 
-    /// The footprint has none of them.
-    pub fn forget_notes(&mut self) {
-        self.front.iter_mut().for_each(|block| block.noted = false);
+    /// The footprint begins anew. It has none of them, but those that are taken to run again: `noted` is called for each.
+    pub fn begin_interval(&mut self, mut noted: impl FnMut(u64, u32)) {
+        self.interval = (self.interval + 1) % ASKED_EVERY;
+        for (slot, block) in self.front.iter_mut().enumerate() {
+            block.ran = if block.noted { block.ran.saturating_add(1) } else { 0 };
+            block.noted = block.ran >= STEADY && slot % ASKED_EVERY != self.interval;
+            if block.noted {
+                noted(block.addr, block.size.into());
+            }
+        }
     }
 }
 

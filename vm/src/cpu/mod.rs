@@ -255,13 +255,16 @@ impl Cpu {
     }
 
     /// What has been touched since the last call. Blocks and pages are noted when they are first looked up, so what is
-    /// remembered of them is forgotten.
+    /// remembered of them is forgotten, but for blocks that run all the time.
     pub fn take_footprint(&mut self) -> Footprint {
         self.note_executed_here();
-        self.table.forget_notes();
         let accessed = self.mem.take_accessed();
         self.flush_tlb();
-        self.footprint.take(accessed)
+        let taken = self.footprint.take(accessed);
+        let next = &mut self.footprint;
+        self.table.begin_interval(|addr, size| next.executed(addr, size.into()));
+        self.forget_known_not_noted();
+        taken
     }
 
     /// A block runs now: what it leaves to be looked at behind it.
