@@ -210,17 +210,18 @@ impl Cpu {
         self.flush_tlb();
     }
 
-    /// What the front table has in a block's slot, which may be another block.
+    /// The block, if nothing about it needs care but that it may be a REP instruction.
     #[inline]
-    pub fn cached_block(&self, addr: u64, size: u32) -> &count::Block {
-        self.table.slot(addr, size)
+    pub fn plain_block(&self, addr: u64, size: u32) -> Option<&count::Block> {
+        let guards = self.guards.up();
+        self.table.front(addr, size).filter(|block| !block.special && block.guards & guards == 0)
     }
 
     /// The block about to run and its number of instructions.
     #[inline]
     pub fn block(&mut self, addr: u64, size: u32) -> count::Block {
         match self.table.front(addr, size) {
-            Some(block) => block,
+            Some(block) => *block,
             None => self.find_block(addr, size),
         }
     }
@@ -244,9 +245,7 @@ impl Cpu {
                 shape
             }
         };
-        let block = count::Block::with_shape(addr, size, shape);
-        self.table.cache(block);
-        block
+        self.table.cache(count::Block::with_shape(addr, size, shape))
     }
 
     /// The instruction at RIP counts as executed, although its block may never be entered.
