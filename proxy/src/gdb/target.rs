@@ -232,7 +232,7 @@ impl Debuggee {
         // An access does not go on from the last address to the first.
         let most = usize::try_from(u64::MAX - addr).unwrap_or(usize::MAX).saturating_add(1);
         let mut bytes = vec![0; len.min(most)];
-        let read = self.history.read_linear(LinAddr(addr), &mut bytes);
+        let read = self.history.view().read_linear(LinAddr(addr), &mut bytes);
         bytes.truncate(read);
         bytes
     }
@@ -243,13 +243,13 @@ impl Debuggee {
             return self.read_memory(addr, len);
         }
         let mut bytes = vec![0; len];
-        self.history.read_phys(PhysAddr(addr), &mut bytes);
+        self.history.view().read_phys(PhysAddr(addr), &mut bytes);
         bytes
     }
 
     /// The value of a register by its number, little-endian.
     pub fn read_register(&self, number: usize) -> Option<Vec<u8>> {
-        self.layout.read(number, &self.history.cpu(), self.history.moment())
+        self.layout.read(number, &self.history.view().cpu(), self.history.view().moment())
     }
 
     /// Sets or removes a watchpoint. GDB goes on by itself where a store has left the value as it was, and there may be thousands of
@@ -367,7 +367,7 @@ impl Target for Debuggee {
 
 impl SingleThreadBase for Debuggee {
     fn read_registers(&mut self, regs: &mut GRegisters) -> TargetResult<(), Self> {
-        *regs = GRegisters::new(&self.layout, &self.history.cpu());
+        *regs = GRegisters::new(&self.layout, &self.history.view().cpu());
         Ok(())
     }
 
@@ -377,7 +377,7 @@ impl SingleThreadBase for Debuggee {
     }
 
     fn read_addrs(&mut self, start: u64, data: &mut [u8]) -> TargetResult<usize, Self> {
-        match self.history.read_linear(LinAddr(start), data) {
+        match self.history.view().read_linear(LinAddr(start), data) {
             0 if !data.is_empty() => Err(TargetError::Errno(E_FAULT)),
             n => Ok(n),
         }

@@ -36,6 +36,7 @@ use count::{BlockTable, MAX_INSN, Rep, Shape};
 use debug::Debug;
 use engine::{Access, Engine, Env, off};
 use iced_x86::{Instruction, Register, UsedMemory};
+pub use mmu::Mapping;
 use mmu::{Paging, Walk};
 use state::CpuState;
 use std::cell::Cell;
@@ -443,6 +444,14 @@ impl Cpu {
     /// The physical address behind a linear one, without side effects.
     pub fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
         Some(PhysAddr(self.walk(addr)?.phys))
+    }
+
+    /// Calls `each` with what the page tables of the present CR3 map at and above `from`, in order of address, until it returns false;
+    /// false: paging is off.
+    pub fn mappings(&self, from: LinAddr, each: &mut dyn FnMut(&Mapping) -> bool) -> bool {
+        let paging = Paging::of(&self.env, self.page_features);
+        paging.mappings(&self.mem, from.0, each);
+        paging.enabled()
     }
 
     fn walk(&self, addr: LinAddr) -> Option<Walk> {
