@@ -10,8 +10,11 @@
 
 use retrograde_tests::random::Random;
 use retrograde_tests::sequences::{RAM_BYTES, Sequence};
-use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use std::{env, process, thread};
 use vm::config::Vga;
 use vm::{
     CpuModel, CpuState, Exit, Icount, Machine, MachineConfig, MachineState, PAGE_SIZE, RunLimit, VmTime,
@@ -192,6 +195,26 @@ fn passes(machines: &mut Machines, seed: u64, fresh: bool) -> bool {
     false
 }
 
+/// Ends the process if one sequence goes on for minutes, which is thousands of times as long as any takes: a machine that hangs cannot
+/// be told to stop, and the seed is what is needed to find out why.
+fn watch_for_hangs() -> Arc<AtomicU64> {
+    let running = Arc::new(AtomicU64::new(u64::MAX));
+    let seed = Arc::clone(&running);
+    thread::spawn(move || {
+        let mut last = u64::MAX;
+        loop {
+            thread::sleep(Duration::from_secs(120));
+            let now = seed.load(Ordering::Relaxed);
+            if now == last && now != u64::MAX {
+                eprintln!("SEQUENCE_SEED={now} does not end, perhaps only after those before it");
+                process::abort();
+            }
+            last = now;
+        }
+    });
+    running
+}
+
 #[test]
 fn sequences_end_the_same_in_one_go_by_steps_and_resumed() {
     let number = |name: &str| env::var(name).ok().map(|text| text.parse().expect("a decimal number"));
@@ -201,9 +224,14 @@ fn sequences_end_the_same_in_one_go_by_steps_and_resumed() {
     }
     let cases = number("SEQUENCES").unwrap_or(DEFAULT_CASES);
     let first = number("SEQUENCE_FIRST").unwrap_or(0);
+    let running = watch_for_hangs();
     let failed: Vec<u64> = (first..first + cases)
-        .filter(|&seed| !passes(&mut machines, seed, seed.is_multiple_of(NEW_MACHINE_EVERY)))
+        .filter(|&seed| {
+            running.store(seed, Ordering::Relaxed);
+            !passes(&mut machines, seed, seed.is_multiple_of(NEW_MACHINE_EVERY))
+        })
         .collect();
+    running.store(u64::MAX, Ordering::Relaxed);
     println!("{cases} sequences");
     assert!(failed.is_empty(), "{} of {cases} sequences fail, of the seeds {failed:?}", failed.len());
 }

@@ -50,6 +50,8 @@ pub struct Block {
     pub fpu: FpuShape,
     /// It has an instruction that reads or writes MXCSR.
     pub mxcsr: bool,
+    /// It has bytes in the display adapter's window.
+    pub in_window: bool,
     /// Guards that matter to it.
     pub guards: u16,
     /// What is to be looked at behind it.
@@ -72,8 +74,8 @@ impl Block {
     pub fn with_shape(addr: u64, size: u32, shape: Shape) -> Block {
         // No block of the engine is longer than a page and an instruction.
         let size = u16::try_from(size).unwrap_or(u16::MAX);
-        let Shape { insns, split, rep, strings, own, fpu, mxcsr, guards, settles } = shape;
-        let special = split != 0 || own || fpu.any || mxcsr || settles != Settles::Nothing;
+        let Shape { insns, split, rep, strings, own, fpu, mxcsr, in_window, guards, settles } = shape;
+        let special = split != 0 || own || fpu.any || mxcsr || in_window || settles != Settles::Nothing;
         let (noted, steady) = (0, 0);
         Block {
             addr,
@@ -85,6 +87,7 @@ impl Block {
             own,
             fpu,
             mxcsr,
+            in_window,
             guards,
             settles,
             special,
@@ -124,6 +127,8 @@ pub struct Shape {
     pub fpu: FpuShape,
     /// See [`Block::mxcsr`].
     pub mxcsr: bool,
+    /// See [`Block::in_window`].
+    pub in_window: bool,
     /// See [`Block::guards`].
     pub guards: u16,
     /// See [`Block::settles`].
@@ -366,7 +371,8 @@ impl BlockTable {
 }
 
 /// Decodes instructions of `code`, which starts at `addr`, and calls `each` with every start address until it returns
-/// false or the bytes end. An undefined one is given as UD2; one that is too long, or whose end is not among the bytes, as invalid.
+/// false or the bytes end. An undefined one is given as UD2; one that is too long, or whose end is not among the bytes, as invalid:
+/// it raises #GP however long it is (SDM 3A, 6.15), so nothing comes behind it.
 pub fn for_each_insn(bits: u32, addr: u64, code: &[u8], mut each: impl FnMut(u64, &Instruction) -> bool) {
     let mut decoder = Decoder::with_ip(bits, code, addr, DecoderOptions::NONE);
     let mut insn = Instruction::default();
@@ -379,7 +385,7 @@ pub fn for_each_insn(bits: u32, addr: u64, code: &[u8], mut each: impl FnMut(u64
         {
             insn.set_code(Code::Ud2);
         }
-        if !each(at, &insn) {
+        if !each(at, &insn) || insn.is_invalid() {
             return;
         }
     }

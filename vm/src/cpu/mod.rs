@@ -25,6 +25,7 @@ pub(crate) mod strings;
 mod syscall;
 mod task;
 pub(crate) mod tlb;
+mod window;
 
 use crate::footprint::{Collector, Footprint};
 use crate::machine::VmError;
@@ -35,6 +36,7 @@ use count::{BlockTable, MAX_INSN, Rep, Shape};
 use debug::Debug;
 use engine::{Access, Engine, Env, off};
 use iced_x86::{Instruction, Register, UsedMemory};
+pub use mmu::Mapping;
 use mmu::{Paging, Walk};
 use state::CpuState;
 use std::cell::Cell;
@@ -134,6 +136,7 @@ pub struct Cpu {
     /// How often the TLB was flushed.
     flushes: u64,
     lower_pages: tlb::LowerPages,
+    window: window::WindowCode,
 }
 
 impl Cpu {
@@ -141,6 +144,9 @@ impl Cpu {
     pub fn new(mem: Memory) -> Result<Cpu, VmError> {
         let engine = Engine::new()?;
         let env = engine.env();
+        let window = window::WindowCode::new().map_err(|e| {
+            VmError::Config(format!("cannot allocate a copy of the window of video memory: {e}"))
+        })?;
         Ok(Cpu {
             engine,
             env,
@@ -175,6 +181,7 @@ impl Cpu {
             seen_invalidations: 0,
             flushes: 0,
             lower_pages: tlb::LowerPages::default(),
+            window,
         })
     }
 
@@ -306,7 +313,8 @@ impl Cpu {
     fn shape(&self, addr: u64, size: u32) -> Shape {
         let end = addr.saturating_add(size.into());
         let mode = self.mode();
-        let (mut shape, mut before) = (Shape::default(), count::Before::default());
+        let mut shape = Shape { in_window: self.is_in_window(addr, size), ..Shape::default() };
+        let mut before = count::Before::default();
         self.decode(addr, size as usize + MAX_INSN, |at, insn| {
             if at < end {
                 shape.add(insn, own::is_own(insn, mode.cpl, &self.instruction_set), mode, &mut before);
@@ -350,7 +358,7 @@ impl Cpu {
     }
 
     fn decode_in(&self, code: &mut [u8], addr: u64, each: impl FnMut(u64, &Instruction) -> bool) {
-        let got = self.read_linear(LinAddr(addr), code);
+        let got = self.read_linear_by(LinAddr(addr), code, |phys, part| self.read_code(phys, part));
         count::for_each_insn(self.env.code_bits(), addr, &code[..got], each);
     }
 
@@ -447,6 +455,14 @@ impl Cpu {
         Some(PhysAddr(self.walk(addr)?.phys))
     }
 
+    /// Calls `each` with what the page tables of the present CR3 map at and above `from`, in order of address, until it returns false;
+    /// false: paging is off.
+    pub fn mappings(&self, from: LinAddr, each: &mut dyn FnMut(&Mapping) -> bool) -> bool {
+        let paging = Paging::of(&self.env, self.page_features);
+        paging.mappings(&self.mem, from.0, each);
+        paging.enabled()
+    }
+
     fn walk(&self, addr: LinAddr) -> Option<Walk> {
         let addr = if self.env.long_mode() { addr.0 } else { addr.0 & 0xffff_ffff };
         Paging::of(&self.env, self.page_features).seeing_all().walk(&self.mem, addr, Access::Read, false).ok()
@@ -531,7 +547,7 @@ impl Cpu {
         if byte[0] == opcode { delivery::Cause::Trap } else { delivery::Cause::Software }
     }
 
-    /// Makes the engine forget code translated from RAM at this offset, inside one page.
+    /// Makes the engine forget code translated from RAM at this offset, or what else it has there, inside one page.
     fn invalidate_code(&mut self, at: u64, len: u64) {
         let overwritten = self.code_was_overwritten();
         self.aliasing.set(true);
@@ -559,10 +575,11 @@ impl Cpu {
         }
     }
 
-    /// Tells the engine of code and page tables that were overwritten behind its back.
+    /// Tells the engine of code and page tables that were overwritten behind its back; not while it is being told of some, as the
+    /// second time would end the first.
     #[inline]
     pub fn drop_stale(&mut self) {
-        if self.mem.has_stale() {
+        if self.mem.has_stale() && !self.aliasing.get() {
             let stale = self.mem.take_stale_translations();
             self.drop_translations(stale);
             for (addr, len) in self.mem.take_stale_code() {

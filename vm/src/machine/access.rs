@@ -3,6 +3,7 @@
 use super::Machine;
 use crate::board::Board;
 use crate::board::vga::Picture;
+use crate::cpu::Mapping;
 use crate::cpu::state::CpuState;
 use crate::footprint::Footprint;
 use crate::memory::{PAGE_SIZE, PhysMemory};
@@ -102,6 +103,12 @@ impl Machine {
     /// Never sets an accessed bit.
     pub fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
         self.core().cpu.translate(addr)
+    }
+
+    /// Calls `each` with what the page tables of the present CR3 map at and above `from`, in order of address, until it returns false.
+    /// False: paging is off.
+    pub fn mappings(&self, from: LinAddr, each: &mut dyn FnMut(&Mapping) -> bool) -> bool {
+        self.core().cpu.mappings(from, each)
     }
 
     /// Reads memory by linear address; stops at the first byte that is not mapped. Returns the bytes read.

@@ -65,10 +65,8 @@ impl Hooks for Core {
     }
 
     fn fill_anywhere(&mut self, page: u64, access: Access) -> Option<Fill> {
-        // If there is no answer nothing has changed; and while code is being forgotten, nothing else must be begun.
         let fill = self.cpu.fill_anywhere(page, access)?;
-        self.cpu.drop_stale();
-        self.takes(effort::MISS);
+        self.filled(fill);
         Some(fill)
     }
 
@@ -78,8 +76,10 @@ impl Hooks for Core {
             let pos = self.cpu.position_here();
             self.note_watch(pos);
         }
-        self.cpu.drop_stale();
-        self.takes(effort::MISS);
+        match fill {
+            Some(fill) => self.filled(fill),
+            None => self.cpu.drop_stale(),
+        }
         fill
     }
 
