@@ -82,10 +82,7 @@ fn with_three_levels_whose_first_has_no_rights() {
         (ROOT + 32, 0x2000 | PRESENT),
     ];
     let machine = machine(PAE, 0, 8, &entries);
-    let all = [
-        (0xc020_0000, 4096, 0x5000, USER | WRITABLE),
-        (0xffe0_0000, 2 << 20, 0x20_0000, WRITABLE),
-    ];
+    let all = [(0xc020_0000, 4096, 0x5000, USER | WRITABLE), (0xffe0_0000, 2 << 20, 0x20_0000, WRITABLE)];
     assert_eq!(mapped(&machine, 0), all);
 }
 
@@ -101,10 +98,7 @@ fn with_four_levels_and_an_upper_half() {
         (0x6000 + 8, 0x7000 | ALL),
     ];
     let machine = machine(PAE, LONG, 8, &entries);
-    let all = [
-        (0x20_0000, 2 << 20, 0x20_0000, USER),
-        (0xffff_8000_0000_1000, 4096, 0x7000, USER | WRITABLE),
-    ];
+    let all = [(0x20_0000, 2 << 20, 0x20_0000, USER), (0xffff_8000_0000_1000, 4096, 0x7000, USER | WRITABLE)];
     assert_eq!(mapped(&machine, 0), all);
     assert_eq!(mapped(&machine, 0x40_0000), all[1..]);
     assert_eq!(mapped(&machine, u64::MAX), []);
