@@ -78,11 +78,10 @@ impl Machine {
     }
 
     /// What was touched since the last call (or since power-on). Like a clean slate for [`Machine::take_dirty`], it makes
-    /// the machine look up pages and blocks anew.
+    /// the machine look up pages anew, and blocks of code, but for most of those that ran between the last calls too: they count as
+    /// touched for a few calls more.
     pub fn take_footprint(&mut self) -> Footprint {
-        let core = self.core_mut();
-        core.cpu.forget_known_blocks();
-        core.cpu.take_footprint()
+        self.core_mut().cpu.take_footprint()
     }
 
     /// Reads physical memory as the CPU would, without side effects: video memory is seen through its window, other device
