@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use vm::board::flash::BLOCK;
 use vm::config::{FIRMWARE_MAX, FLASH_CHIPS_MAX};
 use vm::{FlashConfig, Machine};
 
@@ -62,7 +63,11 @@ fn chip(spec: &DriveSpec, write_back: bool) -> Result<FlashChip> {
     if spec.format == Some(Format::Qcow2) {
         return Err(Usage(format!("{option}: what is in a flash chip is a raw image")).into());
     }
-    let image = read_file(&option, &spec.file, FIRMWARE_MAX)?;
+    let image = read_file(&option, &spec.file, FIRMWARE_MAX).map_err(|error| Usage(format!("{error:#}")))?;
+    if !(image.len() as u64).is_multiple_of(BLOCK) {
+        let what = format!("{} bytes are no whole number of blocks of {BLOCK}: it was cut off", image.len());
+        return Err(Usage(format!("{option}: {what}, or is no image of flash")).into());
+    }
     if write_back && !spec.read_only {
         let shown = spec.file.display();
         OpenOptions::new().write(true).open(&spec.file).with_context(|| {
@@ -126,11 +131,12 @@ mod tests {
         for (spec, word) in [
             (file("empty", 0), "is empty"),
             (file("large", FIRMWARE_MAX + 1), "16 MiB"),
+            (file("torn", BLOCK + 1), "cut off"),
             (file("qcow2", 4096) + ",format=qcow2", "raw"),
             ("if=pflash,file=missing".to_owned(), "missing"),
         ] {
             let error = chips(&[parse(&spec).unwrap()], true).unwrap_err();
-            assert!(format!("{error:#}").contains(word), "{error:#}");
+            assert!(error.is::<Usage>() && format!("{error:#}").contains(word), "{error:#}");
         }
     }
 }

@@ -3,6 +3,9 @@
 //!
 //! A chip that shows its contents is memory that can be fetched from, and the CPU reaches it without this; every write is a
 //! command. Commands are done at once. There is no write buffer, and the query table says so.
+//!
+//! Clearing the status clears the ready bit too, until something is programmed or erased: no chip does this, but QEMU's does, and
+//! OVMF knows by it that there is flash.
 
 use super::Bus;
 use crate::config::MachineConfig;
@@ -71,8 +74,8 @@ pub struct Flash {
     read_only: bool,
     mode: Mode,
     next: Next,
-    /// Errors since they were last cleared.
-    errors: u8,
+    /// The status register.
+    status: u8,
 }
 
 /// The chips of a machine.
@@ -87,7 +90,7 @@ pub fn chips(config: &MachineConfig) -> Vec<Flash> {
             read_only: chip.read_only,
             mode: Mode::Array,
             next: Next::Command,
-            errors: 0,
+            status: READY,
         }
     });
     chips.collect()
@@ -98,7 +101,7 @@ impl Flash {
     pub fn reset(&mut self) {
         self.mode = Mode::Array;
         self.next = Next::Command;
-        self.errors = 0;
+        self.status = READY;
     }
 
     /// Whether it is at this address.
@@ -127,7 +130,7 @@ impl Flash {
                 mem.read_region(Region::Flash(self.number), offset, &mut byte);
                 byte[0]
             }
-            Mode::Status => READY | self.errors,
+            Mode::Status => self.status,
             // Two bytes that name no maker and no chip, then whether the block is locked.
             Mode::Identifier => u8::from(offset % BLOCK == 2 && self.read_only),
             Mode::Query => self.query(offset % BLOCK),
@@ -163,22 +166,24 @@ impl Flash {
     fn write_byte(&mut self, offset: u64, byte: u8, mem: &mut dyn PhysMemory) {
         match std::mem::replace(&mut self.next, Next::Command) {
             Next::Command => self.command(byte),
-            Next::Byte if self.read_only => self.errors |= PROGRAM_FAILED | BLOCK_LOCKED,
+            Next::Byte if self.read_only => self.status |= READY | PROGRAM_FAILED | BLOCK_LOCKED,
             Next::Byte => {
+                self.status |= READY;
                 let mut now = [0];
                 mem.read_region(Region::Flash(self.number), offset, &mut now);
                 // Programming makes zeros of ones, and never the other way.
                 mem.write_region(Region::Flash(self.number), offset, &[now[0] & byte]);
             }
-            Next::EraseConfirm if byte != CONFIRM => self.errors |= BAD_SEQUENCE,
-            Next::EraseConfirm if self.read_only => self.errors |= ERASE_FAILED | BLOCK_LOCKED,
+            Next::EraseConfirm if byte != CONFIRM => self.status |= READY | BAD_SEQUENCE,
+            Next::EraseConfirm if self.read_only => self.status |= READY | ERASE_FAILED | BLOCK_LOCKED,
             Next::EraseConfirm => {
+                self.status |= READY;
                 let block = offset - offset % BLOCK;
                 mem.write_region(Region::Flash(self.number), block, &[0xff; BLOCK as usize]);
             }
             // Locks of single blocks are not kept: a chip is locked as a whole, or not at all.
-            Next::Lock if byte == CONFIRM || byte == SET_LOCK => {}
-            Next::Lock => self.errors |= BAD_SEQUENCE,
+            Next::Lock if byte == CONFIRM || byte == SET_LOCK => self.status |= READY,
+            Next::Lock => self.status |= READY | BAD_SEQUENCE,
         }
     }
 
@@ -192,7 +197,7 @@ impl Flash {
             0x20 => (Mode::Status, Next::EraseConfirm),
             0x60 => (Mode::Status, Next::Lock),
             0x50 => {
-                self.errors = 0;
+                self.status = 0;
                 return;
             }
             // Suspend and resume: nothing is ever under way.
@@ -284,6 +289,15 @@ mod tests {
         socket.write(0, &[0x50, 0x60, 0x77]);
         assert_eq!(socket.read(0, 1), u64::from(READY | BAD_SEQUENCE));
         socket.write(0, &[0x50, 0xff]);
+        assert_eq!(socket.read(0, 1), 0);
+    }
+
+    #[test]
+    fn clearing_the_status_shows_that_it_is_flash() {
+        let mut socket = Socket::new(false);
+        socket.write(0, &[0x50]);
+        assert_eq!(socket.read(0, 1), 0xff);
+        socket.write(0, &[0x70]);
         assert_eq!(socket.read(0, 1), 0);
     }
 
