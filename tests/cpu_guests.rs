@@ -92,7 +92,7 @@ fn each_passes_in_qemu_where_qemu_is_right() {
         let image = build_cpu_guest(guest);
         let log = image.with_extension("qemu-console");
         let console = format!("file:{}", log.display());
-        let options = ["-debugcon", console.as_str(), "-cpu", guest.qemu_cpu];
+        let options = [["-debugcon", console.as_str()].as_slice(), &guest.qemu_options()].concat();
         let (status, _) = Qemu::start_with(&options, &image, None, "").wait_for_end(QEMU_LIMIT);
         let console = fs::read(&log).expect("what it wrote to the debug console");
         let passed = match guest.end {

@@ -107,7 +107,7 @@ impl Pair {
         let exit = machine.run(limit).expect("the engine runs");
         assert_eq!(exit, Exit::Breakpoint(LinAddr(start)), "{} comes to its start", guest.name);
         machine.set_breakpoints(&[]);
-        let mut qemu = SteppedQemu::start(guest.qemu_cpu, &image);
+        let mut qemu = SteppedQemu::start(&guest.qemu_options(), &image);
         qemu.run_to(start).expect("QEMU comes to the start");
         let mut pair = Pair { machine, qemu, undefined: 0, memory_bytes: memory_of_guest(&kernel) };
         pair.copy_to_qemu(8).expect("QEMU is there");

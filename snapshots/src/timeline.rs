@@ -673,15 +673,14 @@ impl<M: Replayer> Timeline<M> {
 
 /// The stop that this is, with one of `watches`.
 pub fn stop_at(watches: &Watches, hit: WatchHit) -> Stop {
-    let (addr, write) = match hit {
+    let (addr, kind) = match hit {
         WatchHit::Event(event) => return Stop::Event(event),
-        WatchHit::Memory { addr, write } => (addr, write),
+        WatchHit::Memory { addr, kind } => (addr, kind),
     };
     let holds = |range: &WatchRange| {
-        let counts = if write { range.kind.writes() } else { range.kind.reads() };
-        counts && addr.0.checked_sub(range.addr.0).is_some_and(|d| d < range.len)
+        range.kind == kind && addr.0.checked_sub(range.addr.0).is_some_and(|d| d < range.len)
     };
-    let unknown = Watch { linear: LinAddr(addr.0), phys: addr, len: 1, kind: WatchKind::Access };
+    let unknown = Watch { linear: LinAddr(addr.0), phys: addr, len: 1, kind };
     Stop::Watch(
         watches.iter().find(|(_, pieces)| pieces.iter().any(holds)).map_or(unknown, |(watch, _)| *watch),
     )

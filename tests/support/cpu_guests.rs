@@ -34,6 +34,8 @@ pub struct Guest {
     pub known: Option<&'static str>,
     /// Whether its course depends on when interrupts arrive.
     pub timed: bool,
+    /// The display adapter that it needs.
+    pub vga: Vga,
 }
 
 /// Guests that end by a reset.
@@ -54,6 +56,9 @@ const MODELS: &[(&str, CpuModel, &str)] = &[
 /// Guests with interrupts of a timer.
 const TIMED: &[&str] =
     &["gate_ext", "shadow_sti", "shadow_mov_ss", "fpu_irq13", "fpu_ignne", "rep_timer", "hlt"];
+
+/// Guests that need a display adapter.
+const WITH_VGA: &[&str] = &["code_in_vga"];
 
 /// Where QEMU 7.2 is wrong against the manuals; the guest's source says what it should do.
 const QEMU_IS_WRONG: &[(&str, &str)] = &[
@@ -130,7 +135,8 @@ fn guest(name: String) -> Guest {
     let end = if listed(RESETS) { End::Reset } else { End::Pass };
     let (qemu_is_wrong, known) = (about(QEMU_IS_WRONG, &name), about(KNOWN, &name));
     let timed = listed(TIMED);
-    Guest { name, end, cpu, qemu_cpu, qemu_is_wrong, known, timed }
+    let vga = if listed(WITH_VGA) { Vga::Std } else { Vga::None };
+    Guest { name, end, cpu, qemu_cpu, qemu_is_wrong, known, timed, vga }
 }
 
 /// Assembles a guest into `target/guests/cpu/`.
@@ -143,6 +149,13 @@ pub fn build_cpu_guest(guest: &Guest) -> PathBuf {
     let finished = out_dir.join(&guest.name);
     fs::rename(&image, &finished).expect("the image can be renamed");
     finished
+}
+
+impl Guest {
+    /// QEMU's options for the processor and the display adapter.
+    pub fn qemu_options(&self) -> [&str; 4] {
+        ["-cpu", self.qemu_cpu, "-vga", if self.vga == Vga::Std { "std" } else { "none" }]
+    }
 }
 
 fn nasm(guest: &Guest, what: &str) -> Command {
@@ -158,7 +171,7 @@ pub fn cpu_machine(guest: &Guest, kernel: &[u8]) -> Machine {
         ram_bytes: 16 << 20,
         cpu: guest.cpu,
         debug_exit_port: Some(0xf4),
-        vga: Vga::None,
+        vga: guest.vga,
         no_reboot: true,
         ..MachineConfig::default()
     };

@@ -57,12 +57,12 @@ pub struct Ended;
 
 impl SteppedQemu {
     /// Starts a machine that has not executed anything yet.
-    pub fn start(cpu: &str, kernel: &Path) -> SteppedQemu {
+    pub fn start(options: &[&str], kernel: &Path) -> SteppedQemu {
         let socket_dir = tempfile::tempdir().expect("a directory for the socket");
         let socket = socket_dir.path().join("gdb");
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-accel", "tcg", "-m", "16M", "-nodefaults", "-display", "none", "-no-reboot", "-S"]);
-        command.args(["-device", "isa-debug-exit,iobase=0xf4", "-cpu", cpu]);
+        command.args(["-device", "isa-debug-exit,iobase=0xf4"]).args(options);
         command.arg("-gdb").arg(format!("unix:{},server=on,wait=off", socket.display()));
         command.arg("-kernel").arg(kernel);
         let process = Process::start(&mut command);

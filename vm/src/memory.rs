@@ -586,7 +586,7 @@ impl Memory {
 
     /// A load of an instruction from storage at this offset, inside one page.
     pub fn watched_load(&mut self, at: u64, buf: &mut [u8]) {
-        self.watched.note(at, buf.len() as u64, false);
+        self.watched.note_load(at, buf.len() as u64);
         buf.copy_from_slice(&self.ram[at as usize..at as usize + buf.len()]);
     }
 
@@ -620,8 +620,9 @@ impl Memory {
         if self.is_code(page) {
             self.stale_code.push((at, 1));
         }
-        self.watched.note(at, 1, true);
-        self.ram[at as usize] |= bits;
+        let byte = &mut self.ram[at as usize];
+        self.watched.note_store(at, &[*byte], &[*byte | bits]);
+        *byte |= bits;
     }
 
     /// The part of storage that a region is, in bytes.
@@ -697,11 +698,12 @@ impl Memory {
         if self.is_code(page) {
             self.stale_code.push((at, bytes.len() as u64));
         }
-        self.watched.note(at, bytes.len() as u64, true);
         if self.is_table(page) {
             self.note_table_store(at, bytes);
         }
-        self.ram[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
+        let place = &mut self.ram[at as usize..at as usize + bytes.len()];
+        self.watched.note_store(at, place, bytes);
+        place.copy_from_slice(bytes);
     }
 }
 

@@ -62,7 +62,7 @@ impl fmt::Display for Spot {
                 }
                 f.write_str(match kind {
                     WatchKind::Read => " r",
-                    WatchKind::Write => " w",
+                    WatchKind::Write | WatchKind::Change => " w",
                     WatchKind::Access => "",
                 })
             }

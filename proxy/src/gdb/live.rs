@@ -5,7 +5,6 @@
 //! forward over the end of what was recorded arrives at the present, and goes on there.
 
 use super::history::{Condition, History, Sink, around, find, on_machines};
-use super::regs::Moment;
 use super::scope::View;
 use crate::record::{Between, Ended, Run};
 use crate::script::Action;
@@ -18,8 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use vm::watch::{Noted, WatchHit};
 use vm::{
-    CpuState, Exit, Icount, InterruptTaken, LinAddr, Machine, Output, PhysAddr, Picture, Trap, VmError,
-    VmTime, WatchKind,
+    CpuState, Exit, Icount, InterruptTaken, LinAddr, Machine, Output, Trap, VmError, VmTime, WatchKind,
 };
 
 /// How long a machine that has nothing to do waits before it looks whether somebody wants it to stop.
@@ -216,29 +214,11 @@ fn lost(what: impl std::fmt::Display) -> Error {
     Error::Vm(VmError::Config(format!("{what:#}")))
 }
 
-impl View for Live {
-    fn cpu(&self) -> CpuState {
-        self.machine().cpu()
-    }
-
-    fn moment(&self) -> Moment {
-        self.machine().moment()
-    }
-
-    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
-        self.machine().read_linear(addr, buf)
-    }
-
-    fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) {
-        self.machine().read_phys(addr, buf);
-    }
-
-    fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
-        self.machine().translate(addr)
-    }
-}
-
 impl History for Live {
+    fn view(&self) -> &dyn View {
+        self.machine()
+    }
+
     fn name(&self) -> &str {
         &self.name
     }
@@ -268,14 +248,6 @@ impl History for Live {
             Some(seen) if seen.end() >= position => seen.time_at(position),
             _ => self.recording()?.time_at(position),
         }
-    }
-
-    fn position(&self) -> Icount {
-        self.machine().position()
-    }
-
-    fn now(&self) -> VmTime {
-        self.machine().now()
     }
 
     fn step(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
@@ -469,10 +441,6 @@ impl History for Live {
         self.past.as_ref().filter(|_| self.in_past).map_or(&[], |past| past.diverted_output())
     }
 
-    fn peek_port(&self, port: u16, size: u8) -> (u32, bool) {
-        self.machine().peek_port(port, size)
-    }
-
     fn last_write(
         &mut self,
         addr: LinAddr,
@@ -488,17 +456,5 @@ impl History for Live {
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Answer<Option<Icount>>, Error> {
         self.with_past(|past| past.first_exec(addr, interrupted))
-    }
-
-    fn board(&self) -> serde_json::Value {
-        serde_json::to_value(self.machine().board()).unwrap_or_default()
-    }
-
-    fn picture(&self) -> Option<Picture> {
-        self.machine().picture()
-    }
-
-    fn screen_text(&self) -> Option<Vec<String>> {
-        self.machine().screen_text()
     }
 }

@@ -25,6 +25,7 @@ pub(crate) mod strings;
 mod syscall;
 mod task;
 pub(crate) mod tlb;
+mod window;
 
 use crate::footprint::{Collector, Footprint};
 use crate::machine::VmError;
@@ -35,6 +36,7 @@ use count::{BlockTable, MAX_INSN, Rep, Shape};
 use debug::Debug;
 use engine::{Access, Engine, Env, off};
 use iced_x86::{Instruction, Register, UsedMemory};
+pub use mmu::Mapping;
 use mmu::{Paging, Walk};
 use state::CpuState;
 use std::cell::Cell;
@@ -134,6 +136,7 @@ pub struct Cpu {
     /// How often the TLB was flushed.
     flushes: u64,
     lower_pages: tlb::LowerPages,
+    window: window::WindowCode,
 }
 
 impl Cpu {
@@ -141,6 +144,9 @@ impl Cpu {
     pub fn new(mem: Memory) -> Result<Cpu, VmError> {
         let engine = Engine::new()?;
         let env = engine.env();
+        let window = window::WindowCode::new().map_err(|e| {
+            VmError::Config(format!("cannot allocate a copy of the window of video memory: {e}"))
+        })?;
         Ok(Cpu {
             engine,
             env,
@@ -175,6 +181,7 @@ impl Cpu {
             seen_invalidations: 0,
             flushes: 0,
             lower_pages: tlb::LowerPages::default(),
+            window,
         })
     }
 
@@ -210,17 +217,18 @@ impl Cpu {
         self.flush_tlb();
     }
 
-    /// What the front table has in a block's slot, which may be another block.
+    /// The block, if nothing about it needs care but that it may be a REP instruction.
     #[inline]
-    pub fn cached_block(&self, addr: u64, size: u32) -> &count::Block {
-        self.table.slot(addr, size)
+    pub fn plain_block(&self, addr: u64, size: u32) -> Option<&count::Block> {
+        let guards = self.guards.up();
+        self.table.front(addr, size).filter(|block| !block.special && block.guards & guards == 0)
     }
 
     /// The block about to run and its number of instructions.
     #[inline]
     pub fn block(&mut self, addr: u64, size: u32) -> count::Block {
         match self.table.front(addr, size) {
-            Some(block) => block,
+            Some(block) => *block,
             None => self.find_block(addr, size),
         }
     }
@@ -231,15 +239,20 @@ impl Cpu {
         if let Some(block) = self.table.note(addr, size) {
             return block;
         }
-        match self.table.lookup(addr, size) {
-            Some(shape) => {
-                let block = count::Block::with_shape(addr, size, shape);
-                self.table.cache(block);
-                block
-            }
+        let shape = match self.table.lookup(addr, size) {
+            Some(count::Count::Known(shape)) => shape,
             // Decode it from memory, every time.
-            None => count::Block::with_shape(addr, size, self.shape(addr, size)),
-        }
+            Some(count::Count::Ambiguous) => {
+                return count::Block::with_shape(addr, size, self.shape(addr, size));
+            }
+            // The engine does not report the first block that it translates: it runs now.
+            None => {
+                let shape = self.shape(addr, size);
+                self.table.translated(addr, size, shape);
+                shape
+            }
+        };
+        self.table.cache(count::Block::with_shape(addr, size, shape))
     }
 
     /// The instruction at RIP counts as executed, although its block may never be entered.
@@ -248,13 +261,16 @@ impl Cpu {
     }
 
     /// What has been touched since the last call. Blocks and pages are noted when they are first looked up, so what is
-    /// remembered of them is forgotten.
+    /// remembered of them is forgotten, but for blocks that run all the time.
     pub fn take_footprint(&mut self) -> Footprint {
         self.note_executed_here();
-        self.table.forget_notes();
         let accessed = self.mem.take_accessed();
         self.flush_tlb();
-        self.footprint.take(accessed)
+        let taken = self.footprint.take(accessed);
+        let next = &mut self.footprint;
+        self.table.begin_interval(|addr, size| next.executed(addr, size.into()));
+        self.forget_known_not_noted();
+        taken
     }
 
     /// A block runs now: what it leaves to be looked at behind it.
@@ -297,7 +313,8 @@ impl Cpu {
     fn shape(&self, addr: u64, size: u32) -> Shape {
         let end = addr.saturating_add(size.into());
         let mode = self.mode();
-        let (mut shape, mut before) = (Shape::default(), count::Before::default());
+        let mut shape = Shape { in_window: self.is_in_window(addr, size), ..Shape::default() };
+        let mut before = count::Before::default();
         self.decode(addr, size as usize + MAX_INSN, |at, insn| {
             if at < end {
                 shape.add(insn, own::is_own(insn, mode.cpl, &self.instruction_set), mode, &mut before);
@@ -341,7 +358,7 @@ impl Cpu {
     }
 
     fn decode_in(&self, code: &mut [u8], addr: u64, each: impl FnMut(u64, &Instruction) -> bool) {
-        let got = self.read_linear(LinAddr(addr), code);
+        let got = self.read_linear_by(LinAddr(addr), code, |phys, part| self.read_code(phys, part));
         count::for_each_insn(self.env.code_bits(), addr, &code[..got], each);
     }
 
@@ -438,6 +455,14 @@ impl Cpu {
         Some(PhysAddr(self.walk(addr)?.phys))
     }
 
+    /// Calls `each` with what the page tables of the present CR3 map at and above `from`, in order of address, until it returns false;
+    /// false: paging is off.
+    pub fn mappings(&self, from: LinAddr, each: &mut dyn FnMut(&Mapping) -> bool) -> bool {
+        let paging = Paging::of(&self.env, self.page_features);
+        paging.mappings(&self.mem, from.0, each);
+        paging.enabled()
+    }
+
     fn walk(&self, addr: LinAddr) -> Option<Walk> {
         let addr = if self.env.long_mode() { addr.0 } else { addr.0 & 0xffff_ffff };
         Paging::of(&self.env, self.page_features).seeing_all().walk(&self.mem, addr, Access::Read, false).ok()
@@ -522,7 +547,7 @@ impl Cpu {
         if byte[0] == opcode { delivery::Cause::Trap } else { delivery::Cause::Software }
     }
 
-    /// Makes the engine forget code translated from RAM at this offset, inside one page.
+    /// Makes the engine forget code translated from RAM at this offset, or what else it has there, inside one page.
     fn invalidate_code(&mut self, at: u64, len: u64) {
         let overwritten = self.code_was_overwritten();
         self.aliasing.set(true);

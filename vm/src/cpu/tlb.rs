@@ -9,7 +9,8 @@ use super::Cpu;
 use super::descriptor::canonical;
 use super::engine::{Access, Fill, off};
 use super::mmu::{self, Paging, Walk};
-use crate::memory::{Memory, PAGE_SIZE, Place};
+use super::window;
+use crate::memory::{PAGE_SIZE, Place};
 use crate::trap::Event;
 use iced_x86::{Code, Mnemonic};
 
@@ -17,6 +18,8 @@ use iced_x86::{Code, Mnemonic};
 pub const ENGINE_RAM: u64 = 0;
 /// Engine-physical address of ROM offset 0.
 pub const ENGINE_ROM: u64 = 1 << 40;
+/// Engine-physical address of the copy of what the display adapter's window shows ([`super::window`]).
+pub const ENGINE_WINDOW: u64 = 1 << 39;
 /// Engine-physical address of the window whose accesses call back with their offset as the guest-physical address.
 pub const ENGINE_MMIO: u64 = 1 << 41;
 /// Size of that window: 40 physical address bits, twice.
@@ -227,7 +230,14 @@ impl Cpu {
                 self.ram_entry(at, walk, page, access, writable)
             }
             Place::Rom(at) => Fill { page: ENGINE_ROM + at, read: true, write: false, exec: true },
-            Place::Device => device(false),
+            Place::Device => match window::fetched(&self.mem, bus) {
+                Some(at) if access == Access::Fetch => {
+                    Fill { page: ENGINE_WINDOW + at, read: false, write: false, exec: true }
+                }
+                // A fetch asks again.
+                Some(_) => Fill { exec: false, ..device(false) },
+                None => device(false),
+            },
         }
     }
 
@@ -318,7 +328,8 @@ fn loads_descriptor(insn: &iced_x86::Instruction) -> bool {
 }
 
 /// Maps memory into a new engine's address space.
-pub fn engine_map(mem: &mut Memory) -> [(u64, *mut u8, u64); 2] {
-    let [(ram, ram_len), (rom, rom_len)] = mem.host_regions();
-    [(ENGINE_RAM, ram, ram_len), (ENGINE_ROM, rom, rom_len)]
+pub fn engine_map(cpu: &mut Cpu) -> [(u64, *mut u8, u64); 3] {
+    let [(ram, ram_len), (rom, rom_len)] = cpu.mem.host_regions();
+    let (window, window_len) = cpu.window.host_region();
+    [(ENGINE_RAM, ram, ram_len), (ENGINE_ROM, rom, rom_len), (ENGINE_WINDOW, window, window_len)]
 }

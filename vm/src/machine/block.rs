@@ -88,6 +88,9 @@ impl Core {
             self.update_soft_limit();
         }
         let block = self.cpu.block(addr, size);
+        if block.in_window && self.copy_window_code(addr, size) {
+            return BlockStart::Stop;
+        }
         if self.cpu.is_empty_rep_pass(&block) {
             return BlockStart::Run;
         }
@@ -166,7 +169,7 @@ impl Core {
         if guards & guard::SSE != 0 {
             room = 1;
         }
-        if self.cpu.careful || self.cpu.resuming() || self.cpu.pending_db != 0 {
+        if self.cpu.careful || block.in_window || self.cpu.resuming() || self.cpu.pending_db != 0 {
             room = 1;
         }
         if u64::from(block.insns) > room {

@@ -20,6 +20,7 @@ use crate::board::{Board, Request, StrayPlace};
 use crate::boot::Kernel;
 use crate::config::{MachineConfig, Vga};
 use crate::cpu::Cpu;
+use crate::cpu::count::MAX_INSN;
 use crate::cpu::cpuid::{self, Model};
 use crate::cpu::engine::Engine;
 use crate::cpu::instructions::InstructionSet;
@@ -156,7 +157,7 @@ impl Machine {
         cpu.instruction_set = InstructionSet::of(&model);
         cpu.real_limits = model.has_limits_in_real_mode();
         model.apply(&cpu.env);
-        let regions = tlb::engine_map(&mut cpu.mem);
+        let regions = tlb::engine_map(&mut cpu);
         let core = NonNull::from(Box::leak(Box::new(Core {
             config: config.clone(),
             model,
@@ -271,6 +272,7 @@ impl Machine {
         core.effort.begin();
         core.exit = None;
         core.schedule();
+        core.copy_window_code(core.cpu.env.linear_pc(), MAX_INSN as u32);
         if core.cpu.pos < limit.position.0 && core.loops_forever() {
             return Ok(Exit::HaltedForever);
         }

@@ -3,6 +3,7 @@
 use super::{Core, Source, effort};
 use crate::board::{Board, Bus, Effects, Stray, TSC_DEADLINE};
 use crate::cpu::delivery::Fault;
+use crate::cpu::engine::Fill;
 use crate::cpu::own::Flow;
 use crate::cpu::state::CpuState;
 use crate::units::{Icount, NS_PER_STEP, VmTime};
@@ -59,6 +60,20 @@ impl Core {
                 tracing::info!(position, %place, written, "nothing is there");
             }
         }
+    }
+
+    /// A TLB miss is answered.
+    pub(super) fn filled(&mut self, fill: Fill) {
+        self.cpu.drop_stale();
+        self.takes(effort::MISS);
+        let board = &self.board;
+        self.cpu.copy_window_page(fill.page, |addr, buf, mem| board.look(addr, buf, mem));
+    }
+
+    /// Brings the copy of code in the display adapter's window up to what it shows. Whether it was something else.
+    pub(super) fn copy_window_code(&mut self, addr: u64, len: u32) -> bool {
+        let board = &self.board;
+        self.cpu.copy_window_code(addr, len, |addr, buf, mem| board.look(addr, buf, mem))
     }
 
     pub(super) fn update_map(&mut self) {

@@ -111,7 +111,7 @@ pub fn checkpoints(debuggee: &mut Debuggee) -> Result<String, String> {
 
 /// The state of a chip, or of a part of it: `vga`, `vga.dac`.
 pub fn chip(debuggee: &Debuggee, name: &str) -> Result<String, String> {
-    let board = debuggee.history.board();
+    let board = debuggee.history.view().board();
     let Value::Object(chips) = &board else { return Err("there are no chips to look at".into()) };
     let whole = name.split('.').next().unwrap_or(name);
     let Some(chip) = chips.get(whole) else {
