@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(socket.read(0x10, 4).to_le_bytes()[..4], *b"QRY\x01");
         assert_eq!(socket.read(0x27, 1), 14, "12 KiB need 14 bits");
         assert_eq!(socket.read(0x2c, 1), 1);
-        assert_eq!(socket.read(0x2d, 4), 0x1000_0002);
+        assert_eq!(socket.read(0x2d, 4), 0x0010_0002);
         assert_eq!(socket.read(0x31, 4).to_le_bytes()[..3], *b"PRI");
     }
 
