@@ -363,6 +363,14 @@ impl Memory {
         None
     }
 
+    /// Where in storage a load from an address, or a store to it, arrives.
+    pub fn storage_at(&self, addr: u64, write: bool) -> Option<u64> {
+        match self.place(self.bus_address(addr), write) {
+            Place::Ram(at) => Some(at),
+            Place::Rom(_) | Place::Device => None,
+        }
+    }
+
     /// Marks a page of RAM as changed.
     #[inline]
     pub fn mark_dirty(&mut self, page: usize) {
