@@ -328,7 +328,8 @@ impl Memory {
             let shown = Some(from_top).filter(|from_top| *from_top <= 0x2_0000);
             return shown.and_then(|at| self.firmware_place(at, write)).unwrap_or(Place::Device);
         }
-        if let Some(from_top) = (1u64 << 32).checked_sub(addr).filter(|from_top| *from_top <= FIRMWARE_MAX)
+        if let Some(from_top) =
+            (1u64 << 32).checked_sub(addr).filter(|from_top| (1..=FIRMWARE_MAX).contains(from_top))
             && let Some(place) = self.firmware_place(from_top, write)
         {
             return place;

@@ -213,7 +213,7 @@ mod tests {
     use crate::board::Effects;
     use crate::board::test_support::{Chip, Rng, config, restored_chips_have_the_same_future};
     use crate::config::FlashConfig;
-    use crate::memory::Memory;
+    use crate::memory::{Memory, Place};
     use crate::units::VmTime;
 
     const BYTES: u64 = 3 * BLOCK;
@@ -253,6 +253,17 @@ mod tests {
         assert_eq!(flash.base, (1 << 32) - BLOCK - BYTES);
         assert!(flash.decodes(PhysAddr(flash.base)) && !flash.decodes(PhysAddr(flash.base + BYTES)));
         assert!(!flash.decodes(PhysAddr(flash.base - 1)));
+    }
+
+    #[test]
+    fn memory_shows_flash_up_to_4_gib_and_no_further() {
+        let mem = Socket::new(false).mem;
+        let end = (mem.storage().len() - BYTES as usize) as u64;
+        assert_eq!(mem.place((1 << 32) - 1, false), Place::Ram(end - 1));
+        assert_eq!(mem.place((1 << 32) - 1, true), Place::Device);
+        assert_eq!(mem.place(0xf_ffff, false), Place::Ram(end - 1));
+        assert_eq!(mem.place(1 << 32, false), Place::Device);
+        assert_eq!(mem.place((1 << 32) - BLOCK - BYTES - 1, false), Place::Device);
     }
 
     #[test]
