@@ -222,7 +222,7 @@ impl<M: Replayer> Timeline<M> {
     }
 
     /// The session, at the position where the timeline stands.
-    pub(crate) fn into_session(mut self) -> Session<M> {
+    pub fn into_session(mut self) -> Session<M> {
         self.session.set_effort(u64::MAX);
         self.session
     }

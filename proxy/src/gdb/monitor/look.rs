@@ -90,10 +90,10 @@ pub fn irqs(debuggee: &mut Debuggee) -> Result<String, String> {
 }
 
 /// The next interrupt after here, or the last before it, of any vector or of this one.
-pub fn interrupt(debuggee: &mut Debuggee, forward: bool, vector: Option<u64>) -> Result<Icount, String> {
+pub fn interrupt(debuggee: &mut Debuggee, forward: bool, vector: Option<u8>) -> Result<Icount, String> {
     let here = debuggee.history.position();
     let interrupts = debuggee.history.interrupts().map_err(|e| e.to_string())?;
-    let wanted = |i: &&vm::InterruptTaken| vector.is_none_or(|v| u64::from(i.vector.0) == v);
+    let wanted = |i: &&vm::InterruptTaken| vector.is_none_or(|v| i.vector.0 == v);
     let found = if forward {
         interrupts.iter().filter(wanted).find(|i| i.position > here)
     } else {
