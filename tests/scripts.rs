@@ -108,6 +108,17 @@ fn lldb_steps_backwards() {
     shows(&lldb.run("rg reverse-step"), &["timer_tick", "kernel.c:90"]);
     shows(&lldb.run("rg reverse-step"), &["timer_tick", "kernel.c:89"]);
     shows(&lldb.run("rg reverse-finish"), &["interrupt(frame=", "kernel.c:277"]);
+    // LLDB knows no caller of this one, and its call does.
+    shows(&lldb.run("finish"), &["error: "]);
+    let inside = lldb.position();
+    shows(&lldb.run("breakpoint set --name interrupt"), &["Breakpoint "]);
+    shows(&lldb.run("rg finish"), &["common_entry"]);
+    let outside = lldb.position();
+    assert!(outside > inside);
+    shows(&lldb.run("breakpoint delete"), &["removed"]);
+    shows(&lldb.run("rg reverse-next"), &["common_entry"]);
+    assert!(lldb.position() < inside, "over the call");
+    lldb.run(&format!("rg seek {inside}"));
     // Out of the handler, and over the whole call that it interrupted.
     shows(&lldb.run("breakpoint set --file kernel.c --line 194"), &["run_job"]);
     shows(&lldb.run("process continue -R"), &["stop reason = breakpoint ", "kernel.c:194"]);
