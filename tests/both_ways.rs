@@ -3,6 +3,7 @@
 
 use retrograde_tests::build_guest;
 use retrograde_tests::debugged::{Debugged, Which};
+use retrograde_tests::debuggers::shows;
 
 fn walking() -> Debugged {
     let mut session = Debugged::kernel(Which::Gdb, &build_guest("both_ways"), 33);
@@ -166,5 +167,78 @@ fn a_jump_out_of_nested_calls_is_gone_back_over() {
     assert!(!places.is_empty());
     session.expect("bt", &["leap (depth=0)", "leaper ()"]);
     session.expect("finish", &[]);
+    session.verify();
+}
+
+/// What is shown by `command`, and how often GDB lets the machine go on meanwhile.
+fn resumes(session: &mut Debugged, command: &str) -> (String, usize) {
+    session.debugger.run("set debug remote 1");
+    let shown = session.debugger.run(command);
+    session.debugger.run("set debug remote 0");
+    let sent = ["$bc#", "$bs#", "$vCont;"].map(|packet| format!("Sending packet: {packet}"));
+    (shown.clone(), sent.iter().map(|packet| shown.matches(packet).count()).sum())
+}
+
+#[test]
+fn stores_that_change_nothing_are_no_stops_of_a_watchpoint() {
+    let mut session = walking();
+    session.expect("watch level", &["Hardware watchpoint 1"]);
+    let mut there = Vec::new();
+    for value in 1..4 {
+        let (shown, count) = resumes(&mut session, "continue");
+        shows(&shown, &[&format!("Old value = {}", value - 1), &format!("New value = {value}"), "levels ()"]);
+        // Forward GDB leaves the place by a step of its own.
+        assert!(count <= 2, "{count} times\n{shown}");
+        there.push(session.debugger.position());
+    }
+    session.expect("continue", &["No more reverse-execution history"]);
+    for value in (1..4).rev() {
+        let (shown, count) = resumes(&mut session, "reverse-continue");
+        shows(&shown, &[&format!("Old value = {value}"), &format!("New value = {}", value - 1), "levels ()"]);
+        assert_eq!(count, 1, "{shown}");
+        // Right before the store, and not right behind it.
+        assert_eq!(Some(session.debugger.position() + 1), there.pop());
+    }
+    session.expect("reverse-continue", &["No more reverse-execution history"]);
+    // Who asks for every access is shown every one.
+    session.expect("delete", &[]);
+    session.expect("awatch level", &["Hardware access (read/write) watchpoint 2"]);
+    for _ in 0..3 {
+        session.expect("continue", &["Value = 0", "levels ()"]);
+    }
+    session.verify();
+}
+
+#[test]
+fn lldb_is_told_of_each_store_and_decides_itself() {
+    let mut session = Debugged::kernel(Which::Lldb, &build_guest("both_ways"), 33);
+    session.expect("process plugin packet monitor seek start", &["position 0 of"]);
+    session.expect("watchpoint set variable -w write level", &["Watchpoint 1"]);
+    session.expect("process continue -F", &["Watchpoint 1 hit:", "new value: 0"]);
+    for _ in 0..3 {
+        let before = session.debugger.position();
+        session.expect("process continue -F", &["old value: 0", "new value: 0"]);
+        assert!((before + 1..before + 50).contains(&session.debugger.position()), "after {before}");
+    }
+    session.expect("watchpoint delete", &["All watchpoints removed."]);
+    session.expect("watchpoint set variable -w modify level", &["Watchpoint 2"]);
+    session.expect("process continue -F", &["Watchpoint 2 hit:", "old value: 0", "new value: 1"]);
+    session.verify();
+}
+
+#[test]
+fn of_several_watched_places_that_one_instruction_stores_to_the_changed_one_is_shown() {
+    let mut session = walking();
+    session.expect("watch lanes[0]", &["Hardware watchpoint 1"]);
+    session.expect("watch lanes[3]", &["Hardware watchpoint 2"]);
+    session.expect("continue", &["Hardware watchpoint 2: lanes[3]", "Old value = 4", "New value = 5"]);
+    session.expect("continue", &["No more reverse-execution history"]);
+    session
+        .expect("reverse-continue", &["Hardware watchpoint 2: lanes[3]", "Old value = 5", "New value = 4"]);
+    session.expect("delete", &[]);
+    // All four as one range, of which one number changes.
+    session.expect("watch lanes", &["Hardware watchpoint 3"]);
+    session.expect("continue", &["Old value = {1, 2, 3, 4}", "New value = {1, 2, 3, 5}"]);
+    session.expect("reverse-continue", &["Old value = {1, 2, 3, 5}", "New value = {1, 2, 3, 4}"]);
     session.verify();
 }

@@ -150,3 +150,20 @@ fn the_commands_work_in_16_bit_code() {
     shows(&lldb.run("rg seek start"), &["position 0 of"]);
     assert_eq!(lldb.position(), 0);
 }
+
+#[test]
+fn a_watchpoint_knows_the_value_of_the_place_that_was_gone_to() {
+    let (server, _dir) = serve(&build_guest("both_ways"), 33);
+    let mut gdb = gdb_with_script(&server, Some(&build_guest("both_ways")));
+    gdb.run("rg seek start");
+    gdb.run("watch level");
+    shows(&gdb.run("continue"), &["Old value = 0", "New value = 1"]);
+    let changed = gdb.position();
+    gdb.run("delete");
+    gdb.run("rg seek start");
+    gdb.run("watch level");
+    // What GDB saw last is what the store before there will find.
+    gdb.run(&format!("rg seek {changed}"));
+    shows(&gdb.run("reverse-continue"), &["Old value = 1", "New value = 0", "levels ()"]);
+    assert_eq!(gdb.position(), changed - 1);
+}

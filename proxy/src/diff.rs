@@ -5,7 +5,7 @@ use crate::open;
 use anyhow::Result;
 use serde_json::json;
 use snapshots::Difference;
-use snapshots::diff::{Parting, hex};
+use snapshots::diff::{Parting, hex, line_of_pages, lines_of_fields};
 use std::fmt::Write as _;
 
 /// Registers and fields that are shown unless it is for a program.
@@ -21,7 +21,7 @@ pub fn run(args: &DiffArgs) -> Result<u8> {
     if args.json {
         crate::say!("{:#}", as_json(&difference));
     } else {
-        crate::say!("{}", as_text(&difference).trim_end());
+        crate::say!("{}", as_text(&difference));
     }
     Ok(u8::from(!matches!(difference, Difference::None(..))))
 }
@@ -57,7 +57,7 @@ fn as_text(difference: &Difference) -> String {
 
 fn parts(p: &Parting) -> String {
     let mut text = format!(
-        "equal up to position {} ({}); the step from there differs\n  instruction at {:#x}: {}\n",
+        "equal up to position {} ({}); the step from there differs\n  instruction at {:#x}: {}",
         p.position,
         p.time,
         p.cpu.linear_pc(),
@@ -67,17 +67,7 @@ fn parts(p: &Parting) -> String {
         let input = input.as_ref().map_or("none".to_owned(), |(at, _, what)| format!("{what:?} at {at}"));
         let interrupt =
             interrupt.map_or("none".to_owned(), |i| format!("{:#04x} at {}", i.vector.0, i.position));
-        let _ = writeln!(text, "  {which:6}  last input {input}; last interrupt {interrupt}");
+        let _ = write!(text, "\n  {which:6}  last input {input}; last interrupt {interrupt}");
     }
-    for (name, a, b) in p.fields.iter().take(MOST_SHOWN) {
-        let _ = writeln!(text, "  {name}: {a} / {b}");
-    }
-    if p.fields.len() > MOST_SHOWN {
-        let _ = writeln!(text, "  and {} more", p.fields.len() - MOST_SHOWN);
-    }
-    if !p.pages.is_empty() {
-        let pages: Vec<_> = p.pages.iter().map(|page| format!("{:#x}", page << 12)).collect();
-        let _ = writeln!(text, "  pages of memory: {}", pages.join(" "));
-    }
-    text
+    text + &lines_of_fields(&p.fields, MOST_SHOWN, |a, b| format!("{a} / {b}")) + &line_of_pages(&p.pages)
 }

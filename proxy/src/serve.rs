@@ -6,7 +6,6 @@ use crate::gdb::Session;
 use crate::gdb::history::{History, Recorded};
 use crate::gdb::link::Link;
 use crate::gdb::monitor::go_to;
-use crate::gdb::scope::View;
 use crate::gdb::target::Debuggee;
 use crate::open;
 use crate::place::Place;
@@ -53,7 +52,7 @@ pub fn run(args: &ServeArgs) -> Result<u8> {
         crate::note!("retrograde: {name}: warning: {e}", name = history.name());
     }
     history.seek(end, &mut || signals.caught())?;
-    let width = args.arch.width(&history.cpu());
+    let width = args.arch.width(&history.view().cpu());
     let mut debuggee = Debuggee::new(Box::new(history), width, signals.flag());
     if args.at != Place::End {
         go_to(&mut debuggee, args.at).map_err(|e| anyhow!("--at: {e}"))?;

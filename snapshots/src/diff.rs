@@ -15,6 +15,28 @@ pub(crate) const MOST_PAGES: usize = 64;
 /// Registers and fields that an error writes out.
 pub(crate) const MOST_FIELDS: usize = 20;
 
+/// Writes out registers and fields that differ (name, and what each of two machines has), a line for each of the first `most`.
+/// `both` puts into words what the two have. Each line has its end before it.
+pub fn lines_of_fields(
+    fields: &[(String, String, String)],
+    most: usize,
+    both: impl Fn(&str, &str) -> String,
+) -> String {
+    let line = |(name, a, b): &(String, String, String)| format!("\n  {name}: {}", both(a, b));
+    let left = fields.len().saturating_sub(most);
+    let more = (left > 0).then(|| format!("\n  and {left} more"));
+    fields.iter().take(most).map(line).chain(more).collect()
+}
+
+/// Writes out pages of memory that differ, if there are any, as [`lines_of_fields`] does fields.
+pub fn line_of_pages(pages: &[usize]) -> String {
+    if pages.is_empty() {
+        return String::new();
+    }
+    let pages: Vec<_> = pages.iter().map(|page| format!("{:#x}", page << 12)).collect();
+    format!("\n  pages of memory: {}", pages.join(" "))
+}
+
 /// What two recordings have in common, and what not.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Difference {

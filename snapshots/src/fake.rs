@@ -10,7 +10,7 @@ use vm::units::NS_PER_STEP;
 use vm::watch::{NOTED_BYTES, Noted, WatchHit};
 use vm::{
     BlockSource, CpuModel, CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, MachineConfig,
-    MachineState, Output, PhysAddr, Trap, Vector, VmError, VmTime, WatchRange,
+    MachineState, Output, PhysAddr, Trap, Vector, VmError, VmTime, WatchKind, WatchRange,
 };
 
 const R: usize = 0;
@@ -119,24 +119,29 @@ impl Toy {
 
     fn store(&mut self, addr: u64, value: u64) -> Option<WatchHit> {
         let at = addr as usize;
-        self.ram[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        let before: [u8; 8] = std::array::from_fn(|i| self.ram[at + i]);
+        let after = value.to_le_bytes();
+        self.ram[at..at + 8].copy_from_slice(&after);
         self.dirty.insert(at / 4096);
         self.dirty.insert((at + 7) / 4096);
-        self.access(addr, true)
+        self.access(addr, |kind, i| kind.writes() && (kind != WatchKind::Change || before[i] != after[i]))
     }
 
     fn load(&mut self, addr: u64) -> Option<WatchHit> {
         let at = addr as usize;
         self.cpu.gpr[6] ^= u64::from(self.ram[at]);
         self.accessed.insert((addr / 4096) as u32);
-        self.access(addr, false)
+        self.access(addr, |kind, _| kind.reads())
     }
 
-    fn access(&self, addr: u64, write: bool) -> Option<WatchHit> {
-        let counts = |w: &WatchRange| if write { w.kind.writes() } else { w.kind.reads() };
-        let watched =
-            |a: u64| self.watched.iter().any(|w| counts(w) && (w.addr.0..w.addr.0 + w.len).contains(&a));
-        (addr..addr + 8).find(|a| watched(*a)).map(|a| WatchHit::Memory { addr: PhysAddr(a), write })
+    /// An access to eight bytes, of which it is known what each counts for.
+    fn access(&self, addr: u64, counts: impl Fn(WatchKind, usize) -> bool) -> Option<WatchHit> {
+        (0..8).find_map(|i| {
+            let at = addr + i as u64;
+            let holds = |w: &&WatchRange| (w.addr.0..w.addr.0 + w.len).contains(&at);
+            let met = self.watched.iter().filter(holds).find(|w| counts(w.kind, i))?;
+            Some(WatchHit::Memory { addr: PhysAddr(at), kind: met.kind })
+        })
     }
 
     /// Whether the machine must stop for what the step at `position` met.
@@ -416,6 +421,10 @@ impl Replayer for Toy {
         let executed = std::mem::take(&mut self.executed).into_iter().map(|pc| (pc, pc)).collect();
         let accessed = std::mem::take(&mut self.accessed).into_iter().collect();
         Footprint { executed: Some(executed), accessed, ..Footprint::default() }
+    }
+
+    fn storage_at(&self, addr: PhysAddr, _write: bool) -> Option<u64> {
+        (addr.0 < self.config.ram_bytes).then_some(addr.0)
     }
 
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {

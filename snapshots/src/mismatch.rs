@@ -1,6 +1,6 @@
 //! What is different when a replay arrives at a checkpoint and is not what was recorded there.
 
-use crate::diff::{MOST_FIELDS, MOST_PAGES, fields_that_differ};
+use crate::diff::{MOST_FIELDS, MOST_PAGES, fields_that_differ, line_of_pages, lines_of_fields};
 use crate::narrow::Narrowed;
 use crate::pages::RamHash;
 use crate::recording::{CheckpointBody, Error, Recording};
@@ -73,16 +73,8 @@ impl fmt::Display for Mismatch {
         if self.is_of_hash() {
             return write!(f, "\n  nothing of it differs: the checkpoint has another hash than its contents");
         }
-        for (name, expected, actual) in fields.iter().take(MOST_FIELDS) {
-            write!(f, "\n  {name}: recorded {expected}, replayed {actual}")?;
-        }
-        if fields.len() > MOST_FIELDS {
-            write!(f, "\n  and {} more", fields.len() - MOST_FIELDS)?;
-        }
-        if !pages.is_empty() {
-            let pages: Vec<_> = pages.iter().map(|page| format!("{:#x}", page << 12)).collect();
-            write!(f, "\n  pages of memory: {}", pages.join(" "))?;
-        }
-        write!(f, "{narrowed}")
+        let both = |recorded: &str, replayed: &str| format!("recorded {recorded}, replayed {replayed}");
+        let (fields, pages) = (lines_of_fields(fields, MOST_FIELDS, both), line_of_pages(pages));
+        write!(f, "{fields}{pages}{narrowed}")
     }
 }

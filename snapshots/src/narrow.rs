@@ -5,7 +5,7 @@
 //! something else, the replays themselves part, and halving finds the step. If it comes to the same, it is the recording that was made
 //! by something else; then of the memory that differs it is told which step of the replay has written it.
 
-use crate::diff::{MOST_FIELDS, code_at, fields_that_differ, hex};
+use crate::diff::{MOST_FIELDS, code_at, fields_that_differ, hex, lines_of_fields};
 use crate::pages::page_of;
 use crate::recording::{Error, Recording, TimedInput};
 use crate::{Replayer, Session, Timeline};
@@ -323,11 +323,8 @@ impl fmt::Display for Again {
             }
         };
         let Some(Parting { by, fields }) = parting.as_deref() else { return Ok(()) };
-        write!(f, "\n  the step by which they part: {by}")?;
-        for (name, one, other) in fields.iter().take(MOST_FIELDS) {
-            write!(f, "\n  {name}: {one} from the start, {other} from there")?;
-        }
-        Ok(())
+        let both = |one: &str, other: &str| format!("{one} from the start, {other} from there");
+        write!(f, "\n  the step by which they part: {by}{}", lines_of_fields(fields, MOST_FIELDS, both))
     }
 }
 

@@ -1,13 +1,15 @@
 /*
- * What a debugger walks through in both directions: calls with a value, recursion, a loop that stores, a jump out of nested
+ * What a debugger walks through in both directions: calls with a value, recursion, loops that store, a jump out of nested
  * calls, x87 and SSE registers, and interrupts in between. Compiled without optimisation, so that every line is a place.
  */
 #pragma GCC optimize("O0")
 #include "rt/pc.h"
 
-enum { DEPTH = 6, ROUNDS = 9, TICKS = 4 };
+enum { DEPTH = 6, ROUNDS = 9, TICKS = 4, LEVELS = 4, SAME = 500 };
 
-volatile uint32_t ticks, stored, waited, outcome;
+volatile uint32_t ticks, stored, waited, outcome, level;
+volatile uint32_t lanes[4] __attribute__((aligned(16))) = { 1, 2, 3, 4 };
+uint32_t other_lanes[4] __attribute__((aligned(16))) = { 1, 2, 3, 5 };
 float single = 2.5f;
 float quad[4] __attribute__((aligned(16))) = { 1.0f, 2.0f, 3.0f, 4.0f };
 void *landing[5];
@@ -85,6 +87,14 @@ uint32_t walk(void)
     return outcome;
 }
 
+/* Stores most of which leave what is there, and one that changes the last of four numbers. */
+void levels(void)
+{
+    for (uint32_t i = 0; i < LEVELS * SAME; i++)
+        level = i / SAME;
+    __asm__ volatile("movaps %1, %%xmm2\n movaps %%xmm2, %0" : "=m"(lanes) : "m"(other_lanes));
+}
+
 /* CR0.MP without EM, CR4.OSFXSR and OSXMMEXCPT: the x87 and SSE are there. */
 static void use_numbers(void)
 {
@@ -106,6 +116,7 @@ void guest_main(uint32_t magic, const uint32_t *info)
     load_idt();
     start_timer(1000);
     walk();
+    levels();
     __asm__ volatile("sti");
     while (ticks < TICKS)
         waited++;

@@ -12,6 +12,9 @@ pub const NOTED_BYTES: usize = 16;
 pub enum WatchKind {
     /// Stores: of instructions, of the processor by itself, and of devices.
     Write,
+    /// Those of them after which a watched byte holds something else. A step that stores several times, and the old value last,
+    /// counts.
+    Change,
     /// Loads of instructions. What the processor reads by itself to deliver an interrupt or to walk page tables, and what
     /// devices read, does not count. A load that crosses a page is taken for the aligned ones that contain it.
     Read,
@@ -27,14 +30,14 @@ impl WatchKind {
 
     /// Whether loads count.
     pub fn reads(self) -> bool {
-        self != WatchKind::Write
+        matches!(self, WatchKind::Read | WatchKind::Access)
     }
 }
 
-/// A watched physical range.
+/// A watched range of storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchRange {
-    /// Its first byte.
+    /// Its first byte: a physical address of RAM, or an offset of other storage, as [`Machine::storage_at`](crate::Machine::storage_at) says.
     pub addr: PhysAddr,
     /// Length in bytes.
     pub len: u64,
@@ -50,6 +53,24 @@ impl WatchRange {
     fn overlaps(&self, addr: u64, len: u64) -> bool {
         self.addr.0 < addr.saturating_add(len) && addr < self.end()
     }
+
+    /// Its first byte that a load of `[addr, addr + len)` meets.
+    fn met_by_load(&self, addr: u64, len: u64) -> Option<u64> {
+        (self.kind.reads() && self.overlaps(addr, len)).then(|| self.addr.0.max(addr))
+    }
+
+    /// Its first byte that a store meets, which puts `new` in the place of `old`.
+    fn met_by_store(&self, addr: u64, old: &[u8], new: &[u8]) -> Option<u64> {
+        if !self.kind.writes() || !self.overlaps(addr, new.len() as u64) {
+            return None;
+        }
+        let first = self.addr.0.max(addr);
+        if self.kind != WatchKind::Change {
+            return Some(first);
+        }
+        let differs = |at: &u64| old[(at - addr) as usize] != new[(at - addr) as usize];
+        (first..self.end().min(addr + new.len() as u64)).find(differs)
+    }
 }
 
 /// What was looked for was met.
@@ -59,8 +80,8 @@ pub enum WatchHit {
     Memory {
         /// The first of them.
         addr: PhysAddr,
-        /// It was written, not read.
-        write: bool,
+        /// What it is watched for.
+        kind: WatchKind,
     },
     /// Something else.
     Event(Event),
@@ -101,16 +122,28 @@ impl Watched {
     /// Whether stores to the page at this address, or loads from it, must be looked at.
     #[inline]
     pub(crate) fn watches(&self, page: u64, write: bool) -> bool {
-        self.ranges.iter().any(|r| counts(r.kind, write) && r.overlaps(page, PAGE_SIZE as u64))
+        let counts = |kind: WatchKind| if write { kind.writes() } else { kind.reads() };
+        self.ranges.iter().any(|r| counts(r.kind) && r.overlaps(page, PAGE_SIZE as u64))
     }
 
-    /// `[addr, addr + len)` was stored to or loaded from: remembers it if it is the first hit.
+    /// `[addr, addr + len)` was loaded from: remembers it if it is the first hit.
+    pub(crate) fn note_load(&mut self, addr: u64, len: u64) {
+        self.note(|range| range.met_by_load(addr, len));
+    }
+
+    /// `new` is being stored at `addr`, where `old` was: remembers it if it is the first hit.
     #[inline]
-    pub(crate) fn note(&mut self, addr: u64, len: u64, write: bool) {
-        if self.hit.is_none() && !self.ranges.is_empty() {
-            let hit = self.ranges.iter().filter(|r| counts(r.kind, write) && r.overlaps(addr, len));
-            let first = hit.map(|r| r.addr.0.max(addr)).min();
-            self.hit = first.map(|addr| WatchHit::Memory { addr: PhysAddr(addr), write });
+    pub(crate) fn note_store(&mut self, addr: u64, old: &[u8], new: &[u8]) {
+        if !self.ranges.is_empty() {
+            self.note(|range| range.met_by_store(addr, old, new));
+        }
+    }
+
+    fn note(&mut self, first_met: impl Fn(&WatchRange) -> Option<u64>) {
+        if self.hit.is_none() {
+            let met = self.ranges.iter().filter_map(|range| Some((first_met(range)?, range.kind)));
+            let first = met.min_by_key(|(addr, _)| *addr);
+            self.hit = first.map(|(addr, kind)| WatchHit::Memory { addr: PhysAddr(addr), kind });
         }
     }
 
@@ -136,8 +169,4 @@ impl Watched {
     pub(crate) fn has_hit(&self) -> bool {
         self.hit.is_some()
     }
-}
-
-fn counts(kind: WatchKind, write: bool) -> bool {
-    if write { kind.writes() } else { kind.reads() }
 }

@@ -102,6 +102,20 @@ fn rep_instructions_are_the_same_in_any_strides() {
     assert_eq!(record(&code, 1_000_000).0.position().0, 1 + 200 * (3 + 37 + 2 + 38 + 1 + 1 + 3) + 1);
 }
 
+/// The engine does not report the first block that it translates.
+#[test]
+fn a_loop_that_a_machine_begins_in_is_run_without_deciding_at_each_iteration() {
+    // again: inc ebx; jnz again
+    let code = program(&[0x43, 0x75, 0xfd]);
+    let mut first = machine(&code);
+    run_to(&mut first, 100);
+    let mut restored = machine(&code);
+    restored.restore(&first.save());
+    restored.set_effort(1000);
+    let exit = run_to(&mut restored, 10_000);
+    assert!(matches!(exit, Exit::Position), "{exit:?} at {}", restored.position());
+}
+
 #[test]
 fn long_string_instructions_are_the_same_in_any_strides() {
     // 40 times, with counts and addresses from a generator in EBP, in 16 KiB from 0x200000 on: rep stosd; rep movsb; rep movsd to 3

@@ -79,7 +79,7 @@ fn data_that_comes_by_dma_belongs_to_the_step_before_which_it_was_not_there() {
     let addr = PhysAddr(u64::from(BUFFER) + 100);
     machine.set_watchpoints(&[WatchRange { addr, len: 4, kind: WatchKind::Write }]);
     let Exit::Watchpoint { position, hit } = run_to(&mut machine, 1_000_000) else { panic!("no hit") };
-    assert_eq!(hit, WatchHit::Memory { addr, write: true });
+    assert_eq!(hit, WatchHit::Memory { addr, kind: WatchKind::Write });
     assert_eq!(machine.position().0, position.0 + 1);
     assert_eq!(buffer_at(position.0), [0; 512]);
     assert_eq!(buffer_at(position.0 + 1), [0x5a; 512]);
@@ -99,4 +99,24 @@ fn a_run_that_ends_where_the_data_comes_meets_it() {
         matches!(run_to(&mut machine, position.0 + 1), Exit::Watchpoint { position: p, .. } if p == position)
     );
     assert_eq!(run_to(&mut machine, position.0 + 1), Exit::Position);
+}
+
+#[test]
+fn data_that_is_there_already_is_no_change() {
+    let same = PhysAddr(u64::from(BUFFER) + 100);
+    let met = |first: u64, len: u64, kind: WatchKind| {
+        let mut machine = machine();
+        machine.write_phys(same, &[0x5a; 4]);
+        machine.set_watchpoints(&[WatchRange { addr: PhysAddr(same.0 + first), len, kind }]);
+        match run_to(&mut machine, 1_000_000) {
+            Exit::Watchpoint { hit: WatchHit::Memory { addr, kind }, .. } => Some((addr.0 - same.0, kind)),
+            exit => {
+                assert_eq!(exit, Exit::Position);
+                None
+            }
+        }
+    };
+    assert_eq!(met(0, 4, WatchKind::Change), None);
+    assert_eq!(met(0, 4, WatchKind::Write), Some((0, WatchKind::Write)));
+    assert_eq!(met(0, 5, WatchKind::Change), Some((4, WatchKind::Change)));
 }

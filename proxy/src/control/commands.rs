@@ -223,7 +223,7 @@ impl Debuggee {
                 )));
             }
         };
-        let picture = self.history.picture();
+        let picture = self.history.view().picture();
         let picture =
             picture.ok_or_else(|| Failure::generic("There is no console to take a screendump from"))?;
         write(Path::new(&file), &picture).map_err(|e| Failure::generic(format!("{e:#}")))

@@ -9,6 +9,7 @@ use super::target::Debuggee;
 use snapshots::recording::TimedInput;
 use snapshots::{Answer, Chips, Direction, Error, Met, Stop, Watch};
 use std::collections::{BTreeMap, BTreeSet};
+use vm::cpu::Mapping;
 use vm::watch::{Noted, WatchHit};
 use vm::{
     CpuState, Event, Icount, Input, InterruptTaken, LinAddr, Output, PhysAddr, Picture, Trap, Vector, VmTime,
@@ -99,7 +100,7 @@ impl View for FakeHistory {
     }
 
     fn moment(&self) -> Moment {
-        Moment { position: self.position(), now: self.now() }
+        Moment { position: Icount(self.position), now: VmTime(self.position * 8) }
     }
 
     fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
@@ -119,9 +120,33 @@ impl View for FakeHistory {
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
         (addr.0 < 0x3000).then_some(PhysAddr(addr.0))
     }
+
+    fn mappings(&self, _from: LinAddr, _each: &mut dyn FnMut(&Mapping) -> bool) -> bool {
+        false
+    }
+
+    fn peek_port(&self, port: u16, size: u8) -> (u32, bool) {
+        (u32::from(port) + u32::from(size), port == 0x60)
+    }
+
+    fn board(&self) -> serde_json::Value {
+        serde_json::json!({"pic": {"mask": 255}})
+    }
+
+    fn picture(&self) -> Option<Picture> {
+        Some(Picture { width: 1, height: 1, rgb: vec![1, 2, 3] })
+    }
+
+    fn screen_text(&self) -> Option<Vec<String>> {
+        Some(vec!["C:\\>".to_owned(), String::new()])
+    }
 }
 
 impl History for FakeHistory {
+    fn view(&self) -> &dyn View {
+        self
+    }
+
     fn name(&self) -> &str {
         "fake.rec"
     }
@@ -136,14 +161,6 @@ impl History for FakeHistory {
 
     fn time_at(&mut self, position: Icount) -> Result<VmTime, Error> {
         Ok(VmTime(position.0 * 8))
-    }
-
-    fn position(&self) -> Icount {
-        Icount(self.position)
-    }
-
-    fn now(&self) -> VmTime {
-        VmTime(self.position * 8)
     }
 
     fn step(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
@@ -282,13 +299,9 @@ impl History for FakeHistory {
         _interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<(), Error> {
         for (at, byte) in (0..end.0).zip(b"hello\r\n\x1b[1mworld\r\nhello again\n") {
-            sink(Icount(at), VmTime(at * 8), Output::Serial { port: 0, byte: *byte });
+            sink(Icount(at), Output::Serial { port: 0, byte: *byte });
         }
         Ok(())
-    }
-
-    fn peek_port(&self, port: u16, size: u8) -> (u32, bool) {
-        (u32::from(port) + u32::from(size), port == 0x60)
     }
 
     fn set_position_break(&mut self, position: Option<Icount>) {
@@ -331,17 +344,5 @@ impl History for FakeHistory {
         _interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Answer<Option<Icount>>, Error> {
         Ok(Answer::Is(addr.0.checked_sub(0x1000).filter(|n| *n < 16).map(Icount)))
-    }
-
-    fn board(&self) -> serde_json::Value {
-        serde_json::json!({"pic": {"mask": 255}})
-    }
-
-    fn picture(&self) -> Option<Picture> {
-        Some(Picture { width: 1, height: 1, rgb: vec![1, 2, 3] })
-    }
-
-    fn screen_text(&self) -> Option<Vec<String>> {
-        Some(vec!["C:\\>".to_owned(), String::new()])
     }
 }

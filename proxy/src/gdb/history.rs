@@ -1,7 +1,7 @@
 //! What the GDB server needs of a recording: the view of a [`Timeline`] that has no file, machine or engine in it.
 
-use super::regs::Moment;
 use super::scope::View;
+use super::transcript::Transcript;
 use crate::record::Ended;
 use crate::script::Action;
 use snapshots::recording::TimedInput;
@@ -10,10 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use vm::watch::Noted;
-use vm::{
-    CpuState, Event, Icount, InterruptTaken, LinAddr, Machine, Output, PhysAddr, Picture, Trap, VmTime,
-    WatchKind,
-};
+use vm::{CpuState, Event, Icount, InterruptTaken, LinAddr, Machine, Output, Trap, VmTime, WatchKind};
 
 /// Whether what is met counts.
 pub trait Counts {
@@ -28,8 +25,8 @@ pub trait Counts {
 /// What decides whether what is met counts.
 pub type Condition = Rc<dyn Counts>;
 
-/// What is told of output: position, virtual time, the output; false ends it.
-pub type Sink<'a> = dyn FnMut(Icount, VmTime, Output) -> bool + 'a;
+/// What is told of output: position, the output; false ends it.
+pub type Sink<'a> = dyn FnMut(Icount, Output) -> bool + 'a;
 
 /// Steps before and after the present that are looked through for what happened around here.
 const AROUND: u64 = 200_000;
@@ -70,7 +67,9 @@ pub(super) fn around(
 }
 
 /// History that can be walked in both directions.
-pub trait History: View {
+pub trait History {
+    /// The machine here.
+    fn view(&self) -> &dyn View;
     /// The file, as the user named it.
     fn name(&self) -> &str;
     /// QEMU's word for what is done with the recording: `play` or `record`.
@@ -84,9 +83,13 @@ pub trait History: View {
     /// Virtual time of the step at a position.
     fn time_at(&mut self, position: Icount) -> Result<VmTime, Error>;
     /// Where we are.
-    fn position(&self) -> Icount;
+    fn position(&self) -> Icount {
+        self.view().moment().position
+    }
     /// Virtual time where we are.
-    fn now(&self) -> VmTime;
+    fn now(&self) -> VmTime {
+        self.view().moment().now
+    }
     /// One step.
     fn step(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error>;
     /// Continues until something stops it.
@@ -135,8 +138,6 @@ pub trait History: View {
     ) -> Result<(), Error>;
     /// What the guest has sent out in the present diversion.
     fn diverted_output(&self) -> &[(Icount, Output)];
-    /// What reading a port would give here, and whether that would change a chip.
-    fn peek_port(&self, port: u16, size: u8) -> (u32, bool);
     /// Sets or clears the position break.
     fn set_position_break(&mut self, position: Option<Icount>);
     /// Interrupts taken in all of history, in order.
@@ -160,12 +161,6 @@ pub trait History: View {
         addr: LinAddr,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Answer<Option<Icount>>, Error>;
-    /// The state of the chips here, by their names.
-    fn board(&self) -> serde_json::Value;
-    /// The screen here; `None` without a display adapter.
-    fn picture(&self) -> Option<Picture>;
-    /// The text on it; `None` without a display adapter and while it shows graphics.
-    fn screen_text(&self) -> Option<Vec<String>>;
     /// Does something to the machine, as somebody who sits at it would.
     fn act(&mut self, _action: Action) -> Result<(), String> {
         Err("a machine takes input only while it is recorded: retrograde live".into())
@@ -189,13 +184,14 @@ pub struct Recorded {
     name: String,
     recording: Arc<Recording>,
     timeline: Timeline,
+    transcript: Transcript,
 }
 
 impl Recorded {
     /// The recording in the file `name`, at its start.
     pub fn new(name: String, recording: Arc<Recording>) -> Result<Recorded, Error> {
         let timeline = Timeline::new(Arc::clone(&recording))?;
-        Ok(Recorded { name, recording, timeline })
+        Ok(Recorded { name, recording, timeline, transcript: Transcript::default() })
     }
 
     /// How many bytes it may take beside the guest's memory, and how many machines may search.
@@ -205,29 +201,11 @@ impl Recorded {
     }
 }
 
-impl View for Recorded {
-    fn cpu(&self) -> CpuState {
-        self.timeline.cpu()
-    }
-
-    fn moment(&self) -> Moment {
-        self.timeline.machine().moment()
-    }
-
-    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
-        self.timeline.machine().read_linear(addr, buf)
-    }
-
-    fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) {
-        self.timeline.machine().read_phys(addr, buf);
-    }
-
-    fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
-        self.timeline.machine().translate(addr)
-    }
-}
-
 impl History for Recorded {
+    fn view(&self) -> &dyn View {
+        self.timeline.machine()
+    }
+
     fn name(&self) -> &str {
         &self.name
     }
@@ -242,14 +220,6 @@ impl History for Recorded {
 
     fn time_at(&mut self, position: Icount) -> Result<VmTime, Error> {
         self.recording.time_at(position)
-    }
-
-    fn position(&self) -> Icount {
-        self.timeline.position()
-    }
-
-    fn now(&self) -> VmTime {
-        self.timeline.now()
     }
 
     fn step(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
@@ -331,15 +301,11 @@ impl History for Recorded {
         sink: &mut Sink<'_>,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<(), Error> {
-        crate::console::follow(&self.recording, end, sink, interrupted)
+        self.transcript.follow(&self.recording, end, sink, interrupted)
     }
 
     fn diverted_output(&self) -> &[(Icount, Output)] {
         self.timeline.diverted_output()
-    }
-
-    fn peek_port(&self, port: u16, size: u8) -> (u32, bool) {
-        self.timeline.machine().peek_port(port, size)
     }
 
     fn set_position_break(&mut self, position: Option<Icount>) {
@@ -381,17 +347,5 @@ impl History for Recorded {
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Answer<Option<Icount>>, Error> {
         self.timeline.first_exec(addr, interrupted)
-    }
-
-    fn board(&self) -> serde_json::Value {
-        serde_json::to_value(self.timeline.machine().board()).unwrap_or_default()
-    }
-
-    fn picture(&self) -> Option<Picture> {
-        self.timeline.machine().picture()
-    }
-
-    fn screen_text(&self) -> Option<Vec<String>> {
-        self.timeline.machine().screen_text()
     }
 }

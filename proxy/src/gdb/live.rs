@@ -5,8 +5,8 @@
 //! forward over the end of what was recorded arrives at the present, and goes on there.
 
 use super::history::{Condition, History, Sink, around, find, on_machines};
-use super::regs::Moment;
 use super::scope::View;
+use super::transcript::Transcript;
 use crate::record::{Between, Ended, Run};
 use crate::script::Action;
 use snapshots::recording::TimedInput;
@@ -18,8 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use vm::watch::{Noted, WatchHit};
 use vm::{
-    CpuState, Exit, Icount, InterruptTaken, LinAddr, Machine, Output, PhysAddr, Picture, Trap, VmError,
-    VmTime, WatchKind,
+    CpuState, Exit, Icount, InterruptTaken, LinAddr, Machine, Output, Trap, VmError, VmTime, WatchKind,
 };
 
 /// How long a machine that has nothing to do waits before it looks whether somebody wants it to stop.
@@ -43,6 +42,7 @@ pub struct Live {
     stops_changed: bool,
     /// The recording as it was when somebody looked at it last.
     seen: Option<Arc<Recording>>,
+    transcript: Transcript,
     ended: Option<Ended>,
 }
 
@@ -61,6 +61,7 @@ impl Live {
             condition: snapshots::Condition::default(),
             stops_changed: true,
             seen: None,
+            transcript: Transcript::default(),
             ended: None,
         }
     }
@@ -216,29 +217,11 @@ fn lost(what: impl std::fmt::Display) -> Error {
     Error::Vm(VmError::Config(format!("{what:#}")))
 }
 
-impl View for Live {
-    fn cpu(&self) -> CpuState {
-        self.machine().cpu()
-    }
-
-    fn moment(&self) -> Moment {
-        self.machine().moment()
-    }
-
-    fn read_linear(&self, addr: LinAddr, buf: &mut [u8]) -> usize {
-        self.machine().read_linear(addr, buf)
-    }
-
-    fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) {
-        self.machine().read_phys(addr, buf);
-    }
-
-    fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
-        self.machine().translate(addr)
-    }
-}
-
 impl History for Live {
+    fn view(&self) -> &dyn View {
+        self.machine()
+    }
+
     fn name(&self) -> &str {
         &self.name
     }
@@ -268,14 +251,6 @@ impl History for Live {
             Some(seen) if seen.end() >= position => seen.time_at(position),
             _ => self.recording()?.time_at(position),
         }
-    }
-
-    fn position(&self) -> Icount {
-        self.machine().position()
-    }
-
-    fn now(&self) -> VmTime {
-        self.machine().now()
     }
 
     fn step(&mut self, direction: Direction, interrupted: &mut dyn FnMut() -> bool) -> Result<Stop, Error> {
@@ -353,6 +328,8 @@ impl History for Live {
             return Err("there is no recording".into());
         };
         self.in_past = false;
+        // They are of what does not happen any more.
+        (self.seen, self.transcript) = (None, Transcript::default());
         let (here, before) = (past.position(), run.machine().position());
         let branch = past.branch(run.recorder(), path, false).map_err(|e| e.to_string())?;
         let first = run.replace(branch);
@@ -460,17 +437,13 @@ impl History for Live {
     ) -> Result<(), Error> {
         self.recording()?;
         match &self.seen {
-            Some(recording) => crate::console::follow(recording, end, sink, interrupted),
+            Some(recording) => self.transcript.follow(recording, end, sink, interrupted),
             None => Ok(()),
         }
     }
 
     fn diverted_output(&self) -> &[(Icount, Output)] {
         self.past.as_ref().filter(|_| self.in_past).map_or(&[], |past| past.diverted_output())
-    }
-
-    fn peek_port(&self, port: u16, size: u8) -> (u32, bool) {
-        self.machine().peek_port(port, size)
     }
 
     fn last_write(
@@ -488,17 +461,5 @@ impl History for Live {
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Answer<Option<Icount>>, Error> {
         self.with_past(|past| past.first_exec(addr, interrupted))
-    }
-
-    fn board(&self) -> serde_json::Value {
-        serde_json::to_value(self.machine().board()).unwrap_or_default()
-    }
-
-    fn picture(&self) -> Option<Picture> {
-        self.machine().picture()
-    }
-
-    fn screen_text(&self) -> Option<Vec<String>> {
-        self.machine().screen_text()
     }
 }

@@ -14,7 +14,7 @@ use crate::units::parse_count;
 use snapshots::{Chips, Direction, Stop};
 use std::fmt::Write;
 use std::path::Path;
-use vm::{Icount, Output, VmTime};
+use vm::{Icount, LinAddr, Output, VmTime};
 
 const HELP: &str = "\
 Where we are:
@@ -162,10 +162,10 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         ["io", port, "2"] => ports::peek(debuggee, port, 2),
         ["io", port, "4"] => ports::peek(debuggee, port, 4),
         ["io", ..] => Err("write a port, and 1, 2 or 4 bytes: monitor io 0xcf8 4".into()),
-        ["info", "tlb"] => Ok(pages::tlb(debuggee, 0)),
-        ["info", "mem"] => Ok(pages::mem(debuggee, 0)),
-        ["info", "tlb", from] => breaks::address(debuggee, from).map(|from| pages::tlb(debuggee, from.0)),
-        ["info", "mem", from] => breaks::address(debuggee, from).map(|from| pages::mem(debuggee, from.0)),
+        ["info", "tlb"] => Ok(pages::tlb(debuggee, LinAddr(0))),
+        ["info", "mem"] => Ok(pages::mem(debuggee, LinAddr(0))),
+        ["info", "tlb", from] => breaks::address(debuggee, from).map(|from| pages::tlb(debuggee, from)),
+        ["info", "mem", from] => breaks::address(debuggee, from).map(|from| pages::mem(debuggee, from)),
         ["delete", number] => breaks::delete(debuggee, number),
         ["last-write", _, ..] => look::last_write(debuggee, rest),
         ["first-exec", _, ..] => look::first_exec(debuggee, rest),
@@ -220,7 +220,7 @@ fn info_replay(debuggee: &Debuggee) -> String {
 
 fn position_line(debuggee: &Debuggee) -> String {
     let history = &debuggee.history;
-    let (position, end, cpu) = (history.position(), history.end(), history.cpu());
+    let (position, end, cpu) = (history.position(), history.end(), history.view().cpu());
     let percent = u128::from(position.0) * 10_000 / u128::from(end.0.max(1));
     let place = match history.diverted_from() {
         Some(from) => {
@@ -323,7 +323,7 @@ fn replay_break(debuggee: &mut Debuggee, n: u64) -> Result<String, String> {
 fn console(debuggee: &mut Debuggee) -> Result<String, String> {
     let (here, mut bytes, mut stopped) = (debuggee.recorded_position(), Vec::new(), false);
     let mut interrupted = debuggee.interrupter();
-    let mut collect = |_, _, output| {
+    let mut collect = |_, output| {
         if let Output::Serial { byte, .. } = output {
             bytes.push(byte);
         }
@@ -369,8 +369,8 @@ fn console(debuggee: &mut Debuggee) -> Result<String, String> {
 const NO_ADAPTER: &str = "the machine has no display adapter";
 
 fn screen_text(debuggee: &Debuggee) -> Result<String, String> {
-    let picture = debuggee.history.picture().ok_or(NO_ADAPTER)?;
-    match debuggee.history.screen_text() {
+    let picture = debuggee.history.view().picture().ok_or(NO_ADAPTER)?;
+    match debuggee.history.view().screen_text() {
         Some(text) => Ok(text.join("\n").trim_end().to_owned() + "\n"),
         None => Err(format!(
             "the screen shows graphics of {}x{}: monitor screen FILE makes a picture",
@@ -380,7 +380,7 @@ fn screen_text(debuggee: &Debuggee) -> Result<String, String> {
 }
 
 fn screen_picture(debuggee: &Debuggee, file: &Path) -> Result<String, String> {
-    let picture = debuggee.history.picture().ok_or(NO_ADAPTER)?;
+    let picture = debuggee.history.view().picture().ok_or(NO_ADAPTER)?;
     crate::screen::write_png(file, &picture).map_err(|e| format!("{e:#}"))?;
     Ok(format!("{}: {}x{}\n", file.display(), picture.width, picture.height))
 }
@@ -561,6 +561,7 @@ mod tests {
         assert!(run(&mut debuggee, "seek next serial nothing").contains("no line"));
         assert!(run(&mut debuggee, "seek next exception 14").contains("no exception 14 comes after"));
         assert!(run(&mut debuggee, "seek next").starts_with("error: "));
+        assert!(run(&mut debuggee, "seek next irq 300").contains("vectors go from 0 to 255"));
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Debuggee {
 
     /// The breakpoints of `monitor break` that have stopped the machine.
     fn monitor_breaks(&mut self, met: Met) -> Result<Vec<u32>, Error> {
-        let numbers = self.breaks.met(met, self.history.as_ref());
+        let numbers = self.breaks.met(met, self.history.view());
         let Met::Before(event) = met else { return Ok(numbers) };
         if numbers.len() < 2 {
             return Ok(numbers);
@@ -130,7 +130,7 @@ impl Debuggee {
         // Whose condition holds shows behind the step.
         let here = self.history.position();
         self.history.seek(Icount(here.0.saturating_add(1)), &mut || false)?;
-        let behind = self.breaks.met(Met::Behind(event), self.history.as_ref());
+        let behind = self.breaks.met(Met::Behind(event), self.history.view());
         self.history.seek(here, &mut || false)?;
         Ok(if behind.is_empty() { numbers } else { behind })
     }
@@ -167,7 +167,7 @@ impl Debuggee {
             }
             Ok(Stop::Watch(watch)) => {
                 let kind = match watch.kind {
-                    vm::WatchKind::Write => WatchKind::Write,
+                    vm::WatchKind::Write | vm::WatchKind::Change => WatchKind::Write,
                     vm::WatchKind::Read => WatchKind::Read,
                     vm::WatchKind::Access => WatchKind::ReadWrite,
                 };

@@ -1,7 +1,8 @@
-//! What conditions see of the machine.
+//! What the server and conditions see of the machine.
 
 use super::regs::{Layout, Moment};
-use vm::{CpuState, LinAddr, PhysAddr};
+use vm::cpu::Mapping;
+use vm::{CpuState, LinAddr, PhysAddr, Picture};
 
 /// A machine to look at.
 pub trait View {
@@ -15,6 +16,26 @@ pub trait View {
     fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]);
     /// The physical address behind a linear one; `None` if it is not mapped.
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr>;
+    /// Calls `each` with what is mapped at and above an address, in order, until it returns false; false: paging is off.
+    fn mappings(&self, from: LinAddr, each: &mut dyn FnMut(&Mapping) -> bool) -> bool;
+    /// What reading a port would give here, and whether that would change a chip.
+    fn peek_port(&self, port: u16, size: u8) -> (u32, bool);
+    /// The state of the chips here, by their names.
+    fn board(&self) -> serde_json::Value;
+    /// The screen here; `None` without a display adapter.
+    fn picture(&self) -> Option<Picture>;
+    /// The text on it; `None` without a display adapter and while it shows graphics.
+    fn screen_text(&self) -> Option<Vec<String>>;
+}
+
+/// Why accesses to a variable cannot be watched.
+pub fn why_unwatched(view: &dyn View, addr: LinAddr, len: u64) -> String {
+    let last = LinAddr(addr.0.saturating_add(len.saturating_sub(1)));
+    let pages = (addr.0..=last.0).step_by(vm::PAGE_SIZE).map(LinAddr).chain([last]);
+    match pages.into_iter().find(|at| view.translate(*at).is_none()) {
+        Some(at) => format!("{at} is not mapped here"),
+        None => format!("{addr} is no RAM: accesses to ROM, devices and the text screen are not watched"),
+    }
 }
 
 impl View for vm::Machine {
@@ -36,6 +57,26 @@ impl View for vm::Machine {
 
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
         vm::Machine::translate(self, addr)
+    }
+
+    fn mappings(&self, from: LinAddr, each: &mut dyn FnMut(&Mapping) -> bool) -> bool {
+        vm::Machine::mappings(self, from, each)
+    }
+
+    fn peek_port(&self, port: u16, size: u8) -> (u32, bool) {
+        vm::Machine::peek_port(self, port, size)
+    }
+
+    fn board(&self) -> serde_json::Value {
+        serde_json::to_value(vm::Machine::board(self)).unwrap_or_default()
+    }
+
+    fn picture(&self) -> Option<Picture> {
+        vm::Machine::picture(self)
+    }
+
+    fn screen_text(&self) -> Option<Vec<String>> {
+        vm::Machine::screen_text(self)
     }
 }
 

@@ -23,7 +23,7 @@ impl Debuggee {
             return self.step_machine(direction);
         }
         loop {
-            let (before, position) = (self.history.cpu(), self.history.position());
+            let (before, position) = (self.history.view().cpu(), self.history.position());
             let stop = self.step_machine(direction)?;
             if stop != Stop::Step {
                 return Ok(stop);
@@ -51,9 +51,9 @@ impl Debuggee {
         let mut interrupted = self.interrupter();
         loop {
             for _ in 0..STEPS_PER_POLL {
-                let (before, position) = (self.history.cpu(), self.history.position());
+                let (before, position) = (self.history.view().cpu(), self.history.position());
                 let mut stop = self.history.step(Direction::Forward, &mut || false)?;
-                let inside = |debuggee: &Debuggee| range.contains(&debuggee.history.cpu().linear_pc());
+                let inside = |debuggee: &Debuggee| range.contains(&debuggee.history.view().cpu().linear_pc());
                 if stop == Stop::Step && !inside(self) && self.history.is_interrupted_at(position)? {
                     stop = self.run_handler(&before)?.unwrap_or(Stop::Step);
                 }
@@ -77,7 +77,7 @@ impl Debuggee {
         let stop = loop {
             match self.history.resume(Direction::Forward, &mut interrupted) {
                 Ok(Stop::Breakpoint(addr)) if addr == back => {
-                    if self.history.cpu().gpr[RSP] == before.gpr[RSP] {
+                    if self.history.view().cpu().gpr[RSP] == before.gpr[RSP] {
                         break Ok(None);
                     }
                     // The handler runs the same code, and the user wants to see that or not.
@@ -94,7 +94,10 @@ impl Debuggee {
 
     /// IRET in all operand sizes.
     fn is_at_iret(&self) -> bool {
-        matches!(*self.read_memory(self.history.cpu().linear_pc(), 2), [0xcf, ..] | [0x48 | 0x66, 0xcf])
+        matches!(
+            *self.read_memory(self.history.view().cpu().linear_pc(), 2),
+            [0xcf, ..] | [0x48 | 0x66, 0xcf]
+        )
     }
 
     /// Back to the delivery of the interrupt whose handler has returned to `after`; if there was none it stays where it is,
@@ -109,7 +112,7 @@ impl Debuggee {
             if stop == Stop::Interrupted {
                 return Ok(Some(stop));
             }
-            let cpu = self.history.cpu();
+            let cpu = self.history.view().cpu();
             if cpu.linear_pc() == after.linear_pc() && cpu.gpr[RSP] == after.gpr[RSP] {
                 return Ok(None);
             }

@@ -58,6 +58,8 @@ pub(super) struct Features {
     pub error_message: bool,
     /// It is LLDB.
     pub lldb: bool,
+    /// It is GDB.
+    pub gdb: bool,
     /// It names nothing that it understands: a program, which may take text for the stop that it waits for.
     pub nothing: bool,
 }
@@ -71,6 +73,8 @@ impl Features {
             hwbreak: says("hwbreak+"),
             error_message: says("error-message+"),
             lldb,
+            // An extension that nobody else has use for: GDB's tracepoints ask for it.
+            gdb: says("qRelocInsn+"),
             nothing: !packet.contains(':'),
         }
     }
@@ -228,7 +232,7 @@ impl Debuggee {
         // An access does not go on from the last address to the first.
         let most = usize::try_from(u64::MAX - addr).unwrap_or(usize::MAX).saturating_add(1);
         let mut bytes = vec![0; len.min(most)];
-        let read = self.history.read_linear(LinAddr(addr), &mut bytes);
+        let read = self.history.view().read_linear(LinAddr(addr), &mut bytes);
         bytes.truncate(read);
         bytes
     }
@@ -239,17 +243,22 @@ impl Debuggee {
             return self.read_memory(addr, len);
         }
         let mut bytes = vec![0; len];
-        self.history.read_phys(PhysAddr(addr), &mut bytes);
+        self.history.view().read_phys(PhysAddr(addr), &mut bytes);
         bytes
     }
 
     /// The value of a register by its number, little-endian.
     pub fn read_register(&self, number: usize) -> Option<Vec<u8>> {
-        self.layout.read(number, &self.history.cpu(), self.history.moment())
+        self.layout.read(number, &self.history.view().cpu(), self.history.view().moment())
     }
 
-    /// Sets or removes a watchpoint.
+    /// Sets or removes a watchpoint. GDB goes on by itself where a store has left the value as it was, and there may be thousands of
+    /// those before the one that it waits for; LLDB, for which what it asks for may be every store, does not say so.
     pub fn watch(&mut self, set: bool, kind: WatchKind, addr: u64, len: u64) -> Result<(), String> {
+        let kind = match kind {
+            WatchKind::Write if self.features.gdb => WatchKind::Change,
+            kind => kind,
+        };
         if set {
             self.breaks.watch(self.history.as_mut(), LinAddr(addr), len, kind)
         } else {
@@ -358,7 +367,7 @@ impl Target for Debuggee {
 
 impl SingleThreadBase for Debuggee {
     fn read_registers(&mut self, regs: &mut GRegisters) -> TargetResult<(), Self> {
-        *regs = GRegisters::new(&self.layout, &self.history.cpu());
+        *regs = GRegisters::new(&self.layout, &self.history.view().cpu());
         Ok(())
     }
 
@@ -368,7 +377,7 @@ impl SingleThreadBase for Debuggee {
     }
 
     fn read_addrs(&mut self, start: u64, data: &mut [u8]) -> TargetResult<usize, Self> {
-        match self.history.read_linear(LinAddr(start), data) {
+        match self.history.view().read_linear(LinAddr(start), data) {
             0 if !data.is_empty() => Err(TargetError::Errno(E_FAULT)),
             n => Ok(n),
         }

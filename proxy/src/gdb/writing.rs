@@ -28,8 +28,8 @@ impl Debuggee {
     /// Writes the register of this number; an error in words.
     pub(super) fn write_register(&mut self, number: usize, bytes: &[u8]) -> Result<(), &'static str> {
         self.must_be_diverted()?;
-        let mut cpu = self.history.cpu();
-        self.layout.write(number, &mut cpu, self.history.moment(), bytes)?;
+        let mut cpu = self.history.view().cpu();
+        self.layout.write(number, &mut cpu, self.history.view().moment(), bytes)?;
         self.history.write_cpu(&cpu);
         Ok(())
     }
@@ -37,8 +37,8 @@ impl Debuggee {
     /// Writes the registers of a `G` packet; an error in words.
     pub(super) fn write_registers(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         self.must_be_diverted()?;
-        let mut cpu = self.history.cpu();
-        self.layout.write_g(&mut cpu, self.history.moment(), bytes)?;
+        let mut cpu = self.history.view().cpu();
+        self.layout.write_g(&mut cpu, self.history.view().moment(), bytes)?;
         self.history.write_cpu(&cpu);
         Ok(())
     }

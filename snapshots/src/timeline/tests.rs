@@ -14,8 +14,26 @@ struct Moment {
     pc: LinAddr,
     /// The instruction at `pc` runs next: no halt, no interrupt.
     runs: bool,
-    /// First byte that the step from here writes or reads.
-    meets: Option<WatchHit>,
+    /// What the step from here accesses, if anything: eight bytes.
+    meets: Option<Access>,
+}
+
+/// An access to eight bytes of memory.
+struct Access {
+    addr: u64,
+    /// For a store, which of them hold something else afterwards.
+    changed: Option<[bool; 8]>,
+}
+
+impl Access {
+    /// Whether it counts for the byte at `at`, watched for this.
+    fn counts(&self, kind: WatchKind, at: u64) -> bool {
+        let Some(i) = at.checked_sub(self.addr).filter(|i| *i < 8) else { return false };
+        match self.changed {
+            Some(changed) => kind.writes() && (kind != WatchKind::Change || changed[i as usize]),
+            None => kind.reads(),
+        }
+    }
 }
 
 fn opened(path: &Path) -> Arc<Recording> {
@@ -31,11 +49,8 @@ fn recorded(dir: &Path, seed: u64, every: u64) -> Arc<Recording> {
 /// Every position, seen by stepping from the start.
 fn straight_run(recording: &Arc<Recording>) -> Vec<Moment> {
     let mut session = Session::<Toy>::new(recording.clone()).unwrap();
-    session.arm(
-        &BTreeSet::new(),
-        &[WatchRange { addr: PhysAddr(0), len: 1 << 20, kind: WatchKind::Access }],
-        &BTreeSet::new(),
-    );
+    let all = |kind| WatchRange { addr: PhysAddr(0), len: 1 << 20, kind };
+    session.arm(&BTreeSet::new(), &[WatchKind::Read, WatchKind::Write].map(all), &BTreeSet::new());
     let mut moments = Vec::new();
     loop {
         let here = session.position();
@@ -44,10 +59,14 @@ fn straight_run(recording: &Arc<Recording>) -> Vec<Moment> {
         let runs = session.met(&BTreeSet::from([pc]), &BTreeSet::new()).is_some();
         let hash = session.hash().unwrap();
         let meets = if here < recording.end() {
+            let before = session.machine().storage().to_vec();
             match session.run_to(Icount(here.0 + 1)).unwrap() {
-                Reached::Watchpoint { position, hit } => {
+                Reached::Watchpoint { position, hit: WatchHit::Memory { addr: PhysAddr(addr), kind } } => {
                     assert_eq!(position, here);
-                    Some(hit)
+                    let after = session.machine().storage();
+                    let differs = |i| before[addr as usize + i] != after[addr as usize + i];
+                    let changed = (kind == WatchKind::Write).then(|| std::array::from_fn(differs));
+                    Some(Access { addr, changed })
                 }
                 _ => None,
             }
@@ -72,10 +91,9 @@ struct Naive<'a> {
 
 impl Naive<'_> {
     fn watch_of(&self, step: usize) -> Option<Watch> {
-        let Some(WatchHit::Memory { addr, write }) = self.moments[step].meets else { return None };
-        let counts = |w: &Watch| if write { w.kind.writes() } else { w.kind.reads() };
-        let holds = |w: &Watch, a: u64| counts(w) && (w.phys.0..w.phys.0 + w.len).contains(&a);
-        (addr.0..addr.0 + 8).find_map(|a| self.watches.iter().find(|w| holds(w, a)).copied())
+        let access = self.moments[step].meets.as_ref()?;
+        let met = |w: &Watch, at| (w.phys.0..w.phys.0 + w.len).contains(&at) && access.counts(w.kind, at);
+        (access.addr..access.addr + 8).find_map(|at| self.watches.iter().find(|w| met(w, at)).copied())
     }
 
     fn breakpoint_at(&self, at: usize) -> Option<LinAddr> {
@@ -200,6 +218,7 @@ fn operate(real: &mut Timeline<Toy>, naive: &mut Naive, random: &mut Random) -> 
             if naive.watches.len() < 2 {
                 let places = [
                     0x8000,
+                    0x8001,
                     0x9000,
                     0xa000,
                     0xc000,
@@ -208,9 +227,9 @@ fn operate(real: &mut Timeline<Toy>, naive: &mut Naive, random: &mut Random) -> 
                     0x1_f000,
                     0xf_0000,
                 ];
-                let addr = LinAddr(places[(random.next() % 8) as usize]);
-                let kinds = [WatchKind::Write, WatchKind::Read, WatchKind::Access];
-                let kind = kinds[(random.next() % 3) as usize];
+                let addr = LinAddr(places[random.next() as usize % places.len()]);
+                let kinds = [WatchKind::Write, WatchKind::Change, WatchKind::Read, WatchKind::Access];
+                let kind = kinds[random.next() as usize % kinds.len()];
                 naive.watches.extend(real.add_watchpoint_for(kind, addr, 1 + random.next() % 16));
             } else {
                 for w in std::mem::take(&mut naive.watches) {
@@ -359,11 +378,8 @@ fn accesses<'a>(
     addr: u64,
     len: u64,
 ) -> impl DoubleEndedIterator<Item = usize> + 'a {
-    let meets = move |m: &Moment| match m.meets {
-        Some(WatchHit::Memory { addr: hit, write }) => {
-            (if write { kind.writes() } else { kind.reads() }) && hit.0 < addr + len && addr < hit.0 + 8
-        }
-        _ => false,
+    let meets = move |m: &Moment| {
+        m.meets.as_ref().is_some_and(|access| (addr..addr + len).any(|at| access.counts(kind, at)))
     };
     (0..moments.len()).filter(move |at| meets(&moments[*at]))
 }
@@ -382,8 +398,8 @@ fn questions_about_history_are_answered_as_the_table_says_and_move_nothing() {
         let mut found = [0; 4];
         for _ in 0..120 {
             let addr = [0x9000, 0xa000, 0xc000, 0xd000, 0xf_0000][(random.next() % 5) as usize];
-            let kinds = [WatchKind::Write, WatchKind::Read, WatchKind::Access];
-            let (kind, len) = (kinds[(random.next() % 3) as usize], 1 + random.next() % 8);
+            let kinds = [WatchKind::Write, WatchKind::Change, WatchKind::Read, WatchKind::Access];
+            let (kind, len) = (kinds[random.next() as usize % kinds.len()], 1 + random.next() % 8);
             let (at, var) = ((random.next() % STEPS) as usize, LinAddr(addr));
             let position = Icount(at as u64);
             match random.next() % 6 {

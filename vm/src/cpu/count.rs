@@ -23,7 +23,11 @@ use iced_x86::{
 use std::collections::BTreeMap;
 
 /// Slots of the direct-mapped front table.
-const SLOTS: usize = 1 << 15;
+const SLOTS: usize = 1 << 16;
+/// A block that ran in an interval and in so many before it is taken to run in the next ones too...
+const STEADY: u8 = 1;
+/// ...until it has to show it again, in one of so many.
+const ASKED_EVERY: u32 = 4;
 /// Longest x86 instruction.
 pub const MAX_INSN: usize = 15;
 
@@ -56,17 +60,13 @@ pub struct Block {
     pub settles: Settles,
     /// Something about it needs care: take the slow path.
     pub special: bool,
-    /// The footprint has it.
-    noted: bool,
+    /// The last interval whose footprint has it, or what was in its slot before.
+    noted: u32,
+    /// Intervals before that, one after the other, whose footprints have it.
+    steady: u8,
 }
 
 impl Block {
-    /// Whether it is this block and nothing about it needs care but that it may be a REP instruction.
-    #[inline]
-    pub fn is_plain(&self, addr: u64, size: u32, guards: u16) -> bool {
-        self.is(addr, size) && self.noted && !self.special && self.guards & guards == 0
-    }
-
     #[inline]
     fn is(&self, addr: u64, size: u32) -> bool {
         self.addr == addr && u32::from(self.size) == size
@@ -84,7 +84,7 @@ impl Block {
             || mxcsr
             || in_window
             || settles != Settles::Nothing;
-        let noted = true;
+        let (noted, steady) = (0, 0);
         Block {
             addr,
             size,
@@ -100,6 +100,7 @@ impl Block {
             settles,
             special,
             noted,
+            steady,
         }
     }
 }
@@ -296,8 +297,10 @@ impl Rep {
     }
 }
 
+/// What is known of the blocks with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Count {
+pub enum Count {
+    /// All have this shape.
     Known(Shape),
     /// Blocks of different shapes share the key.
     Ambiguous,
@@ -307,6 +310,10 @@ enum Count {
 pub struct BlockTable {
     front: Box<[Block; SLOTS]>,
     all: BTreeMap<(u64, u32), Count>,
+    /// Number of the interval that the footprint is for.
+    interval: u32,
+    /// The slots with its number, each once.
+    noted: Vec<u32>,
 }
 
 #[inline]
@@ -317,32 +324,39 @@ fn slot(addr: u64, size: u32) -> usize {
 impl BlockTable {
     /// Nothing known.
     pub fn new() -> BlockTable {
-        BlockTable { front: Box::new([Block::default(); SLOTS]), all: BTreeMap::new() }
-    }
-
-    /// The front table's slot for a block.
-    #[inline]
-    pub fn slot(&self, addr: u64, size: u32) -> &Block {
-        &self.front[slot(addr, size)]
+        // Too large for a stack.
+        let front = vec![Block::default(); SLOTS].into_boxed_slice();
+        let front = front.try_into().unwrap_or_else(|_| unreachable!("so many were made"));
+        BlockTable { front, all: BTreeMap::new(), interval: 1, noted: Vec::new() }
     }
 
     /// The block, if it is in the front table and the footprint has it.
-    pub fn front(&self, addr: u64, size: u32) -> Option<Block> {
-        let block = *self.slot(addr, size);
-        (block.is(addr, size) && block.noted).then_some(block)
+    #[inline]
+    pub fn front(&self, addr: u64, size: u32) -> Option<&Block> {
+        let block = &self.front[slot(addr, size)];
+        (block.is(addr, size) && block.noted == self.interval).then_some(block)
     }
 
     /// The block, if it is in the front table; from now on the footprint has it.
     pub fn note(&mut self, addr: u64, size: u32) -> Option<Block> {
-        let block = &mut self.front[slot(addr, size)];
-        let found = block.is(addr, size);
-        block.noted |= found;
-        found.then_some(*block)
+        let slot = slot(addr, size);
+        let block = self.front[slot];
+        let again = block.noted + 1 == self.interval;
+        let steady = if again { block.steady.saturating_add(1) } else { 0 };
+        block.is(addr, size).then(|| self.put(slot, Block { steady, ..block }))
     }
 
-    /// Puts a block into the front table.
-    pub fn cache(&mut self, block: Block) {
-        self.front[slot(block.addr, block.size.into())] = block;
+    /// Puts a block into the front table; the footprint has it.
+    pub fn cache(&mut self, block: Block) -> Block {
+        self.put(slot(block.addr, block.size.into()), block)
+    }
+
+    fn put(&mut self, slot: usize, block: Block) -> Block {
+        if self.front[slot].noted != self.interval {
+            self.noted.push(slot as u32);
+        }
+        self.front[slot] = Block { noted: self.interval, ..block };
+        self.front[slot]
     }
 
     /// The engine has translated a block.
@@ -351,21 +365,32 @@ impl BlockTable {
         if *entry != Count::Known(shape) {
             *entry = Count::Ambiguous;
         }
-        self.front[slot(addr, size)] = Block::default();
+        let block = &mut self.front[slot(addr, size)];
+        *block = Block { noted: block.noted, ..Block::default() };
     }
 
-    /// The shape of a block that is not in the front table. `None`: it is to be decoded from memory every time. That is so,
-    /// too, for a block that was never reported (the first of an engine's life).
-    pub fn lookup(&self, addr: u64, size: u32) -> Option<Shape> {
-        match self.all.get(&(addr, size)) {
-            Some(Count::Known(shape)) => Some(*shape),
-            _ => None,
-        }
+    /// What is known of a block that is not in the front table. `None`: none with this key was translated.
+    pub fn lookup(&self, addr: u64, size: u32) -> Option<Count> {
+        self.all.get(&(addr, size)).copied()
     }
 
-    /// The footprint has none of them.
-    pub fn forget_notes(&mut self) {
-        self.front.iter_mut().for_each(|block| block.noted = false);
+    /// The footprint begins anew. It has none of them, but those that are taken to run again: `has` is called for each.
+    pub fn begin_interval(&mut self, mut has: impl FnMut(u64, u32)) {
+        let last = self.interval;
+        self.interval += 1;
+        let (front, interval) = (&mut self.front, self.interval);
+        // As they lie in memory.
+        self.noted.sort_unstable();
+        self.noted.retain(|slot| {
+            let block = &mut front[*slot as usize];
+            let asked = slot % ASKED_EVERY == interval % ASKED_EVERY;
+            let runs = block.noted == last && block.steady >= STEADY && !asked;
+            if runs {
+                block.noted = interval;
+                has(block.addr, block.size.into());
+            }
+            runs
+        });
     }
 }
 
@@ -403,4 +428,72 @@ fn is_out_of_bounds(insn: &Instruction, code: &[u8]) -> bool {
     insn.cpuid_features().contains(&CpuidFeature::SSSE3)
         && rex & 0xf0 == 0x40
         && (rex & REX_R != 0 || (rex & REX_B != 0 && second))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCKS: u64 = 64;
+
+    fn block(addr: u64) -> Block {
+        Block::with_shape(addr, 1, Shape { insns: 1, ..Shape::default() })
+    }
+
+    fn run(table: &mut BlockTable, addr: u64) {
+        if table.front(addr, 1).is_none() && table.note(addr, 1).is_none() {
+            table.cache(block(addr));
+        }
+    }
+
+    /// What the footprint has at the start of the next interval.
+    fn taken_to_run(table: &mut BlockTable) -> Vec<u64> {
+        let mut taken = Vec::new();
+        table.begin_interval(|addr, _| taken.push(addr));
+        assert!((0..BLOCKS).all(|addr| table.front(addr, 1).is_some() == taken.contains(&addr)));
+        taken
+    }
+
+    #[test]
+    fn a_block_that_ran_once_has_to_show_whether_it_runs_again() {
+        let mut table = BlockTable::new();
+        (0..BLOCKS).for_each(|addr| run(&mut table, addr));
+        assert!(taken_to_run(&mut table).is_empty());
+        assert!(taken_to_run(&mut table).is_empty());
+        (0..BLOCKS).for_each(|addr| run(&mut table, addr));
+        assert!(taken_to_run(&mut table).is_empty());
+    }
+
+    #[test]
+    fn most_blocks_that_run_all_the_time_are_taken_to_run_until_each_has_to_show_it() {
+        let mut table = BlockTable::new();
+        (0..BLOCKS).for_each(|addr| run(&mut table, addr));
+        assert!(taken_to_run(&mut table).is_empty());
+        let mut asked = Vec::new();
+        for _ in 0..ASKED_EVERY {
+            (0..BLOCKS).for_each(|addr| run(&mut table, addr));
+            let taken = taken_to_run(&mut table);
+            assert_eq!(taken.len() as u64, BLOCKS - BLOCKS / u64::from(ASKED_EVERY));
+            asked.extend((0..BLOCKS).filter(|addr| !taken.contains(addr)));
+        }
+        asked.sort_unstable();
+        assert!(asked.into_iter().eq(0..BLOCKS));
+        // None of them runs any more.
+        let left = (0..ASKED_EVERY).map(|_| taken_to_run(&mut table).len());
+        assert_eq!(left.last(), Some(0));
+    }
+
+    #[test]
+    fn what_takes_a_blocks_place_does_not_count_as_noted() {
+        let mut table = BlockTable::new();
+        table.cache(block(7));
+        table.translated(7, 1, Shape::default());
+        assert_eq!(table.front(7, 1), None);
+        let other = 7 + SLOTS as u64;
+        let same_slot = (0..SLOTS as u64).map(|n| other + n).find(|addr| slot(*addr, 1) == slot(7, 1));
+        let same_slot = same_slot.expect("an address with the same slot");
+        table.cache(block(same_slot));
+        assert_eq!(table.front(7, 1), None);
+        assert_eq!(table.noted.len(), 1);
+    }
 }

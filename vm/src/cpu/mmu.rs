@@ -1,5 +1,5 @@
-//! The page walker. One walker serves the engine's TLB fills, the delivery of exceptions and the debugger
-//! (Intel SDM 3A, chapter 4).
+//! The page walker. One walker serves the engine's TLB fills, the delivery of exceptions and the debugger, which may also
+//! want to see all that is mapped (Intel SDM 3A, chapter 4).
 
 use super::cpuid::PHYSICAL_BITS;
 use super::engine::{Access, Env, off};
@@ -83,6 +83,23 @@ pub struct Walk {
     pdpte: Option<u64>,
 }
 
+/// A page that is mapped, or a large one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// Its linear address.
+    pub linear: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its physical address.
+    pub phys: u64,
+    /// The entry that maps it.
+    pub entry: u64,
+    /// Every entry on the way to it lets code at privilege level 3 in.
+    pub user: bool,
+    /// Every entry on the way to it lets stores in.
+    pub writable: bool,
+}
+
 /// How entries of one paging mode are laid out.
 struct Format {
     levels: u32,
@@ -90,6 +107,54 @@ struct Format {
     wide: bool,
     /// Highest level (0 = page table) at which the page-size bit makes a page.
     large_level: u32,
+    /// 4 MiB pages beyond 4 GiB.
+    pse36: bool,
+}
+
+/// Where an entry leads.
+enum Next {
+    /// To the table at this address.
+    Table(u64),
+    /// To the page at this address.
+    Page(u64),
+}
+
+impl Format {
+    /// How far an address is shifted to index a table of this level.
+    #[inline]
+    fn shift(&self, level: u32) -> u32 {
+        12 + self.index_bits * level
+    }
+
+    /// Whether entries of this level are PDPTEs of legacy PAE, which have no rights and no accessed bit (SDM 3A, 4.4.1).
+    #[inline]
+    fn is_legacy_pdpt(&self, level: u32) -> bool {
+        self.levels == 3 && level == 2
+    }
+
+    /// Where the entry with this index is, and what it holds.
+    #[inline]
+    fn entry(&self, mem: &Memory, table: u64, index: u64) -> (u64, u64) {
+        if self.wide {
+            let at = table + index * 8;
+            (at, u64::from_le_bytes(mem.load(at)))
+        } else {
+            let at = table + index * 4;
+            (at, u32::from_le_bytes(mem.load(at)).into())
+        }
+    }
+
+    /// Where a present entry leads.
+    #[inline]
+    fn next(&self, value: u64, level: u32) -> Next {
+        let frame = if self.wide { value & FRAME } else { value & 0xffff_f000 };
+        if level > 0 && (level > self.large_level || value & LARGE == 0) {
+            return Next::Table(frame);
+        }
+        // PSE-36: bits 13 to 20 of a 4 MiB entry are address bits 32 to 39 (SDM 3A, table 4-4).
+        let high = if level > 0 && !self.wide && self.pse36 { (value >> 13 & 0xff) << 32 } else { 0 };
+        Next::Page(frame & (!0 << self.shift(level)) | high)
+    }
 }
 
 impl Paging {
@@ -169,15 +234,14 @@ impl Paging {
     fn format(&self) -> (Format, u64) {
         if self.efer & 1 << 10 != 0 {
             let large_level = if self.features.page_1g { 2 } else { 1 };
-            (Format { levels: 4, index_bits: 9, wide: true, large_level }, self.cr3 & FRAME)
+            (Format { levels: 4, index_bits: 9, wide: true, large_level, pse36: false }, self.cr3 & FRAME)
         } else if self.pae() {
-            (Format { levels: 3, index_bits: 9, wide: true, large_level: 1 }, self.cr3 & 0xffff_ffe0)
+            let format = Format { levels: 3, index_bits: 9, wide: true, large_level: 1, pse36: false };
+            (format, self.cr3 & 0xffff_ffe0)
         } else {
-            let pse = self.cr4 & 1 << 4 != 0;
-            (
-                Format { levels: 2, index_bits: 10, wide: false, large_level: pse.into() },
-                self.cr3 & 0xffff_f000,
-            )
+            let (pse, pse36) = (self.cr4 & 1 << 4 != 0, self.features.pse36);
+            let format = Format { levels: 2, index_bits: 10, wide: false, large_level: pse.into(), pse36 };
+            (format, self.cr3 & 0xffff_f000)
         }
     }
 
@@ -186,7 +250,7 @@ impl Paging {
         let large = level > 0 && level <= format.large_level && value & LARGE != 0;
         if !format.wide {
             // A 4 MiB page: bit 21, and without PSE-36 the address bits above 32.
-            let bits = if self.features.pse36 { 1 << 21 } else { 0x3f_e000 };
+            let bits = if format.pse36 { 1 << 21 } else { 0x3f_e000 };
             return large && value & bits != 0;
         }
         let mut bits = BEYOND;
@@ -195,7 +259,7 @@ impl Paging {
         }
         if format.levels == 3 {
             bits |= IGNORED_LONG;
-            if level == 2 {
+            if format.is_legacy_pdpt(level) {
                 return pdpte_reserved(value);
             }
         } else if level == 3 || (level == 2 && !large) {
@@ -206,6 +270,15 @@ impl Paging {
             bits |= ((1 << (12 + 9 * level)) - 1) & !0x1fff;
         }
         value & bits != 0
+    }
+
+    /// Calls `each` with what is mapped at and above `from`, in order of address, until it returns false. Not at all without paging.
+    pub fn mappings(&self, mem: &Memory, from: u64, each: &mut dyn FnMut(&Mapping) -> bool) {
+        if self.enabled() {
+            let (format, root) = self.format();
+            let top = format.levels - 1;
+            Survey { mem, format, from, each }.table(root, top, 0, true, true);
+        }
     }
 
     /// Translates `addr` for `access` at privilege `user`; an error is the page-fault error code.
@@ -232,7 +305,6 @@ impl Paging {
             code |= error::FETCH;
         }
         let (format, root) = self.format();
-        let legacy_pae = format.levels == 3;
         let mut entries = [Entry::default(); 4];
         let mut used = 0;
         let (mut writable, mut user_page, mut executable) = (true, true, true);
@@ -240,44 +312,27 @@ impl Paging {
         let mut level = format.levels - 1;
         let mut pdpte = None;
         let phys = loop {
-            let shift = 12 + format.index_bits * level;
-            let index = (addr >> shift) & ((1 << format.index_bits) - 1);
-            let at = table + index * if format.wide { 8 } else { 4 };
-            let value = if format.wide {
-                u64::from_le_bytes(mem.load(at))
-            } else {
-                u32::from_le_bytes(mem.load(at)).into()
-            };
+            let index = (addr >> format.shift(level)) & ((1 << format.index_bits) - 1);
+            let (at, value) = format.entry(mem, table, index);
             if value & PRESENT == 0 {
                 return Err(code);
             }
             if self.reserved(value, level, &format) {
                 return Err(code | error::PROTECTION | error::RESERVED);
             }
-            let frame = if format.wide { value & FRAME } else { value & 0xffff_f000 };
-            if legacy_pae && level == 2 {
-                // PDPTEs have no rights and no accessed bit (SDM 3A, 4.4.1).
+            if format.is_legacy_pdpt(level) {
                 pdpte = Some(at);
-                table = frame;
-                level -= 1;
-                continue;
+            } else {
+                entries[used] = Entry { addr: at, value, wide: format.wide };
+                used += 1;
+                writable &= value & WRITABLE != 0;
+                user_page &= value & USER != 0;
+                executable &= value & NO_EXECUTE == 0;
             }
-            entries[used] = Entry { addr: at, value, wide: format.wide };
-            used += 1;
-            writable &= value & WRITABLE != 0;
-            user_page &= value & USER != 0;
-            executable &= value & NO_EXECUTE == 0;
-            if level == 0 || (level <= format.large_level && value & LARGE != 0) {
-                let offset = (1u64 << shift) - 1;
-                // PSE-36: bits 13 to 20 of a 4 MiB entry are address bits 32 to 39 (SDM 3A, table 4-4).
-                let high = if level > 0 && !format.wide && self.features.pse36 {
-                    (value >> 13 & 0xff) << 32
-                } else {
-                    0
-                };
-                break (frame & !offset) | high | (addr & offset);
+            match format.next(value, level) {
+                Next::Page(page) => break page | (addr & ((1 << format.shift(level)) - 1)),
+                Next::Table(next) => table = next,
             }
-            table = frame;
             level -= 1;
         };
         let write_protect = self.cr0 & 1 << 16 != 0;
@@ -295,6 +350,48 @@ impl Paging {
             return Err(code | error::PROTECTION);
         }
         Ok(Walk { phys, writable, executable, entries, levels: used, small: level == 0, pdpte })
+    }
+}
+
+/// A look through all tables.
+struct Survey<'a> {
+    mem: &'a Memory,
+    format: Format,
+    /// The first address of interest.
+    from: u64,
+    each: &'a mut dyn FnMut(&Mapping) -> bool,
+}
+
+impl Survey<'_> {
+    /// One table, which maps the addresses from `base`, below entries with these rights; false: no more is wanted.
+    fn table(&mut self, table: u64, level: u32, base: u64, user: bool, writable: bool) -> bool {
+        let shift = self.format.shift(level);
+        let entries = if self.format.is_legacy_pdpt(level) { 4 } else { 1 << self.format.index_bits };
+        for index in 0..entries {
+            let linear = self.canonical(base | index << shift);
+            let (_, entry) = self.format.entry(self.mem, table, index);
+            if entry & PRESENT == 0 || linear | ((1 << shift) - 1) < self.from {
+                continue;
+            }
+            let has_rights = !self.format.is_legacy_pdpt(level);
+            let user = user && !(has_rights && entry & USER == 0);
+            let writable = writable && !(has_rights && entry & WRITABLE == 0);
+            let goes_on = match self.format.next(entry, level) {
+                Next::Table(next) => self.table(next, level - 1, linear, user, writable),
+                Next::Page(phys) => {
+                    (self.each)(&Mapping { linear, size: 1 << shift, phys, entry, user, writable })
+                }
+            };
+            if !goes_on {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// With four levels addresses have 48 bits, of which the uppermost is repeated.
+    fn canonical(&self, addr: u64) -> u64 {
+        if self.format.levels == 4 { ((addr << 16) as i64 >> 16) as u64 } else { addr }
     }
 }
 

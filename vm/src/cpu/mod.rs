@@ -38,6 +38,7 @@ use count::{BlockTable, MAX_INSN, Rep, Shape};
 use debug::Debug;
 use engine::{Access, Engine, Env, off};
 use iced_x86::{Instruction, Register, UsedMemory};
+pub use mmu::Mapping;
 use mmu::{Paging, Walk};
 use state::CpuState;
 use std::cell::Cell;
@@ -222,17 +223,18 @@ impl Cpu {
         self.flush_tlb();
     }
 
-    /// What the front table has in a block's slot, which may be another block.
+    /// The block, if nothing about it needs care but that it may be a REP instruction.
     #[inline]
-    pub fn cached_block(&self, addr: u64, size: u32) -> &count::Block {
-        self.table.slot(addr, size)
+    pub fn plain_block(&self, addr: u64, size: u32) -> Option<&count::Block> {
+        let guards = self.guards.up();
+        self.table.front(addr, size).filter(|block| !block.special && block.guards & guards == 0)
     }
 
     /// The block about to run and its number of instructions.
     #[inline]
     pub fn block(&mut self, addr: u64, size: u32) -> count::Block {
         match self.table.front(addr, size) {
-            Some(block) => block,
+            Some(block) => *block,
             None => self.find_block(addr, size),
         }
     }
@@ -243,15 +245,20 @@ impl Cpu {
         if let Some(block) = self.table.note(addr, size) {
             return block;
         }
-        match self.table.lookup(addr, size) {
-            Some(shape) => {
-                let block = count::Block::with_shape(addr, size, shape);
-                self.table.cache(block);
-                block
-            }
+        let shape = match self.table.lookup(addr, size) {
+            Some(count::Count::Known(shape)) => shape,
             // Decode it from memory, every time.
-            None => count::Block::with_shape(addr, size, self.shape(addr, size)),
-        }
+            Some(count::Count::Ambiguous) => {
+                return count::Block::with_shape(addr, size, self.shape(addr, size));
+            }
+            // The engine does not report the first block that it translates: it runs now.
+            None => {
+                let shape = self.shape(addr, size);
+                self.table.translated(addr, size, shape);
+                shape
+            }
+        };
+        self.table.cache(count::Block::with_shape(addr, size, shape))
     }
 
     /// The instruction at RIP counts as executed, although its block may never be entered.
@@ -260,13 +267,16 @@ impl Cpu {
     }
 
     /// What has been touched since the last call. Blocks and pages are noted when they are first looked up, so what is
-    /// remembered of them is forgotten.
+    /// remembered of them is forgotten, but for blocks that run all the time.
     pub fn take_footprint(&mut self) -> Footprint {
         self.note_executed_here();
-        self.table.forget_notes();
         let accessed = self.mem.take_accessed();
         self.flush_tlb();
-        self.footprint.take(accessed)
+        let taken = self.footprint.take(accessed);
+        let next = &mut self.footprint;
+        self.table.begin_interval(|addr, size| next.executed(addr, size.into()));
+        self.forget_known_not_noted();
+        taken
     }
 
     /// A block runs now: what it leaves to be looked at behind it.
@@ -456,7 +466,18 @@ impl Cpu {
 
     /// The physical address behind a linear one, without side effects.
     pub fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
+        if self.env.long_mode() && !descriptor::canonical(addr.0) {
+            return None;
+        }
         Some(PhysAddr(self.walk(addr)?.phys))
+    }
+
+    /// Calls `each` with what the page tables of the present CR3 map at and above `from`, in order of address, until it returns false;
+    /// false: paging is off.
+    pub fn mappings(&self, from: LinAddr, each: &mut dyn FnMut(&Mapping) -> bool) -> bool {
+        let paging = Paging::of(&self.env, self.page_features);
+        paging.mappings(&self.mem, from.0, each);
+        paging.enabled()
     }
 
     fn walk(&self, addr: LinAddr) -> Option<Walk> {

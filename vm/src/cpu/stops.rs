@@ -6,7 +6,7 @@
 //! and their blocks are kept back meanwhile.
 
 use super::Cpu;
-use super::count::MAX_INSN;
+use super::count::{BlockTable, MAX_INSN};
 use super::engine::{KnownCall, off};
 use super::regs::flag;
 use crate::memory::PAGE_SIZE;
@@ -66,20 +66,20 @@ impl Cpu {
     pub fn note_known(&mut self, addr: u64, size: u32, call: KnownCall) {
         // Code that the engine has dropped since is among them.
         if self.known.len() >= KNOWN_MAX {
-            self.forget_known_blocks();
+            self.forget_known_if(|_, _| true);
         }
         self.known.push(Known { addr, size, call });
     }
 
-    /// Makes every block be looked up again.
-    pub fn forget_known_blocks(&mut self) {
-        self.forget_known_if(|_| true);
+    /// Makes every block be looked up again that the footprint does not have.
+    pub(super) fn forget_known_not_noted(&mut self) {
+        self.forget_known_if(|known, table| table.front(known.addr, known.size).is_none());
     }
 
-    fn forget_known_if(&mut self, wanted: impl Fn(&Known) -> bool) {
-        let engine = &self.engine;
+    fn forget_known_if(&mut self, wanted: impl Fn(&Known, &BlockTable) -> bool) {
+        let (engine, table) = (&self.engine, &self.table);
         self.known.retain(|known| {
-            let wanted = wanted(known);
+            let wanted = wanted(known, table);
             if wanted {
                 engine.forget_known(known.call);
             }
@@ -90,7 +90,7 @@ impl Cpu {
     /// Blocks that have one of these are looked at from now on.
     fn look_at(&mut self, added: &Stops) {
         if !added.is_empty() {
-            self.forget_known_if(|known| added.marks(known.addr, known.size.into()));
+            self.forget_known_if(|known, _| added.marks(known.addr, known.size.into()));
         }
     }
 

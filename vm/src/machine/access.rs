@@ -3,6 +3,7 @@
 use super::Machine;
 use crate::board::Board;
 use crate::board::vga::Picture;
+use crate::cpu::Mapping;
 use crate::cpu::state::CpuState;
 use crate::footprint::Footprint;
 use crate::memory::{PAGE_SIZE, PhysMemory};
@@ -77,11 +78,10 @@ impl Machine {
     }
 
     /// What was touched since the last call (or since power-on). Like a clean slate for [`Machine::take_dirty`], it makes
-    /// the machine look up pages and blocks anew.
+    /// the machine look up pages anew, and blocks of code, but for most of those that ran between the last calls too: they count as
+    /// touched for a few calls more.
     pub fn take_footprint(&mut self) -> Footprint {
-        let core = self.core_mut();
-        core.cpu.forget_known_blocks();
-        core.cpu.take_footprint()
+        self.core_mut().cpu.take_footprint()
     }
 
     /// Reads physical memory as the CPU would, without side effects: video memory is seen through its window, other device
@@ -103,6 +103,18 @@ impl Machine {
     /// Never sets an accessed bit.
     pub fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
         self.core().cpu.translate(addr)
+    }
+
+    /// Where in storage a load from a physical address, or a store to it, arrives: for RAM at the same place. `None` for ROM, devices,
+    /// and where there is nothing.
+    pub fn storage_at(&self, addr: PhysAddr, write: bool) -> Option<u64> {
+        self.core().cpu.mem.storage_at(addr.0, write)
+    }
+
+    /// Calls `each` with what the page tables of the present CR3 map at and above `from`, in order of address, until it returns false.
+    /// False: paging is off.
+    pub fn mappings(&self, from: LinAddr, each: &mut dyn FnMut(&Mapping) -> bool) -> bool {
+        self.core().cpu.mappings(from, each)
     }
 
     /// Reads memory by linear address; stops at the first byte that is not mapped. Returns the bytes read.

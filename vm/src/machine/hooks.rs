@@ -1,7 +1,7 @@
 //! What the engine calls while it runs.
 
 use super::{Core, TF, effort};
-use crate::cpu::count::Rep;
+use crate::cpu::count::{Block, Rep};
 use crate::cpu::delivery::{Cause, has_error_code, vector};
 use crate::cpu::engine::{
     Access, BlockCall, BlockStart, Engine, Fill, Hooks, KnownCall, Offsets, PortIn, PortOut, off,
@@ -39,18 +39,18 @@ impl Hooks for Core {
             self.cpu.single = false;
             self.update_soft_limit();
         }
-        let block = self.cpu.cached_block(addr, size);
-        let insns = block.insns;
-        let end = self.cpu.pos.wrapping_add(insns.into());
-        let plain = block.is_plain(addr, size, self.cpu.guards.up()) && end <= self.soft_limit;
-        let marked = self.cpu.is_marked(addr, size);
-        if !plain || marked || self.cpu.code_was_overwritten() || self.takes_interrupt() {
+        let fits = |block: &&Block| self.cpu.pos.wrapping_add(block.insns.into()) <= self.soft_limit;
+        let Some(block) = self.cpu.plain_block(addr, size).filter(fits) else {
+            return self.block_slow(addr, size, call);
+        };
+        if self.cpu.is_marked(addr, size) || self.cpu.code_was_overwritten() || self.takes_interrupt() {
             return self.block_slow(addr, size, call);
         }
         if block.rep != Rep::No {
             let block = *block;
             return self.rep_pass(&block, call);
         }
+        let insns = block.insns;
         self.enter(addr, size, insns);
         BlockStart::RunKnown(insns)
     }

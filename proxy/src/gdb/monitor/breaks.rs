@@ -75,7 +75,7 @@ pub fn vector(text: &str) -> Result<u8, String> {
 pub fn address(debuggee: &Debuggee, text: &str) -> Result<LinAddr, String> {
     let layout = &debuggee.layout;
     let expr = Expr::parse(text, layout)?;
-    expr.value(&Scope::new(debuggee.history.as_ref(), layout)).map(LinAddr).map_err(|e| e.to_string())
+    expr.value(&Scope::new(debuggee.history.view(), layout)).map(LinAddr).map_err(|e| e.to_string())
 }
 
 /// All, each on a line.

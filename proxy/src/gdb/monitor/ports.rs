@@ -41,7 +41,7 @@ pub fn around(debuggee: &mut Debuggee) -> Result<String, String> {
 /// What a port would give here.
 pub fn peek(debuggee: &Debuggee, text: &str, size: u8) -> Result<String, String> {
     let port = port(text)?;
-    let (value, changes) = debuggee.history.peek_port(port, size);
+    let (value, changes) = debuggee.history.view().peek_port(port, size);
     let width = usize::from(size) * 2 + 2;
     let note =
         if changes { "\n(a guest that reads it changes the chip; nothing was changed here)" } else { "" };
