@@ -181,6 +181,9 @@ fn machines_that_cannot_be_built() {
     cannot_record(1, &["--kernel", &missing], &["missing", "No such file"]);
     cannot_record(1, &["--kernel", &kernel, "--initrd", &missing], &["missing", "No such file"]);
     cannot_record(1, &["--bios", &missing], &["missing", "No such file"]);
+    let flash = format!("if=pflash,file={}", file("flash", &[0xff; 4096]));
+    cannot_record(2, &["--drive", &flash, "--bios", &kernel], &["--bios", "if=pflash"]);
+    cannot_record(2, &["--drive", &format!("if=pflash,file={missing}")], &["missing"]);
     cannot_record(1, &["--kernel", dir.path().to_str().unwrap()], &["directory"]);
     cannot_record(1, &["--kernel", &file("empty", b"")], &["kernel"]);
     let mut torn = fs::read(&kernel).unwrap();

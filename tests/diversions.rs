@@ -26,6 +26,7 @@ fn gdb_calls_a_function_of_the_guest_and_the_past_stays() {
     session.expect("call rare_function(77)", &[&format!("[diversion from position {here}]")]);
     session.expect("print rare_variable", &[" = 77"]);
     session.expect("info registers", &[&registers]);
+    // GDB has put back `$icount` with the other registers, though it is later now.
     session.expect("maint flush register-cache", &[]);
     assert!(session.debugger.position() > here);
     session.expect("set var rare_calls = 1000", &[]);

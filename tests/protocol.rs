@@ -252,6 +252,8 @@ fn errors_are_told_in_the_form_that_the_debugger_reads() {
         ("G00", "the past cannot be changed"),
         ("X100000,1:a", "the past cannot be changed"),
         ("Z2,10,4", "not mapped"),
+        ("Z2,b8000,4", "0xb8000 is no RAM"),
+        ("Z3,b8000,1", "0xb8000 is no RAM"),
         ("Z2,100000,0", "1 to"),
         ("Z4,100000,ffffffffffffffff", "1 to"),
         ("p7777", "no register"),

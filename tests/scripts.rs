@@ -108,6 +108,17 @@ fn lldb_steps_backwards() {
     shows(&lldb.run("rg reverse-step"), &["timer_tick", "kernel.c:90"]);
     shows(&lldb.run("rg reverse-step"), &["timer_tick", "kernel.c:89"]);
     shows(&lldb.run("rg reverse-finish"), &["interrupt(frame=", "kernel.c:277"]);
+    // LLDB knows no caller of this one, and its call does.
+    shows(&lldb.run("finish"), &["error: "]);
+    let inside = lldb.position();
+    shows(&lldb.run("breakpoint set --name interrupt"), &["Breakpoint "]);
+    shows(&lldb.run("rg finish"), &["common_entry"]);
+    let outside = lldb.position();
+    assert!(outside > inside);
+    shows(&lldb.run("breakpoint delete"), &["removed"]);
+    shows(&lldb.run("rg reverse-next"), &["common_entry"]);
+    assert!(lldb.position() < inside, "over the call");
+    lldb.run(&format!("rg seek {inside}"));
     // Out of the handler, and over the whole call that it interrupted.
     shows(&lldb.run("breakpoint set --file kernel.c --line 194"), &["run_job"]);
     shows(&lldb.run("process continue -R"), &["stop reason = breakpoint ", "kernel.c:194"]);
@@ -149,4 +160,21 @@ fn the_commands_work_in_16_bit_code() {
     shows(&lldb.run("rg reverse-next"), &["16-bit code", "->", "movw "]);
     shows(&lldb.run("rg seek start"), &["position 0 of"]);
     assert_eq!(lldb.position(), 0);
+}
+
+#[test]
+fn a_watchpoint_knows_the_value_of_the_place_that_was_gone_to() {
+    let (server, _dir) = serve(&build_guest("both_ways"), 33);
+    let mut gdb = gdb_with_script(&server, Some(&build_guest("both_ways")));
+    gdb.run("rg seek start");
+    gdb.run("watch level");
+    shows(&gdb.run("continue"), &["Old value = 0", "New value = 1"]);
+    let changed = gdb.position();
+    gdb.run("delete");
+    gdb.run("rg seek start");
+    gdb.run("watch level");
+    // What GDB saw last is what the store before there will find.
+    gdb.run(&format!("rg seek {changed}"));
+    shows(&gdb.run("reverse-continue"), &["Old value = 1", "New value = 0", "levels ()"]);
+    assert_eq!(gdb.position(), changed - 1);
 }

@@ -242,7 +242,9 @@ impl Model<'_> {
             return;
         }
         let ((addr, len), kind) = (self.variable(), self.kind());
-        let Some(phys) = self.real.machine().translate(addr) else {
+        let phys = self.real.machine().translate(addr);
+        // A page table may lead to where there is no RAM.
+        let Some(phys) = phys.filter(|at| self.real.machine().storage_at(*at, false) == Some(at.0)) else {
             let last = self.real.last_access(kind, addr, len, to, &mut never).unwrap();
             assert_eq!(last, Answer::NotMapped);
             return;

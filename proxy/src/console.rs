@@ -4,10 +4,10 @@ use crate::cli::ConsoleArgs;
 use crate::open;
 use crate::place::Place;
 use anyhow::Result;
-use snapshots::{Error, Recording, Session};
+use snapshots::{Error, Recording, Stop, Timeline};
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
-use vm::{Icount, Machine, Output, SERIAL_PORTS, VmTime};
+use vm::{Icount, Output, SERIAL_PORTS, VmTime};
 
 /// Steps that are replayed between two looks at the output and the clock.
 const SLICE_STEPS: u64 = 100_000;
@@ -15,15 +15,20 @@ const SLICE_STEPS: u64 = 100_000;
 /// A line longer than this is shown in parts.
 const LINE_MAX_BYTES: usize = 64 << 10;
 
-/// Replays `recording` up to `end` and hands out what the guest wrote, in order, with its position and virtual time. Ends
+/// Replays `recording` from `start` to `end` and hands out what the guest wrote, in order, with its position and virtual time. Ends
 /// early when `sink` says false, or `interrupted`, which is asked again and again, true.
 pub fn follow(
     recording: &Arc<Recording>,
+    start: Icount,
     end: Icount,
     sink: &mut dyn FnMut(Icount, VmTime, Output) -> bool,
     interrupted: &mut dyn FnMut() -> bool,
 ) -> Result<(), Error> {
-    let mut session = Session::<Machine>::new(Arc::clone(recording))?;
+    let mut timeline = Timeline::new(Arc::clone(recording))?;
+    if timeline.seek(start, interrupted)? == Stop::Interrupted {
+        return Ok(());
+    }
+    let mut session = timeline.into_session();
     session.keep_output();
     loop {
         let here = session.position();
@@ -55,6 +60,7 @@ pub fn run(args: &ConsoleArgs) -> Result<u8> {
     let mut broken = None;
     follow(
         &recording,
+        recording.start(),
         end,
         &mut |position, now, output| {
             if time.is_some_and(|limit| now > limit) {

@@ -1,9 +1,10 @@
 //! `--drive`, as QEMU has it.
 
 use std::path::PathBuf;
+use vm::config::FLASH_CHIPS_MAX;
 use vm::{DriveKind, Slot};
 
-const USAGE: &str = "file=IMAGE[,if=ide|floppy|virtio|none][,media=disk|cdrom][,index=N][,format=raw|qcow2]";
+const USAGE: &str = "file=IMAGE[,if=ide|floppy|virtio|pflash|none][,media=disk|cdrom][,index=N][,format=raw|qcow2][,readonly=on|off]";
 
 /// What `--drive` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct DriveSpec {
     pub index: Option<usize>,
     /// The format that the image must have.
     pub format: Option<Format>,
+    /// The guest cannot write to it.
+    pub read_only: bool,
 }
 
 /// What a drive is connected to.
@@ -27,6 +30,8 @@ pub enum Interface {
     Board,
     /// A card of its own.
     Virtio,
+    /// The bus that firmware is on.
+    Flash,
     /// Nothing: it is an image for later.
     None,
 }
@@ -55,14 +60,16 @@ impl DriveSpec {
 /// Reads what follows `--drive`.
 pub fn parse(text: &str) -> Result<DriveSpec, String> {
     let (mut file, mut interface, mut media, mut index, mut format) = (None, "ide", "disk", None, None);
+    let mut read_only = None;
     let parts = split_list(text);
     for part in &parts {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         match (name, value) {
             ("file", path) if !path.is_empty() => file = Some(path),
-            ("if", "ide" | "floppy" | "virtio" | "none") => interface = value,
+            ("if", "ide" | "floppy" | "virtio" | "pflash" | "none") => interface = value,
             ("media", "disk" | "cdrom") => media = value,
-            ("index", _) if value.parse::<usize>().is_ok() => index = value.parse().ok(),
+            ("index" | "unit", _) if value.parse::<usize>().is_ok() => index = value.parse().ok(),
+            ("readonly", "on" | "off") => read_only = Some(value == "on"),
             ("format", "raw") => format = Some(Format::Raw),
             ("format", "qcow2") => format = Some(Format::Qcow2),
             _ => return Err(format!("`{part}` is none of what a drive can have: {USAGE}")),
@@ -72,6 +79,7 @@ pub fn parse(text: &str) -> Result<DriveSpec, String> {
         ("floppy", "cdrom") => {
             return Err("a CD-ROM is not on the floppy controller: leave out if=floppy".into());
         }
+        ("pflash", "cdrom") => return Err("a CD-ROM is no flash chip: leave out if=pflash".into()),
         ("virtio", "cdrom") => return Err("a virtio drive is a disk: leave out if=virtio".into()),
         ("virtio", _) if index.is_some() => {
             return Err("index: virtio drives are on cards, in the order of the command line".into());
@@ -81,17 +89,29 @@ pub fn parse(text: &str) -> Result<DriveSpec, String> {
         (_, "cdrom") => DriveKind::Cd,
         _ => DriveKind::Disk,
     };
+    match read_only {
+        Some(true) if kind != DriveKind::Cd && interface != "pflash" => {
+            return Err(
+                "readonly=on: only flash chips and CD-ROMs are; images stay as they are without it".into()
+            );
+        }
+        Some(false) if kind == DriveKind::Cd => {
+            return Err("readonly=off: a CD-ROM cannot be written to".into());
+        }
+        _ => {}
+    }
     let file = file.ok_or_else(|| format!("a drive needs an image: {USAGE}"))?.into();
     let interface = match interface {
         "virtio" => Interface::Virtio,
+        "pflash" => Interface::Flash,
         "none" => Interface::None,
         _ => Interface::Board,
     };
-    let spec = DriveSpec { file, kind, interface, index, format };
+    let read_only = read_only.unwrap_or(kind == DriveKind::Cd);
+    let spec = DriveSpec { file, kind, interface, index, format, read_only };
+    let places = if interface == Interface::Flash { FLASH_CHIPS_MAX } else { spec.slots().len() };
     match index {
-        Some(index) if index >= spec.slots().len() => {
-            Err(format!("index={index}: there are places 0 to {}", spec.slots().len() - 1))
-        }
+        Some(index) if index >= places => Err(format!("index={index}: there are places 0 to {}", places - 1)),
         _ => Ok(spec),
     }
 }
@@ -122,12 +142,16 @@ mod tests {
             interface: Interface::Board,
             index: Some(3),
             format: Some(Format::Qcow2),
+            read_only: false,
         };
         assert_eq!(spec, expected);
         assert_eq!(parse("media=cdrom,file=x").unwrap().kind, DriveKind::Cd);
         assert_eq!(parse("if=floppy,file=x").unwrap().slots(), Slot::FLOPPY);
         assert_eq!(parse("if=virtio,file=x").unwrap().interface, Interface::Virtio);
         assert_eq!(parse("if=none,file=x").unwrap().kind, DriveKind::Floppy);
+        let flash = parse("if=pflash,format=raw,unit=1,readonly=on,file=x").unwrap();
+        assert_eq!((flash.interface, flash.index, flash.read_only), (Interface::Flash, Some(1), true));
+        assert!(parse("file=x,media=cdrom,readonly=on").unwrap().read_only);
         assert_eq!(parse("if=none,file=x,media=cdrom").unwrap().kind, DriveKind::Cd);
     }
 
@@ -147,9 +171,13 @@ mod tests {
             "file=x,media=tape",
             "file=x,if=floppy,media=cdrom",
             "file=x,cache=none",
+            "file=x,readonly=on",
+            "file=x,readonly=off,media=cdrom",
+            "file=x,if=pflash,media=cdrom",
+            "file=x,if=pflash,unit=2",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        assert!(parse("file=x,if=scsi").unwrap_err().contains("if=ide|floppy|virtio|none"));
+        assert!(parse("file=x,if=scsi").unwrap_err().contains("if=ide|floppy|virtio|pflash|none"));
     }
 }

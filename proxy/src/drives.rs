@@ -2,6 +2,7 @@
 
 use crate::boot_option::{Boot, parse_boot};
 use crate::drive_spec::{self, DriveSpec, Format, Interface};
+use crate::flash::{self, FlashChip};
 use crate::usage::Usage;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -49,9 +50,10 @@ pub struct DriveArgs {
     /// Floppy disk in the second drive
     #[arg(long, value_name = "IMAGE")]
     pub fdb: Option<PathBuf>,
-    /// A drive of QEMU's kind: file=IMAGE[,if=ide|floppy|virtio|none][,media=disk|cdrom][,index=N][,format=raw|qcow2]; without an
-    /// index it is in the first free place; virtio drives are cards; none is an image to be put into a drive later, a floppy disk
-    /// or a CD-ROM; may be repeated
+    /// A drive of QEMU's kind: file=IMAGE[,if=ide|floppy|virtio|pflash|none][,media=disk|cdrom][,index=N][,format=raw|qcow2]; without
+    /// an index it is in the first free place; virtio drives are cards; none is an image to be put into a drive later, a floppy disk
+    /// or a CD-ROM; pflash is a flash chip with firmware in the place of --bios, or below it with unit=1, and cannot be written to
+    /// with readonly=on; may be repeated
     #[arg(long, value_name = "SPEC", value_parser = drive_spec::parse)]
     pub drive: Vec<DriveSpec>,
     /// How the firmware boots: order=LETTERS, what it tries, in order: a (floppy), c (hard disk), d (CD-ROM), n (network);
@@ -60,7 +62,7 @@ pub struct DriveArgs {
     #[arg(long, value_name = "order=LETTERS,…", default_value = "order=cad", value_parser = parse_boot)]
     pub boot: Boot,
     /// `on`: images are never written to, and what the guest writes is in the recording only; `off`: it is written to the images
-    /// of disks when the recording has ended in order
+    /// of disks and flash chips when the recording has ended in order
     #[arg(long, value_enum, default_value_t = Snapshot::On)]
     pub snapshot: Snapshot,
     /// Put the contents of all images into the recording, instead of referring to those larger than 4 MiB by name and hash
@@ -145,6 +147,8 @@ pub struct Drives {
     pub media: Vec<Medium>,
     /// Disks that are on cards of their own, by their media.
     pub virtio: Vec<usize>,
+    /// Flash chips with firmware, the highest first.
+    pub flash: Vec<FlashChip>,
     images: Vec<Image>,
     embed: Vec<(usize, Shared)>,
     write_back: bool,
@@ -166,6 +170,7 @@ impl Drives {
         for spec in args.drive.iter().filter(|spec| spec.interface == Interface::None) {
             drives.add_spare(spec, args.embed_media)?;
         }
+        drives.flash = flash::chips(&args.drive, drives.write_back)?;
         for (slot, path) in later {
             drives.add_for_later(*slot, path, args.embed_media)?;
         }
@@ -285,12 +290,16 @@ impl Drives {
 
     /// Files that are read, with what to call them.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.images.iter().map(Image::path)
+        self.images.iter().map(Image::path).chain(self.flash.iter().map(FlashChip::path))
     }
 
     /// Writes to the images what the guest wrote, if that was asked for.
     pub fn write_back(&self, machine: &vm::Machine) -> Result<()> {
-        for (number, image) in self.images.iter().enumerate().filter(|_| self.write_back) {
+        if !self.write_back {
+            return Ok(());
+        }
+        flash::write_back(&self.flash, machine)?;
+        for (number, image) in self.images.iter().enumerate() {
             for (offset, page) in machine.written_pages(number) {
                 let len = image.bytes().saturating_sub(offset).min(page.len() as u64) as usize;
                 image.write_at(offset, &page[..len]).context("--snapshot off")?;

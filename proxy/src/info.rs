@@ -47,6 +47,7 @@ fn as_json(recording: &Recording) -> Result<serde_json::Value> {
             "cpu": cpu_name(config.cpu),
             "rtc": date(config.rtc_start),
             "bios_bytes": config.bios.len(),
+            "flash_bytes": config.flash_bytes(),
             "debug_exit_port": config.debug_exit_port,
             "no_reboot": config.no_reboot,
             "drives": config.drives.iter().map(|d| json!({ "slot": d.slot.name(), "medium": d.medium })).collect::<Vec<_>>(),
@@ -58,7 +59,7 @@ fn as_json(recording: &Recording) -> Result<serde_json::Value> {
 fn as_text(name: &str, recording: &Recording) -> Result<String> {
     let config = recording.config();
     let (inputs, interrupts) = recording.count_events()?;
-    let bios = match config.bios.len() {
+    let bios = match config.bios.len() as u64 + config.flash_bytes() {
         0 => "no firmware".to_owned(),
         n => format!("firmware of {} KiB", n >> 10),
     };

@@ -13,6 +13,7 @@ mod drives;
 pub mod ending;
 pub mod escape;
 pub mod events;
+mod flash;
 pub mod gdb;
 pub mod host_serial;
 pub mod info;

@@ -3,10 +3,12 @@
 use crate::cli::{Device, MachineArgs};
 use crate::drive_spec::split_list;
 use crate::drives::Drives;
+use crate::flash::{self, FlashChip};
+use crate::usage::Usage;
 use anyhow::{Context, Result, bail};
 use std::io::Read;
 use std::path::Path;
-use vm::config::EXPANSION_ROM_BYTES;
+use vm::config::{EXPANSION_ROM_BYTES, FIRMWARE_MAX};
 use vm::{CardConfig, Kernel, Machine, MachineConfig, Module, SERIAL_PORTS, Vga};
 
 /// Where Debian's `seabios` package puts its 256 KiB image.
@@ -15,23 +17,21 @@ const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
 const VGA_BIOSES: [&str; 2] = ["/usr/share/seabios/vgabios-stdvga.bin", "/usr/share/qemu/vgabios-stdvga.bin"];
 /// Images larger than this are no option ROM: its length is a byte that counts 512 bytes.
 const OPTION_ROM_MAX_BYTES: u64 = 255 * 512;
-/// Images larger than this are no firmware.
-const BIOS_MAX_BYTES: u64 = 16 << 20;
-
 /// The machine that `args` describes, with these drives and its kernel loaded.
 pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
     let vga_bios = vga_bios(args.vga)?;
     let kernel = args.kernel.as_ref().map(|path| kernel(args, path)).transpose()?;
     // Firmware starts a kernel if it is asked for, or if the kernel needs it.
-    let by_firmware = kernel
-        .as_ref()
-        .is_some_and(|kernel| args.bios.is_some() || vm::boot::linux::needs_firmware(&kernel.image));
+    let has_firmware = args.bios.is_some() || !drives.flash.is_empty();
+    let by_firmware =
+        kernel.as_ref().is_some_and(|kernel| has_firmware || vm::boot::linux::needs_firmware(&kernel.image));
     let (for_firmware, direct) = if by_firmware { (kernel, None) } else { (None, kernel) };
     let config = MachineConfig {
         ram_bytes: args.memory,
         cpu: args.cpu,
         rtc_start: args.rtc.unwrap_or_else(|| crate::units::unix_seconds(std::time::SystemTime::now())),
-        bios: if direct.is_some() { Vec::new() } else { firmware(args)? },
+        bios: if direct.is_some() { Vec::new() } else { firmware(args, drives)? },
+        flash: drives.flash.iter().map(FlashChip::config).collect(),
         debug_exit_port: debug_exit_port(&args.device),
         vga: if vga_bios.is_empty() { Vga::None } else { Vga::Std },
         vga_bios,
@@ -45,6 +45,7 @@ pub fn build(args: &MachineArgs, drives: &Drives) -> Result<Machine> {
         kernel: for_firmware,
     };
     let mut machine = Machine::with_media(&config, drives.sources()).context("cannot build the machine")?;
+    flash::load(&drives.flash, &mut machine);
     if let (Some(kernel), Some(path)) = (direct, &args.kernel) {
         machine.load(&kernel).with_context(|| format!("cannot start --kernel {}", path.display()))?;
     }
@@ -97,10 +98,15 @@ fn kernel(args: &MachineArgs, path: &Path) -> Result<Kernel> {
     Ok(kernel)
 }
 
-fn firmware(args: &MachineArgs) -> Result<Vec<u8>> {
+/// Firmware in a ROM; none if it is in flash.
+fn firmware(args: &MachineArgs, drives: &Drives) -> Result<Vec<u8>> {
     match &args.bios {
-        Some(path) => read_file("--bios", path, BIOS_MAX_BYTES),
-        None if Path::new(SEABIOS).exists() => read_file("SeaBIOS", Path::new(SEABIOS), BIOS_MAX_BYTES),
+        Some(_) if !drives.flash.is_empty() => {
+            Err(Usage("--bios and --drive if=pflash are two kinds of firmware: leave out one".into()).into())
+        }
+        Some(path) => read_file("--bios", path, FIRMWARE_MAX),
+        None if !drives.flash.is_empty() => Ok(Vec::new()),
+        None if Path::new(SEABIOS).exists() => read_file("SeaBIOS", Path::new(SEABIOS), FIRMWARE_MAX),
         None if args.kernel.is_some() => bail!(
             "--kernel: this kernel starts in real mode, which takes firmware, and there is none at {SEABIOS}: install the \
              package `seabios`, or give --bios FILE"

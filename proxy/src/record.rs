@@ -240,7 +240,7 @@ impl Run {
         check_media(args, &drives)?;
         let machine = machine_args::build(&args.machine, &drives)?;
         // Without firmware nothing is there to start the machine again: its kernel was loaded from outside.
-        let may_reboot = !args.machine.no_reboot && !machine.config().bios.is_empty();
+        let may_reboot = !args.machine.no_reboot && machine.config().has_firmware();
         let ports = specs.iter().map(Port::open).collect::<Result<Vec<_>>>()?;
         let debugcon = HostSerial::open(&args.debugcon).context("--debugcon")?;
         let parallel = HostSerial::open(&args.parallel).context("--parallel")?;

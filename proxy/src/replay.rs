@@ -29,6 +29,7 @@ fn show_console(recording: &Arc<Recording>) -> Result<()> {
     let mut broken = None;
     follow(
         recording,
+        recording.start(),
         end,
         &mut |_, _, output| {
             let Output::Serial { byte, .. } = output else { return true };

@@ -19,6 +19,9 @@ sys.path.insert(0, HERE)
 import retrograde_linux  # noqa: E402
 
 
+WATCHPOINTS = (gdb.BP_HARDWARE_WATCHPOINT, gdb.BP_READ_WATCHPOINT, gdb.BP_ACCESS_WATCHPOINT)
+
+
 def monitor(command):
     """Runs a command of the server; its answer, or an error that GDB shows."""
     try:
@@ -36,6 +39,11 @@ def seek(where):
     monitor("seek " + where)
     gdb.execute("maintenance flush register-cache", to_string=True)
     gdb.execute("maintenance flush dcache", to_string=True)
+    for watchpoint in gdb.breakpoints():
+        if watchpoint.type in WATCHPOINTS and watchpoint.enabled:
+            # It remembers the value of the place before, and would pass over a store that puts that one there again.
+            watchpoint.enabled = False
+            watchpoint.enabled = True
     gdb.execute("frame")
 
 

@@ -7,6 +7,7 @@ rg reverse-stepi [N] back by instructions
 rg reverse-step      back to the line before, into functions
 rg reverse-next      back to the line before, over functions
 rg reverse-finish    back to where this function was called
+rg finish            out of this function, where LLDB finds no caller too
 rg forward           LLDB goes forward again from here: continue, next, step
 rg call NAME(ARGS)   calls a function of the guest, in a diversion
 rg linux VMLINUX [NAME=FILE ...]  symbols of a Linux kernel and of its modules
@@ -25,6 +26,8 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import retrograde_linux  # noqa: E402
 
 # A line that takes more steps than this back is not left by single steps.
+# Bytes of the longest instruction.
+INSTRUCTION_MAX = 15
 STEPS_MAX = 100000
 # RET and RETF, with and without a number.
 RETURNS = (b"\xc3", b"\xc2", b"\xcb", b"\xca")
@@ -89,11 +92,6 @@ class Machine:
         finally:
             self.debugger.SetAsync(was)
 
-    def reverse(self):
-        """Runs back; why it stops there."""
-        self.synchronously(lambda: self.process.ContinueInDirection(lldb.eRunReverse))
-        return self.thread().GetStopReason()
-
     def seek(self, where):
         """Goes somewhere."""
         self.monitor("seek " + where)
@@ -135,17 +133,23 @@ class Machine:
         line = (entry.GetFileSpec().fullpath, entry.GetLine()) if entry.IsValid() else None
         return line, start.GetLoadAddress(self.target) if start.IsValid() else None
 
-    def call_of(self, start, sp):
-        """Back to the call of the function that starts at `start` and whose return address lies at `sp` or above."""
-        breakpoint = self.target.BreakpointCreateByAddress(start)
+    def run_to(self, direction, pc, sp):
+        """To where `pc` runs and the stack pointer is `sp` or above."""
+        breakpoint = self.target.BreakpointCreateByAddress(pc)
         try:
             while True:
-                if self.reverse() != lldb.eStopReasonBreakpoint or self.look()[0] != start:
-                    raise Error("Something else stopped on the way back.")
+                self.synchronously(lambda: self.process.ContinueInDirection(direction))
+                stopped = self.thread().GetStopReason()
+                if stopped != lldb.eStopReasonBreakpoint or self.look()[0] != pc:
+                    raise Error("Something else stopped on the way.")
                 if self.look()[1] >= sp:
                     break
         finally:
             self.target.BreakpointDelete(breakpoint.GetID())
+
+    def call_of(self, start, sp):
+        """Back to the call of the function that starts at `start` and whose return address lies at `sp` or above."""
+        self.run_to(lldb.eRunReverse, start, sp)
         self.monitor("seek -1")
 
     def back(self, sp, over):
@@ -197,8 +201,8 @@ class Machine:
         begins = entry.IsValid() and entry.GetStartAddress().GetLoadAddress(self.target) == pc
         return begins and self.line_at(pc - 1)[0] != self.line_at(pc)[0]
 
-    def finish_back(self):
-        """Back to the call of the function that runs."""
+    def to_the_call(self):
+        """Back to the call of the function that runs, or to the place that an interrupt has left for it."""
         pc, sp = self.look()
         _, start = self.line_at(pc)
         if start is None:
@@ -207,7 +211,30 @@ class Machine:
             self.monitor("seek -1")
         else:
             self.call_of(start, sp)
+
+    def finish_back(self):
+        """Back to the call of the function that runs."""
+        self.to_the_call()
         self.look_again()
+
+    def finish(self):
+        """On to where the function that runs returns to. What is known of its call tells where that is."""
+        here = self.position()
+        enabled = [breakpoint for breakpoint in self.target.breakpoint_iter() if breakpoint.IsEnabled()]
+        enabled += [watchpoint for watchpoint in self.target.watchpoint_iter() if watchpoint.IsEnabled()]
+        try:
+            for stop in enabled:
+                stop.SetEnabled(False)
+            self.to_the_call()
+            caller, above = self.look()
+            self.monitor("seek +1")
+            word = self.process.ReadPointerFromMemory(self.look()[1], lldb.SBError())
+        finally:
+            for stop in enabled:
+                stop.SetEnabled(True)
+            self.seek("%d" % here)
+        is_call = caller < word <= caller + INSTRUCTION_MAX
+        self.run_to(lldb.eRunForward, word if is_call else caller, above)
 
 
 class Call:
@@ -402,6 +429,9 @@ def rg(debugger, command, result, _internal):
             show(machine, result)
         elif verb == "reverse-finish":
             machine.finish_back()
+            show(machine, result)
+        elif verb == "finish":
+            machine.finish()
             show(machine, result)
         elif verb == "forward":
             machine.look_again()

@@ -423,6 +423,10 @@ impl Replayer for Toy {
         Footprint { executed: Some(executed), accessed, ..Footprint::default() }
     }
 
+    fn storage_at(&self, addr: PhysAddr, _write: bool) -> Option<u64> {
+        (addr.0 < self.config.ram_bytes).then_some(addr.0)
+    }
+
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
         (addr.0 < self.config.ram_bytes).then_some(PhysAddr(addr.0))
     }

@@ -30,6 +30,7 @@ pub trait Replayer: Sized + 'static {
     fn take_dirty(&mut self) -> Vec<usize>;
     fn take_footprint(&mut self) -> Footprint;
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr>;
+    fn storage_at(&self, addr: PhysAddr, write: bool) -> Option<u64>;
     fn set_cpu(&mut self, cpu: &CpuState);
     fn write_phys(&mut self, addr: PhysAddr, bytes: &[u8]);
     fn set_breakpoints(&mut self, addrs: &[LinAddr]);
@@ -65,6 +66,7 @@ impl Replayer for Machine {
         save(&self) -> MachineState;
         storage(&self) -> &[u8];
         translate(&self, addr: LinAddr) -> Option<PhysAddr>;
+        storage_at(&self, addr: PhysAddr, write: bool) -> Option<u64>;
         }
         change: {
         run(&mut self, limit: RunLimit) -> Result<Exit, VmError>;

@@ -222,7 +222,7 @@ impl<M: Replayer> Timeline<M> {
     }
 
     /// The session, at the position where the timeline stands.
-    pub(crate) fn into_session(mut self) -> Session<M> {
+    pub fn into_session(mut self) -> Session<M> {
         self.session.set_effort(u64::MAX);
         self.session
     }
@@ -686,8 +686,8 @@ pub fn stop_at(watches: &Watches, hit: WatchHit) -> Stop {
     )
 }
 
-/// A watchpoint for what `machine` has at an address now, with the physical ranges behind it, one a page; `None` if a byte
-/// of it is not mapped.
+/// A watchpoint for what `machine` has at an address now, with the ranges of storage behind it, one a page; `None` if a byte
+/// of it is not mapped, or is neither RAM nor the display adapter's frame buffer: other accesses are not watched.
 pub fn watched<M: Replayer>(
     machine: &M,
     kind: WatchKind,
@@ -701,11 +701,12 @@ pub fn watched<M: Replayer>(
         // Neighbouring pages need not be neighbours in physical memory.
         let next = (at | (PAGE_SIZE as u64 - 1)).saturating_add(1).min(end);
         let phys = machine.translate(LinAddr(at))?;
-        pieces.push(WatchRange { addr: phys, len: next - at, kind });
+        let stored = || machine.storage_at(phys, true).filter(|_| !kind.reads());
+        let place = stored().or_else(|| machine.storage_at(phys, false))?;
+        pieces.push(WatchRange { addr: PhysAddr(place), len: next - at, kind });
         at = next;
     }
-    let first = pieces.first()?;
-    Some((Watch { linear: addr, phys: first.addr, len, kind }, pieces))
+    Some((Watch { linear: addr, phys: machine.translate(addr)?, len, kind }, pieces))
 }
 
 /// How running forward came to a stop.

@@ -1,5 +1,6 @@
 //! What a machine is made of.
 
+use crate::board::flash::BLOCK as FLASH_BLOCK;
 use crate::boot::Kernel;
 use crate::media::{Drive, DriveKind, Medium, MediumShape, Slot};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,12 @@ pub const VIDEO_BYTES: u64 = 16 << 20;
 
 /// Room for the image in the display adapter's expansion ROM.
 pub const EXPANSION_ROM_BYTES: usize = 64 << 10;
+
+/// Room for firmware below 4 GiB, in bytes.
+pub const FIRMWARE_MAX: u64 = 16 << 20;
+
+/// Most flash chips: firmware, and its variables.
+pub const FLASH_CHIPS_MAX: usize = 2;
 
 /// Most bytes of storage: beyond it pages could not be numbered.
 pub const STORAGE_MAX: u64 = 1 << 40;
@@ -34,8 +41,11 @@ pub struct MachineConfig {
     pub cpu: CpuModel,
     /// What the real-time clock says at power-on, in seconds since 1970-01-01T00:00:00 as the guest reads it.
     pub rtc_start: i64,
-    /// System ROM image, mapped below 4 GiB and (its last 128 KiB) below 1 MiB. Empty: no firmware.
+    /// System ROM image, mapped below 4 GiB and (its last 128 KiB) below 1 MiB. Empty: no ROM.
     pub bios: Vec<u8>,
+    /// Flash chips that hold the firmware instead of a ROM: the first ends at 4 GiB, the second where the first begins. What is in
+    /// them is contents of memory, and not of this.
+    pub flash: Vec<FlashConfig>,
     /// I/O port of isa-debug-exit, if there is one (QEMU's default is 0x501, its users' 0xf4).
     pub debug_exit_port: Option<u16>,
     /// The display adapter.
@@ -84,6 +94,21 @@ impl MachineConfig {
         }
     }
 
+    /// Whether there is firmware.
+    pub fn has_firmware(&self) -> bool {
+        !self.bios.is_empty() || !self.flash.is_empty()
+    }
+
+    /// Bytes of all flash chips.
+    pub fn flash_bytes(&self) -> u64 {
+        self.flash.iter().map(|chip| chip.bytes).fold(0, u64::saturating_add)
+    }
+
+    /// Bytes of storage that the CPU can reach: RAM, video memory, flash.
+    pub fn reachable_bytes(&self) -> u64 {
+        self.ram_bytes.saturating_add(self.video_bytes()).saturating_add(self.flash_bytes())
+    }
+
     /// For each medium how many bytes of it the guest can write to: all or none.
     pub fn disk_bytes(&self) -> impl Iterator<Item = u64> + '_ {
         self.media.iter().map(|medium| if medium.read_only { 0 } else { medium.bytes })
@@ -110,11 +135,11 @@ impl MachineConfig {
         self.boot.once.unwrap_or(self.boot_order)
     }
 
-    /// Bytes of storage at most: RAM, video memory and disks, each disk in whole pages.
+    /// Bytes of storage at most: RAM, video memory, flash and disks, each disk in whole pages.
     pub fn storage_bytes(&self) -> u64 {
         let page = crate::PAGE_SIZE as u64;
         let disks = self.disk_bytes().map(|bytes| bytes.div_ceil(page).saturating_mul(page));
-        disks.fold(self.ram_bytes.saturating_add(self.video_bytes()), u64::saturating_add)
+        disks.fold(self.reachable_bytes(), u64::saturating_add)
     }
 
     /// Checks what a machine cannot be built from; the error says what to change.
@@ -127,9 +152,7 @@ impl MachineConfig {
                 RAM_MAX >> 20
             ));
         }
-        if self.bios.len() > 16 << 20 {
-            return Err(format!("a system ROM of {} bytes: at most 16 MiB fit below 4 GiB", self.bios.len()));
-        }
+        self.check_firmware()?;
         if self.vga_bios.len() > EXPANSION_ROM_BYTES {
             return Err(format!(
                 "a VGA BIOS of {} bytes: at most {} KiB fit",
@@ -144,13 +167,39 @@ impl MachineConfig {
             return Err(format!("{} cards: there are slots for {CARDS_MAX}", self.cards.len()));
         }
         if let Some(kernel) = &self.kernel {
-            if self.bios.is_empty() {
+            if !self.has_firmware() {
                 return Err("a kernel that firmware is to start, and no firmware".into());
             }
             kernel.check(self.ram_bytes).map_err(|error| error.to_string())?;
         }
         self.check_drives()?;
         self.check_disk_cards()
+    }
+
+    fn check_firmware(&self) -> Result<(), String> {
+        let most = FIRMWARE_MAX >> 20;
+        if self.bios.len() as u64 > FIRMWARE_MAX {
+            return Err(format!(
+                "a system ROM of {} bytes: at most {most} MiB fit below 4 GiB",
+                self.bios.len()
+            ));
+        }
+        if self.flash_bytes() > FIRMWARE_MAX {
+            return Err(format!("flash of {} bytes: at most {most} MiB fit below 4 GiB", self.flash_bytes()));
+        }
+        if self.flash.len() > FLASH_CHIPS_MAX {
+            return Err(format!("{} flash chips: there is room for {FLASH_CHIPS_MAX}", self.flash.len()));
+        }
+        if !self.bios.is_empty() && !self.flash.is_empty() {
+            return Err("a system ROM and flash chips in its place".into());
+        }
+        let blocks = |chip: &FlashConfig| chip.bytes != 0 && chip.bytes.is_multiple_of(FLASH_BLOCK);
+        match self.flash.iter().find(|chip| !blocks(chip)) {
+            Some(chip) => {
+                Err(format!("a flash chip of {} bytes: it has blocks of {FLASH_BLOCK}", chip.bytes))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Disks on cards have a medium of their own.
@@ -206,6 +255,7 @@ impl Default for MachineConfig {
             cpu: CpuModel::default(),
             rtc_start: 0,
             bios: Vec::new(),
+            flash: Vec::new(),
             debug_exit_port: None,
             vga: Vga::None,
             vga_bios: Vec::new(),
@@ -219,6 +269,15 @@ impl Default for MachineConfig {
             kernel: None,
         }
     }
+}
+
+/// A flash chip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlashConfig {
+    /// Its size: whole blocks.
+    pub bytes: u64,
+    /// Nothing can be written to it or erased.
+    pub read_only: bool,
 }
 
 /// A card in a PCI slot.
@@ -344,6 +403,25 @@ mod tests {
             &[(Slot::Hdc, Cd, Some(0))],
         ] {
             assert!(with(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn firmware_is_in_a_rom_or_in_flash_that_fits() {
+        let chip = |bytes| FlashConfig { bytes, read_only: false };
+        let check = |bios: &[u8], flash: &[FlashConfig]| {
+            MachineConfig { bios: bios.to_vec(), flash: flash.to_vec(), ..MachineConfig::default() }.check()
+        };
+        assert_eq!(check(&[], &[chip(FIRMWARE_MAX - FLASH_BLOCK), chip(FLASH_BLOCK)]), Ok(()));
+        for (bios, flash) in [
+            (&[][..], &[chip(FIRMWARE_MAX), chip(FLASH_BLOCK)][..]),
+            (&[], &[chip(FLASH_BLOCK); 3]),
+            (&[], &[chip(0)]),
+            (&[], &[chip(FLASH_BLOCK + 1)]),
+            (&[], &[chip(u64::MAX - FLASH_BLOCK + 1); 2]),
+            (&[0; 16], &[chip(FLASH_BLOCK)]),
+        ] {
+            assert!(check(bios, flash).is_err(), "{} {flash:?}", bios.len());
         }
     }
 

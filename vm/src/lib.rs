@@ -19,7 +19,9 @@ pub mod watch;
 
 pub use board::vga::Picture;
 pub use boot::{Kernel, Module};
-pub use config::{BootDevice, BootOptions, CardConfig, CpuModel, MachineConfig, SERIAL_PORTS, Vga};
+pub use config::{
+    BootDevice, BootOptions, CardConfig, CpuModel, FlashConfig, MachineConfig, SERIAL_PORTS, Vga,
+};
 pub use cpu::state::CpuState;
 pub use footprint::Footprint;
 pub use input::{Frame, Input, Output};

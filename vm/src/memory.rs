@@ -4,14 +4,14 @@
 //! window at 0xc0000..0x100000 that shows RAM or ROM block by block, devices at 0xa0000..0xc0000 and above RAM, and the
 //! system ROM below 4 GiB.
 //!
-//! *Storage* is everything that a guest can change: RAM, and behind it the memory of the display adapter and what was
+//! *Storage* is everything that a guest can change: RAM, and behind it the memory of the display adapter, flash and what was
 //! written to each disk. It is one sequence of pages, numbered from 0, so that whoever saves, compares or restores a machine
 //! needs to know nothing of what they are for. Pages of storage carry three marks: *dirty* (may have changed since [`Memory::take_dirty`]),
 //! *code* (the engine has translated from it, so a write must reach the engine) and *table* (a cached translation was
 //! made by walking through it, so a write may make that translation void).
 
 use crate::board::fw_cfg::Items;
-use crate::config::{EXPANSION_ROM_BYTES, MachineConfig, Vga};
+use crate::config::{EXPANSION_ROM_BYTES, FIRMWARE_MAX, FLASH_CHIPS_MAX, MachineConfig, Vga};
 use crate::media::{BlockSource, Media, MediumShape};
 use crate::trap::{Event, Trap};
 use crate::units::PhysAddr;
@@ -57,6 +57,8 @@ pub trait PhysMemory {
 pub enum Region {
     /// The memory of the display adapter.
     Video,
+    /// The contents of the flash chip of this number.
+    Flash(usize),
     /// What was written to the disk of this number: new contents XOR the image's, so that zeros mean "as in the image".
     Disk(usize),
 }
@@ -64,7 +66,7 @@ pub enum Region {
 /// What answers at a physical address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Storage at this offset: RAM (the offset is the address) or video memory.
+    /// Storage at this offset: RAM (the offset is the address), video memory or, to be read only, flash.
     Ram(u64),
     /// ROM at this offset.
     Rom(u64),
@@ -79,6 +81,8 @@ pub struct Windows {
     pub frame_buffer: Option<u64>,
     /// The expansion ROM.
     pub expansion_rom: Option<u64>,
+    /// The flash chips that answer commands where their contents would be.
+    pub flash_answers: [bool; FLASH_CHIPS_MAX],
 }
 
 /// Guest-physical memory.
@@ -87,6 +91,7 @@ pub struct Memory {
     ram: MmapMut,
     ram_len: u64,
     video: Range<u64>,
+    flash: Vec<Range<u64>>,
     disks: Vec<Range<u64>>,
     shapes: Vec<MediumShape>,
     media: Media,
@@ -96,8 +101,9 @@ pub struct Memory {
     /// The adapter's expansion ROM, and at the end the firmware.
     rom: MmapMut,
     expansion_rom_len: u64,
-    /// Length of the firmware.
+    /// Length of the firmware in ROM.
     rom_len: u64,
+    has_firmware: bool,
     dirty: Vec<u64>,
     dirty_list: Vec<u32>,
     accessed: Vec<u64>,
@@ -171,15 +177,16 @@ impl Memory {
         let ram_len = config.ram_bytes;
         let video = ram_len..ram_len + config.video_bytes();
         let mut end = video.end;
-        let disks = config.disk_bytes().map(|bytes| {
+        let mut region = |bytes: u64| {
             let start = end;
             end += bytes.next_multiple_of(PAGE_SIZE as u64);
             start..end
-        });
-        let disks = disks.collect();
+        };
+        let flash = config.flash.iter().map(|chip| region(chip.bytes)).collect();
+        let disks = config.disk_bytes().map(region).collect();
         let words = (end as usize / PAGE_SIZE).div_ceil(64);
         // The CPU sees no disk: what is noted for its sake, and forgotten often, needs no bits for them.
-        let seen_pages = video.end as usize / PAGE_SIZE;
+        let seen_pages = config.reachable_bytes() as usize / PAGE_SIZE;
         let seen_words = seen_pages.div_ceil(64);
         let rom_len = bios.len().next_multiple_of(PAGE_SIZE).max(PAGE_SIZE);
         let expansion_rom_len = if config.vga == Vga::None { 0 } else { EXPANSION_ROM_BYTES };
@@ -189,12 +196,13 @@ impl Memory {
             *byte = *image;
         }
         rom[expansion_rom_len + rom_len - bios.len()..].copy_from_slice(bios);
-        let pam = if bios.is_empty() { (true, true) } else { (false, false) };
+        let pam = !config.has_firmware();
         Ok(Memory {
             // Most of a disk is never written: pages count when they are touched.
             ram: MmapOptions::new().len(end as usize).no_reserve_swap().map_anon()?,
             ram_len,
             video,
+            flash,
             disks,
             shapes: (0..config.media.len()).filter_map(|number| config.medium(number)).collect(),
             media: Media::new(media),
@@ -203,6 +211,7 @@ impl Memory {
             rom,
             expansion_rom_len: expansion_rom_len as u64,
             rom_len: if bios.is_empty() { 0 } else { rom_len as u64 },
+            has_firmware: config.has_firmware(),
             dirty: vec![0; words],
             dirty_list: Vec::new(),
             accessed: vec![0; words],
@@ -210,7 +219,7 @@ impl Memory {
             code: vec![0; seen_words],
             fast_store: vec![0; seen_pages],
             fast_store_list: Vec::new(),
-            pam: [pam; PAM_BLOCKS],
+            pam: [(pam, pam); PAM_BLOCKS],
             a20: true,
             watched: Watched::default(),
             stale_code: Vec::new(),
@@ -229,12 +238,17 @@ impl Memory {
 
     /// The memory of the display adapter.
     pub fn video(&self) -> &[u8] {
-        &self.ram[self.video.start as usize..self.video.end as usize]
+        self.region(Region::Video)
+    }
+
+    /// First byte of storage that belongs to a disk, which the CPU cannot reach.
+    fn reachable_end(&self) -> u64 {
+        self.flash.last().unwrap_or(&self.video).end
     }
 
     /// First page of storage that belongs to a disk.
     fn first_disk_page(&self) -> usize {
-        self.video.end as usize / PAGE_SIZE
+        self.reachable_end() as usize / PAGE_SIZE
     }
 
     #[inline]
@@ -272,9 +286,9 @@ impl Memory {
         &mut self.ram[..self.ram_len as usize]
     }
 
-    /// Host address and length of RAM with video memory and of ROM, for the engine.
+    /// Host address and length of RAM with video memory and flash, and of ROM, for the engine.
     pub fn host_regions(&mut self) -> [(*mut u8, u64); 2] {
-        [(self.ram.as_mut_ptr(), self.video.end), (self.rom.as_mut_ptr(), self.rom.len() as u64)]
+        [(self.ram.as_mut_ptr(), self.reachable_end()), (self.rom.as_mut_ptr(), self.rom.len() as u64)]
     }
 
     /// Takes over the A20 gate, the PAM registers and the windows; true if anything changed. Without
@@ -283,7 +297,7 @@ impl Memory {
         let before = (self.a20, self.windows, self.pam);
         self.a20 = a20;
         self.windows = windows;
-        if self.rom_len != 0 {
+        if self.has_firmware {
             for (i, block) in self.pam.iter_mut().enumerate() {
                 *block = pam(PhysAddr(PAM_WINDOW.start + i as u64 * PAM_BLOCK));
             }
@@ -309,16 +323,16 @@ impl Memory {
             if if write { write_ram } else { read_ram } {
                 return if addr < ram_len { Place::Ram(addr) } else { Place::Device };
             }
-            // The ISA bridge shows the last 128 KiB of the system ROM at 0xe0000.
+            // The ISA bridge shows the last 128 KiB of the firmware at 0xe0000.
             let from_top = PAM_WINDOW.end - addr;
-            if from_top <= self.rom_len.min(0x2_0000) {
-                return Place::Rom(self.rom.len() as u64 - from_top);
-            }
-            return Place::Device;
+            let shown = Some(from_top).filter(|from_top| *from_top <= 0x2_0000);
+            return shown.and_then(|at| self.firmware_place(at, write)).unwrap_or(Place::Device);
         }
-        let top = 1u64 << 32;
-        if self.rom_len != 0 && (top - self.rom_len..top).contains(&addr) {
-            return Place::Rom(self.rom.len() as u64 - (top - addr));
+        if let Some(from_top) =
+            (1u64 << 32).checked_sub(addr).filter(|from_top| (1..=FIRMWARE_MAX).contains(from_top))
+            && let Some(place) = self.firmware_place(from_top, write)
+        {
+            return place;
         }
         let offset = |base: Option<u64>| base.and_then(|base| addr.checked_sub(base));
         if let Some(offset) = offset(self.windows.frame_buffer)
@@ -332,6 +346,30 @@ impl Memory {
             return Place::Rom(offset);
         }
         Place::Device
+    }
+
+    /// What answers so many bytes below the end of the firmware. Flash takes commands there, and stores nothing by itself.
+    fn firmware_place(&self, from_top: u64, write: bool) -> Option<Place> {
+        if from_top <= self.rom_len {
+            return Some(Place::Rom(self.rom.len() as u64 - from_top));
+        }
+        let mut left = from_top;
+        for (chip, answers) in self.flash.iter().zip(self.windows.flash_answers) {
+            let bytes = chip.end - chip.start;
+            if left <= bytes {
+                return Some(if write || answers { Place::Device } else { Place::Ram(chip.end - left) });
+            }
+            left -= bytes;
+        }
+        None
+    }
+
+    /// Where in storage a load from an address, or a store to it, arrives.
+    pub fn storage_at(&self, addr: u64, write: bool) -> Option<u64> {
+        match self.place(self.bus_address(addr), write) {
+            Place::Ram(at) => Some(at),
+            Place::Rom(_) | Place::Device => None,
+        }
     }
 
     /// Marks a page of RAM as changed.
@@ -596,12 +634,24 @@ impl Memory {
         *byte |= bits;
     }
 
+    /// The part of storage that a region is, in bytes.
+    fn range(&self, region: Region) -> Range<u64> {
+        match region {
+            Region::Video => self.video.clone(),
+            Region::Flash(chip) => self.flash.get(chip).cloned().unwrap_or(0..0),
+            Region::Disk(number) => self.overlay(number),
+        }
+    }
+
+    /// A region as a whole.
+    pub fn region(&self, region: Region) -> &[u8] {
+        let range = self.range(region);
+        &self.ram[range.start as usize..range.end as usize]
+    }
+
     /// Where in storage `offset` of a region is, and how many of `len` bytes from there are inside it.
     fn part(&self, region: Region, offset: u64, len: usize) -> (u64, usize) {
-        let range = match region {
-            Region::Video => self.video.clone(),
-            Region::Disk(number) => self.overlay(number),
-        };
+        let range = self.range(region);
         let left = (range.end - range.start).saturating_sub(offset);
         let len = (len as u64).min(left) as usize;
         (if len == 0 { range.start } else { range.start + offset }, len)

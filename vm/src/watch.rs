@@ -34,10 +34,10 @@ impl WatchKind {
     }
 }
 
-/// A watched physical range.
+/// A watched range of storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchRange {
-    /// Its first byte.
+    /// Its first byte: a physical address of RAM, or an offset of other storage, as [`Machine::storage_at`](crate::Machine::storage_at) says.
     pub addr: PhysAddr,
     /// Length in bytes.
     pub len: u64,

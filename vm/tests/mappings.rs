@@ -102,6 +102,7 @@ fn with_four_levels_and_an_upper_half() {
     assert_eq!(mapped(&machine, 0), all);
     assert_eq!(mapped(&machine, 0x40_0000), all[1..]);
     assert_eq!(mapped(&machine, u64::MAX), []);
+    assert_eq!(machine.translate(LinAddr(0x1234_0000_0020_0000)), None, "it is not canonical");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::agent;
 use super::expr::Expr;
 use super::history::{Counts, History};
 use super::regs::Layout;
-use super::scope::{Scope, View};
+use super::scope::{Scope, View, why_unwatched};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -331,7 +331,7 @@ impl BreakTable {
             return Err(format!("there are {MOST} watchpoints already"));
         }
         if !history.add_watchpoint(addr, len, kind) {
-            return Err(format!("{addr} cannot be watched: it is not mapped here"));
+            return Err(why_unwatched(history.view(), addr, len));
         }
         self.watches.insert((addr, len, kind));
         Ok(())

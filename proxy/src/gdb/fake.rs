@@ -299,7 +299,7 @@ impl History for FakeHistory {
         _interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<(), Error> {
         for (at, byte) in (0..end.0).zip(b"hello\r\n\x1b[1mworld\r\nhello again\n") {
-            sink(Icount(at), VmTime(at * 8), Output::Serial { port: 0, byte: *byte });
+            sink(Icount(at), Output::Serial { port: 0, byte: *byte });
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What the GDB server needs of a recording: the view of a [`Timeline`] that has no file, machine or engine in it.
 
 use super::scope::View;
+use super::transcript::Transcript;
 use crate::record::Ended;
 use crate::script::Action;
 use snapshots::recording::TimedInput;
@@ -24,8 +25,8 @@ pub trait Counts {
 /// What decides whether what is met counts.
 pub type Condition = Rc<dyn Counts>;
 
-/// What is told of output: position, virtual time, the output; false ends it.
-pub type Sink<'a> = dyn FnMut(Icount, VmTime, Output) -> bool + 'a;
+/// What is told of output: position, the output; false ends it.
+pub type Sink<'a> = dyn FnMut(Icount, Output) -> bool + 'a;
 
 /// Steps before and after the present that are looked through for what happened around here.
 const AROUND: u64 = 200_000;
@@ -183,13 +184,14 @@ pub struct Recorded {
     name: String,
     recording: Arc<Recording>,
     timeline: Timeline,
+    transcript: Transcript,
 }
 
 impl Recorded {
     /// The recording in the file `name`, at its start.
     pub fn new(name: String, recording: Arc<Recording>) -> Result<Recorded, Error> {
         let timeline = Timeline::new(Arc::clone(&recording))?;
-        Ok(Recorded { name, recording, timeline })
+        Ok(Recorded { name, recording, timeline, transcript: Transcript::default() })
     }
 
     /// How many bytes it may take beside the guest's memory, and how many machines may search.
@@ -299,7 +301,7 @@ impl History for Recorded {
         sink: &mut Sink<'_>,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<(), Error> {
-        crate::console::follow(&self.recording, end, sink, interrupted)
+        self.transcript.follow(&self.recording, end, sink, interrupted)
     }
 
     fn diverted_output(&self) -> &[(Icount, Output)] {

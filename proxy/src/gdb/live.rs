@@ -6,6 +6,7 @@
 
 use super::history::{Condition, History, Sink, around, find, on_machines};
 use super::scope::View;
+use super::transcript::Transcript;
 use crate::record::{Between, Ended, Run};
 use crate::script::Action;
 use snapshots::recording::TimedInput;
@@ -41,6 +42,7 @@ pub struct Live {
     stops_changed: bool,
     /// The recording as it was when somebody looked at it last.
     seen: Option<Arc<Recording>>,
+    transcript: Transcript,
     ended: Option<Ended>,
 }
 
@@ -59,6 +61,7 @@ impl Live {
             condition: snapshots::Condition::default(),
             stops_changed: true,
             seen: None,
+            transcript: Transcript::default(),
             ended: None,
         }
     }
@@ -325,6 +328,8 @@ impl History for Live {
             return Err("there is no recording".into());
         };
         self.in_past = false;
+        // They are of what does not happen any more.
+        (self.seen, self.transcript) = (None, Transcript::default());
         let (here, before) = (past.position(), run.machine().position());
         let branch = past.branch(run.recorder(), path, false).map_err(|e| e.to_string())?;
         let first = run.replace(branch);
@@ -432,7 +437,7 @@ impl History for Live {
     ) -> Result<(), Error> {
         self.recording()?;
         match &self.seen {
-            Some(recording) => crate::console::follow(recording, end, sink, interrupted),
+            Some(recording) => self.transcript.follow(recording, end, sink, interrupted),
             None => Ok(()),
         }
     }

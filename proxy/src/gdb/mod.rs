@@ -22,6 +22,7 @@ pub mod resume;
 pub mod scope;
 pub mod steps;
 pub mod target;
+pub mod transcript;
 pub mod writing;
 pub mod xml;
 

@@ -323,7 +323,7 @@ fn replay_break(debuggee: &mut Debuggee, n: u64) -> Result<String, String> {
 fn console(debuggee: &mut Debuggee) -> Result<String, String> {
     let (here, mut bytes, mut stopped) = (debuggee.recorded_position(), Vec::new(), false);
     let mut interrupted = debuggee.interrupter();
-    let mut collect = |_, _, output| {
+    let mut collect = |_, output| {
         if let Output::Serial { byte, .. } = output {
             bytes.push(byte);
         }
@@ -561,6 +561,7 @@ mod tests {
         assert!(run(&mut debuggee, "seek next serial nothing").contains("no line"));
         assert!(run(&mut debuggee, "seek next exception 14").contains("no exception 14 comes after"));
         assert!(run(&mut debuggee, "seek next").starts_with("error: "));
+        assert!(run(&mut debuggee, "seek next irq 300").contains("vectors go from 0 to 255"));
     }
 
     #[test]

@@ -28,6 +28,16 @@ pub trait View {
     fn screen_text(&self) -> Option<Vec<String>>;
 }
 
+/// Why accesses to a variable cannot be watched.
+pub fn why_unwatched(view: &dyn View, addr: LinAddr, len: u64) -> String {
+    let last = LinAddr(addr.0.saturating_add(len.saturating_sub(1)));
+    let pages = (addr.0..=last.0).step_by(vm::PAGE_SIZE).map(LinAddr).chain([last]);
+    match pages.into_iter().find(|at| view.translate(*at).is_none()) {
+        Some(at) => format!("{at} is not mapped here"),
+        None => format!("{addr} is no RAM: accesses to ROM, devices and the text screen are not watched"),
+    }
+}
+
 impl View for vm::Machine {
     fn cpu(&self) -> CpuState {
         vm::Machine::cpu(self)

@@ -24,7 +24,7 @@ const MOST_BYTES: u64 = 4096;
 pub enum Answer<T> {
     /// This.
     Is(T),
-    /// A byte of the variable is not mapped where the timeline stands.
+    /// A byte of the variable is not mapped where the timeline stands, or not in memory whose accesses can be watched.
     NotMapped,
     /// The caller's interrupt flag was set.
     Interrupted,
@@ -254,9 +254,9 @@ impl<M: Replayer> Timeline<M> {
         len: u64,
         ask: impl FnOnce(&mut Self, &Ranges) -> Result<Answer<T>, Error>,
     ) -> Result<Answer<T>, Error> {
-        let ranges = watched(self.machine(), kind, addr, len).map(|(_, ranges)| ranges);
-        let Some(ranges) = ranges else { return Ok(Answer::NotMapped) };
-        let watch = Watch { linear: addr, phys: ranges[0].addr, len, kind };
+        let Some((watch, ranges)) = watched(self.machine(), kind, addr, len) else {
+            return Ok(Answer::NotMapped);
+        };
         let watches = BTreeMap::from([(watch, ranges.clone())]);
         self.asking(Asked { watches, ..Asked::default() }, |timeline| ask(timeline, &ranges))
     }

@@ -26,6 +26,7 @@ pub mod debug;
 pub mod dma;
 pub mod fdc;
 pub mod feed;
+pub mod flash;
 mod floppies;
 pub mod fw_cfg;
 pub mod hpet;
@@ -58,6 +59,7 @@ use self::cpu_lines::CpuLines;
 use self::debug::DebugPorts;
 use self::dma::Dma;
 use self::fdc::Fdc;
+use self::flash::Flash;
 use self::floppies::Wires;
 use self::fw_cfg::FwCfg;
 use self::hpet::Hpet;
@@ -180,6 +182,7 @@ pub struct Board {
     debug: DebugPorts,
     vga: Option<Adapter>,
     cards: Cards,
+    flash: Vec<Flash>,
     without_firmware: bool,
 }
 
@@ -198,7 +201,7 @@ impl Board {
             keyboard: I8042::new(),
             uarts: std::array::from_fn(|_| Uart::new()),
             lpt: Lpt::new(),
-            dma: Dma::new(config.bios.is_empty()),
+            dma: Dma::new(!config.has_firmware()),
             fdc: floppies::controller(config),
             ide: Ide::new(config),
             pci: Pci::new(config),
@@ -207,9 +210,10 @@ impl Board {
             sysctl: SysCtl::new(),
             fw_cfg: FwCfg::new(),
             debug: DebugPorts::new(config),
-            vga: (config.vga == Vga::Std).then(|| Adapter::new(config.bios.is_empty())),
+            vga: (config.vga == Vga::Std).then(|| Adapter::new(!config.has_firmware())),
             cards: Cards::new(config),
-            without_firmware: config.bios.is_empty(),
+            flash: flash::chips(config),
+            without_firmware: !config.has_firmware(),
         };
         board.hand_on();
         board
@@ -267,6 +271,9 @@ impl Board {
             self.copy_lines();
             return value & size_mask(size);
         }
+        if let Some(chip) = self.flash.iter().find(|chip| chip.decodes(addr)) {
+            return chip.read(addr, size, bus.mem);
+        }
         bus.fx.strays.push(Stray { place: StrayPlace::Address(addr), written: None });
         size_mask(size)
     }
@@ -290,6 +297,8 @@ impl Board {
             self.lapic.signalled(addr.0, value as u32);
         } else if let Some(place) = self.cards.at_address(addr, &self.pci) {
             self.cards.write(place, size, value, &self.pci, bus);
+        } else if let Some(chip) = self.flash.iter_mut().find(|chip| chip.decodes(addr)) {
+            bus.fx.memory_map_changed |= chip.write(addr, size, value, bus);
         } else {
             bus.fx.strays.push(Stray { place: StrayPlace::Address(addr), written: Some(value) });
         }
@@ -594,6 +603,7 @@ impl Board {
         Windows {
             frame_buffer: vga.and_then(|vga| vga.memory_base(0)),
             expansion_rom: vga.and_then(pci::Endpoint::rom_base),
+            flash_answers: std::array::from_fn(|chip| self.flash.get(chip).is_some_and(Flash::answers)),
         }
     }
 
@@ -664,6 +674,7 @@ impl Board {
         self.fdc.reset();
         self.ide.reset();
         self.cards.reset();
+        self.flash.iter_mut().for_each(Flash::reset);
         self.pci.reset(self.cards.endpoints());
         self.cpu_lines = CpuLines::default();
         self.pm.reset(now);

@@ -108,7 +108,7 @@ impl Pci {
     /// The bus and its chips at power-on. Without firmware it is as firmware would hand it on.
     pub fn new(config: &MachineConfig) -> Pci {
         let cards = Cards::new(config).endpoints();
-        Pci::after_reset(config.vga == Vga::Std, cards, config.bios.is_empty())
+        Pci::after_reset(config.vga == Vga::Std, cards, !config.has_firmware())
     }
 
     fn after_reset(has_vga: bool, cards: Vec<Endpoint>, without_firmware: bool) -> Pci {

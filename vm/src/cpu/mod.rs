@@ -452,6 +452,9 @@ impl Cpu {
 
     /// The physical address behind a linear one, without side effects.
     pub fn translate(&self, addr: LinAddr) -> Option<PhysAddr> {
+        if self.env.long_mode() && !descriptor::canonical(addr.0) {
+            return None;
+        }
         Some(PhysAddr(self.walk(addr)?.phys))
     }
 

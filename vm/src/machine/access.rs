@@ -105,6 +105,12 @@ impl Machine {
         self.core().cpu.translate(addr)
     }
 
+    /// Where in storage a load from a physical address, or a store to it, arrives: for RAM at the same place. `None` for ROM, devices,
+    /// and where there is nothing.
+    pub fn storage_at(&self, addr: PhysAddr, write: bool) -> Option<u64> {
+        self.core().cpu.mem.storage_at(addr.0, write)
+    }
+
     /// Calls `each` with what the page tables of the present CR3 map at and above `from`, in order of address, until it returns false.
     /// False: paging is off.
     pub fn mappings(&self, from: LinAddr, each: &mut dyn FnMut(&Mapping) -> bool) -> bool {

@@ -28,7 +28,7 @@ use crate::cpu::state::CpuState;
 use crate::cpu::tlb;
 use crate::input::{Input, Output};
 use crate::media::BlockSource;
-use crate::memory::{Memory, PAGE_SIZE};
+use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Region};
 use crate::units::{Icount, VmTime};
 use crate::watch::{Noted, WatchHit};
 use effort::Effort;
@@ -203,7 +203,7 @@ impl Machine {
         let core = machine.core_mut();
         core.update_map();
         core.reset_cpu();
-        if config.bios.is_empty() && config.vga == Vga::Std {
+        if !config.has_firmware() && config.vga == Vga::Std {
             Adapter::fill_text_memory(&config.vga_bios, &mut core.cpu.mem);
         }
         core.schedule();
@@ -238,6 +238,16 @@ impl Machine {
         core.board.hand_over();
         core.schedule();
         Ok(())
+    }
+
+    /// Puts these bytes into flash chip `chip`, from its start, before power-on.
+    pub fn load_flash(&mut self, chip: usize, image: &[u8]) {
+        self.core_mut().cpu.mem.write_region(Region::Flash(chip), 0, image);
+    }
+
+    /// What flash chip `chip` holds.
+    pub fn flash(&self, chip: usize) -> &[u8] {
+        self.core().cpu.mem.region(Region::Flash(chip))
     }
 
     /// What it is made of.
@@ -378,7 +388,7 @@ impl Machine {
         hasher.update(&self.save().to_bytes());
         let (storage, config) = (self.storage(), self.config());
         // Most of a disk is never written, and then zeros.
-        hasher.update(&storage[..(config.ram_bytes + config.video_bytes()) as usize]);
+        hasher.update(&storage[..config.reachable_bytes() as usize]);
         for page in self.core().cpu.mem.touched_disk_pages() {
             let bytes = &storage[page * PAGE_SIZE..][..PAGE_SIZE];
             if bytes.iter().any(|byte| *byte != 0) {

@@ -1,6 +1,7 @@
 //! `monitor` commands that look at the recording and the machine and move nothing.
 
 use super::breaks::address;
+use crate::gdb::scope::why_unwatched;
 use crate::gdb::target::Debuggee;
 use crate::units::parse_count;
 use serde_json::Value;
@@ -30,7 +31,7 @@ pub fn last_write(debuggee: &mut Debuggee, text: &str) -> Result<String, String>
     let mut interrupted = debuggee.interrupter();
     let answer = debuggee.history.last_write(addr, len, &mut interrupted).map_err(|e| e.to_string())?;
     Ok(match answer {
-        Answer::NotMapped => return Err(format!("{addr} is not mapped here")),
+        Answer::NotMapped => return Err(why_unwatched(debuggee.history.view(), addr, len)),
         Answer::Interrupted => INTERRUPTED.into(),
         Answer::Is(None) => format!("nothing has written to {addr} since the start\n"),
         Answer::Is(Some(met)) => format!(
@@ -89,10 +90,10 @@ pub fn irqs(debuggee: &mut Debuggee) -> Result<String, String> {
 }
 
 /// The next interrupt after here, or the last before it, of any vector or of this one.
-pub fn interrupt(debuggee: &mut Debuggee, forward: bool, vector: Option<u64>) -> Result<Icount, String> {
+pub fn interrupt(debuggee: &mut Debuggee, forward: bool, vector: Option<u8>) -> Result<Icount, String> {
     let here = debuggee.history.position();
     let interrupts = debuggee.history.interrupts().map_err(|e| e.to_string())?;
-    let wanted = |i: &&vm::InterruptTaken| vector.is_none_or(|v| u64::from(i.vector.0) == v);
+    let wanted = |i: &&vm::InterruptTaken| vector.is_none_or(|v| i.vector.0 == v);
     let found = if forward {
         interrupts.iter().filter(wanted).find(|i| i.position > here)
     } else {

@@ -4,7 +4,6 @@ use super::breaks::vector;
 use super::look;
 use crate::gdb::target::Debuggee;
 use crate::place::Place;
-use crate::units::parse_count;
 use snapshots::{Answer, Direction};
 use vm::{Icount, Output, Trap};
 
@@ -30,9 +29,7 @@ pub fn seek(
 fn go(debuggee: &mut Debuggee, direction: Direction, what: &[&str], text: &str) -> Result<String, String> {
     let position = match what {
         ["irq"] => look::interrupt(debuggee, direction == Direction::Forward, None)?,
-        ["irq", vector] => {
-            look::interrupt(debuggee, direction == Direction::Forward, Some(parse_count(vector)?))?
-        }
+        ["irq", number] => look::interrupt(debuggee, direction == Direction::Forward, Some(vector(number)?))?,
         ["exception", number] => {
             let number = vector(number)?;
             match find(debuggee, Trap::Exception(number), direction)? {
@@ -92,7 +89,7 @@ fn line(debuggee: &mut Debuggee, wanted: &str, direction: Direction) -> Result<F
         .history
         .output(
             end,
-            &mut |position, _, output| {
+            &mut |position, output| {
                 let Output::Serial { port, byte } = output else { return true };
                 let port = usize::from(port);
                 if lines.len() <= port {
