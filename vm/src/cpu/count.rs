@@ -12,6 +12,8 @@
 //! before them in the same block, and so on where the block began: such a block is left before them, which makes them begin
 //! one, and so it is with LOOPE and LOOPNE. RCL and RCR of memory are alone in theirs.
 
+use super::fpu_by_hand;
+use super::fpu_stack::{Needs, Stack};
 use super::guard::{self, Mode};
 use super::strings::Strings;
 use iced_x86::{
@@ -75,7 +77,13 @@ impl Block {
         // No block of the engine is longer than a page and an instruction.
         let size = u16::try_from(size).unwrap_or(u16::MAX);
         let Shape { insns, split, rep, strings, own, fpu, mxcsr, in_window, guards, settles } = shape;
-        let special = split != 0 || own || fpu.any || mxcsr || in_window || settles != Settles::Nothing;
+        let special = split != 0
+            || own
+            || fpu.any
+            || fpu.leaves_tags
+            || mxcsr
+            || in_window
+            || settles != Settles::Nothing;
         let (noted, steady) = (0, 0);
         Block {
             addr,
@@ -108,6 +116,12 @@ pub struct FpuShape {
     pub unmasks: bool,
     /// MMX registers that are written.
     pub writes_mmx: u8,
+    /// The engine changes tags of the x87 that its instruction does not change.
+    pub leaves_tags: bool,
+    /// What it needs of the stack of x87.
+    pub needs: Needs,
+    /// Its first instruction may be one that is done here.
+    pub by_hand: bool,
 }
 
 /// What is known of a block by decoding it once.
@@ -162,6 +176,8 @@ pub struct Before {
     sse: bool,
     /// There was one behind which the block must end.
     last: bool,
+    /// What has become of the stack of x87.
+    stack: Stack,
 }
 
 impl Shape {
@@ -175,17 +191,25 @@ impl Shape {
             () if guard::loads_segment(insn, mode) => Settles::Segment,
             () => Settles::Nothing,
         };
-        let alone = is_alone(insn);
+        let alone = is_alone(insn) || fpu.leaves_tags;
+        let needs = before.stack.add(insn);
+        let by_hand = fpu_by_hand::may_be(insn);
         let must_begin = before.last
+            || needs.is_none()
             || (needs_flags(insn) && before.flags)
             || (fpu.looks_back && before.fpu)
             || (fpu.sees_registers && before.mmx)
             || (sse.reads && before.sse)
-            || ((own || alone || sse.loads) && self.insns != 0);
+            || ((own || alone || by_hand || sse.loads) && self.insns != 0);
         if must_begin && self.split == 0 {
             self.split = self.insns;
         }
+        if self.split == 0 {
+            self.fpu.leaves_tags |= fpu.leaves_tags;
+            self.fpu.needs = self.fpu.needs.and(needs.unwrap_or_default());
+        }
         self.own |= own && self.insns == 0;
+        self.fpu.by_hand |= by_hand && self.insns == 0;
         self.fpu.any |= fpu.any;
         self.fpu.sees_registers |= fpu.sees_registers;
         self.fpu.unmasks |= fpu.unmasks;

@@ -1,34 +1,57 @@
-//! CMPXCHG8B and CMPXCHG16B, done here.
+//! Undefined opcodes of the engine that are none: CMPXCHG8B and CMPXCHG16B, and the second encoding of TEST with a constant
+//! (F6 /1 and F7 /1: AMD APM 3, TEST).
 //!
-//! The engine's helpers for them take the other arithmetic flags from a field that is brought up to date only when a TLB
-//! miss happens to have come before, so that flags would depend on the host. The engine is told that it has neither; they
-//! arrive here as undefined opcodes.
+//! The engine's helpers for the first two take the other arithmetic flags from a field that is brought up to date only when a TLB
+//! miss happens to have come before, so that flags would depend on the host. The engine is told that it has neither.
 
 use super::Cpu;
 use super::delivery::{Fault, TripleFault};
 use super::engine::{Access, off};
+use super::fpu_stack::ARITHMETIC;
 use super::own::Flow;
 use super::regs::flag;
 use crate::memory::{PhysMemory, pieces};
 use crate::units::PhysAddr;
-use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic};
+use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpKind};
 
+const PF: u64 = 1 << 2;
 const ZF: u64 = 1 << 6;
+const SF: u64 = 1 << 7;
 
 impl Cpu {
     /// Executes the undefined opcode at RIP if it is one of ours (and the model has it). False: it is undefined.
     pub fn emulate(&mut self, has_cx8: bool, has_cx16: bool) -> Result<bool, TripleFault> {
         let Some(insn) = self.instruction() else { return Ok(false) };
-        let half = match insn.mnemonic() {
-            Mnemonic::Cmpxchg8b if has_cx8 => 4,
-            Mnemonic::Cmpxchg16b if has_cx16 => 8,
+        self.forget_near();
+        let result = match insn.mnemonic() {
+            Mnemonic::Cmpxchg8b if has_cx8 => self.compare_exchange(&insn, 4),
+            Mnemonic::Cmpxchg16b if has_cx16 => self.compare_exchange(&insn, 8),
+            Mnemonic::Test if !insn.has_lock_prefix() => self.test(&insn),
             _ => return Ok(false),
         };
-        self.forget_near();
+        let result = result.map(|()| Flow::Next);
         self.stepping = self.env.r64(off::EFLAGS) & flag::TF != 0;
-        let result = self.compare_exchange(&insn, half).map(|()| Flow::Next);
         self.complete_own(&insn, result)?;
         Ok(true)
+    }
+
+    /// TEST of a register or memory and a constant.
+    fn test(&mut self, insn: &Instruction) -> Result<(), Fault> {
+        let (value, size) = match insn.op0_kind() {
+            OpKind::Memory => {
+                let size = insn.memory_size().size();
+                let addr = self.operand(insn, size as u64)?;
+                (self.load_linear(addr, size, self.env.cpl() == 3)?, size)
+            }
+            _ => (self.register(insn.op0_register()), insn.op0_register().size()),
+        };
+        let bits = 8 * size as u32;
+        let result = value & insn.immediate(1) & (u64::MAX >> (64 - bits));
+        let parity = (result as u8).count_ones().is_multiple_of(2);
+        let flags = [(result == 0, ZF), (result >> (bits - 1) != 0, SF), (parity, PF)];
+        let set = flags.iter().filter(|(set, _)| *set).fold(0, |all, (_, flag)| all | flag);
+        self.env.set_rflags(self.engine.rflags() & !ARITHMETIC | set);
+        Ok(())
     }
 
     fn compare_exchange(&mut self, insn: &Instruction, half: usize) -> Result<(), Fault> {

@@ -22,6 +22,7 @@ use unicorn_engine_sys as sys;
 use unicorn_engine_sys::{Arch, ControlType, HookType, MemType, Mode, Prot, TlbEntry, X86Insn, uc_error};
 
 mod block_call;
+mod division;
 
 pub use block_call::KnownCall;
 
@@ -248,6 +249,7 @@ impl Engine {
 
     /// Opens an engine and checks that its private layout is the one this program knows.
     pub fn new() -> Result<Engine, VmError> {
+        division::survive_overflow();
         let mut uc = std::ptr::null_mut();
         // SAFETY: out-pointer to a local; the engine is closed in Drop.
         check(unsafe { sys::uc_open(Arch::X86, Mode::MODE_64, &mut uc) }, "open")?;

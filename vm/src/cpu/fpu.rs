@@ -12,13 +12,13 @@ use super::engine::off;
 use super::state::Fpu;
 use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind, Register};
 
-const EXCEPTIONS: u16 = 0x3f;
+pub(super) const EXCEPTIONS: u16 = 0x3f;
 /// Status word: ZE.
 const ZERO_DIVIDE: u16 = 1 << 2;
 /// Status word: error summary, and busy, which follows it.
-const SUMMARY: u16 = 0x8080;
+pub(super) const SUMMARY: u16 = 0x8080;
 const CR0_NE: u64 = 1 << 5;
-const CR0_EM_TS: u64 = 0b1100;
+pub(super) const CR0_EM_TS: u64 = 0b1100;
 /// Where the engine's floating-point status has its flags; those that have a bit in the status word have the same there.
 pub(super) const FLAGS: usize = 2;
 const FLAGS_OF_X87: u8 = 0x3d;
@@ -39,7 +39,15 @@ pub struct Use {
     pub sees_registers: bool,
     /// The MMX register that it writes, as a bit.
     pub writes_mmx: u8,
+    /// It has MMX registers, and makes them the x87's.
+    pub mmx: bool,
+    /// It converts two integers in memory, which the engine takes for an MMX register (SDM 2A, CVTPI2PS).
+    pub leaves_tags: bool,
 }
+
+/// The x87's tags and TOP.
+#[derive(Clone, Copy, Debug)]
+pub struct Tags(u64, u32);
 
 impl Use {
     /// Of one instruction.
@@ -72,6 +80,8 @@ impl Use {
             unmasks,
             sees_registers: (x87 && mnemonic != Wait) || whole_state,
             writes_mmx,
+            mmx,
+            leaves_tags: matches!(mnemonic, Cvtpi2ps | Cvtpi2pd) && insn.op1_kind() == OpKind::Memory,
         }
     }
 }
@@ -98,12 +108,27 @@ pub struct MmxWritten {
 }
 
 impl Cpu {
+    pub(super) fn x87_tags(&self) -> Tags {
+        Tags(self.env.r64(off::FPTAGS), self.env.r32(off::FPSTT))
+    }
+
+    pub(super) fn set_x87_tags(&self, Tags(tags, top): Tags) {
+        self.env.w64(off::FPTAGS, tags);
+        self.env.w32(off::FPSTT, top);
+    }
+
     /// Brings the status word up to date, before a block with instructions of x87 or MMX. `loads`: it loads the status word.
     pub fn update_x87_status(&mut self, loads: bool) {
         let status = self.x87_status();
         self.env.w8(off::FP_STATUS + FLAGS, 0);
         self.env.w16(off::FPUS, status);
+        self.env.w16(off::FPUC, control(self.env.r16(off::FPUC)));
         self.no_zero_divide = status & ZERO_DIVIDE == 0 && !loads;
+    }
+
+    /// An instruction that is done here divides by zero.
+    pub(super) fn see_zero_divide(&mut self) {
+        self.no_zero_divide = false;
     }
 
     /// The status word, without TOP.
@@ -173,12 +198,18 @@ impl Cpu {
 
     /// The x87 as an instruction would see it.
     pub(super) fn settled_fpu(&self, fpu: Fpu) -> Fpu {
-        let mut fpu = Fpu { status: fpu.status & 0x3800 | self.x87_status(), ..fpu };
+        let mut fpu =
+            Fpu { status: fpu.status & 0x3800 | self.x87_status(), control: control(fpu.control), ..fpu };
         for i in bits(self.mmx.registers) {
             fpu.regs[i].1 = ALL_ONES;
         }
         fpu
     }
+}
+
+/// The control word that is there when this one has been loaded: bit 6 is set, and bits 7 and 13 to 15 do not exist (SDM 1, figure 8-6).
+fn control(loaded: u16) -> u16 {
+    loaded & 0x1f3f | 0x40
 }
 
 fn bits(mask: u8) -> impl Iterator<Item = usize> {

@@ -13,7 +13,6 @@ use super::guard::{self, CODE, Mode, P, READABLE_OR_WRITABLE, S};
 use super::sse::ALIGNMENT;
 use super::state::Segment;
 use crate::memory::PAGE_SIZE;
-use crate::units::LinAddr;
 use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, UsedMemory};
 
 /// Blocks that are remembered.
@@ -89,7 +88,7 @@ impl Cpu {
         let is_there = |a: &Analysis| a.addr == block.addr && a.call == call && a.guards == guards;
         if !self.limits.slots[slot].as_deref().is_some_and(is_there) {
             let mut code = vec![0; (block.size as usize).min(PAGE_SIZE + MAX_INSN)];
-            let got = self.read_linear(LinAddr(block.addr), &mut code);
+            let got = self.read_code_at(block.addr, &mut code);
             let analysis = Analysis::of(block.addr, &code[..got], mode, self.env.code_bits(), call, guards);
             self.limits.slots[slot] = Some(Box::new(analysis));
         }
@@ -134,7 +133,7 @@ impl Cpu {
     fn raises_rpl(&self, segment: &Segment, offset: u64, register: usize) -> bool {
         let mut selector = [0];
         let addr = segment.base.wrapping_add(offset) & 0xffff_ffff;
-        let known = self.read_linear(LinAddr(addr), &mut selector) == 1;
+        let known = self.read_linear(crate::units::LinAddr(addr), &mut selector) == 1;
         !known || selector[0] & 3 < self.env.gpr(register) as u8 & 3
     }
 }

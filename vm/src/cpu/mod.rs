@@ -10,6 +10,8 @@ mod emulate;
 mod endless;
 pub(crate) mod engine;
 pub(crate) mod fpu;
+pub(crate) mod fpu_by_hand;
+mod fpu_stack;
 pub(crate) mod guard;
 pub(crate) mod instructions;
 mod lazy_flags;
@@ -97,6 +99,8 @@ pub struct Cpu {
     resumed: bool,
     /// What is to be looked at when the running block is done.
     unsettled: Option<Unsettled>,
+    /// The x87's tags and TOP are to be these again when the running block is done.
+    tags: Option<fpu::Tags>,
     /// What is not as it nearly always is.
     pub guards: guard::Guards,
     limits: limits::Limits,
@@ -161,6 +165,7 @@ impl Cpu {
             careful: false,
             resumed: false,
             unsettled: None,
+            tags: None,
             guards: guard::Guards::default(),
             limits: limits::Limits::new(),
             mmx: fpu::MmxWritten::default(),
@@ -211,6 +216,7 @@ impl Cpu {
         self.mmx = fpu::MmxWritten::default();
         self.no_zero_divide = false;
         self.unsettled = None;
+        self.tags = None;
         self.update_guards();
         self.set_debug(state.dr);
         self.current = Current::default();
@@ -288,14 +294,22 @@ impl Cpu {
         self.unsettled = Some(Unsettled::Trial(self.try_sse()));
     }
 
+    /// The same for one that leaves the x87's tags and TOP as they are.
+    pub fn begin_tags(&mut self) {
+        self.tags = Some(self.x87_tags());
+    }
+
     /// Whether the running block leaves something to be looked at.
     #[inline]
     pub fn is_unsettled(&self) -> bool {
-        self.unsettled.is_some()
+        self.unsettled.is_some() || self.tags.is_some()
     }
 
     /// Looks at what the block that is done has left: what its one instruction raises after all.
     pub fn settle(&mut self) -> Option<delivery::Fault> {
+        if let Some(tags) = self.tags.take() {
+            self.set_x87_tags(tags);
+        }
         let fault = match self.unsettled.take()? {
             Unsettled::Segment => None,
             Unsettled::Mxcsr(trial) => self.end_load_of_mxcsr(trial),
@@ -358,7 +372,7 @@ impl Cpu {
     }
 
     fn decode_in(&self, code: &mut [u8], addr: u64, each: impl FnMut(u64, &Instruction) -> bool) {
-        let got = self.read_linear_by(LinAddr(addr), code, |phys, part| self.read_code(phys, part));
+        let got = self.read_code_at(addr, code);
         count::for_each_insn(self.env.code_bits(), addr, &code[..got], each);
     }
 

@@ -35,8 +35,13 @@ pub(super) fn fetched(mem: &Memory, phys: u64) -> Option<u64> {
 }
 
 impl Cpu {
+    /// Reads code by its linear address; stops at the first byte that is not mapped.
+    pub(super) fn read_code_at(&self, addr: u64, buf: &mut [u8]) -> usize {
+        self.read_linear_by(LinAddr(addr), buf, |phys, part| self.read_code(phys, part))
+    }
+
     /// Reads code inside one page, which may be in the window.
-    pub(super) fn read_code(&self, phys: PhysAddr, buf: &mut [u8]) {
+    fn read_code(&self, phys: PhysAddr, buf: &mut [u8]) {
         match fetched(&self.mem, phys.0) {
             Some(offset) => buf.copy_from_slice(self.window.at(offset, buf.len())),
             None => self.mem.read(phys, buf),

@@ -10,6 +10,7 @@ use crate::cpu::guard;
 use crate::cpu::limits::Reach;
 use crate::cpu::own::Flow;
 use crate::units::LinAddr;
+use iced_x86::Instruction;
 
 /// What is found before a block of x87 or MMX.
 enum Before {
@@ -29,6 +30,7 @@ impl Core {
             self.cpu.settle_mmx();
         }
         match self.cpu.waiting_x87() {
+            Waiting::Nothing if self.cpu.lacks(block.fpu.needs) => Before::RunsAlone,
             Waiting::Nothing => Before::Runs,
             Waiting::Unmasked => Before::RunsAlone,
             _ if !self.cpu.at_waiting_instruction() => Before::RunsAlone,
@@ -169,6 +171,13 @@ impl Core {
         if guards & guard::SSE != 0 {
             room = 1;
         }
+        if block.fpu.any
+            && (block.fpu.by_hand || self.cpu.lacks(block.fpu.needs))
+            && let Some((insn, why)) = self.cpu.x87_by_hand()
+        {
+            self.here(&insn, |core| core.cpu.execute_x87(&insn, why));
+            return BlockStart::Stop;
+        }
         if self.cpu.careful || block.in_window || self.cpu.resuming() || self.cpu.pending_db != 0 {
             room = 1;
         }
@@ -193,6 +202,10 @@ impl Core {
             self.cpu.begin_unsettled(&block);
             self.leave_soon();
         }
+        if block.fpu.leaves_tags {
+            self.cpu.begin_tags();
+            self.leave_soon();
+        }
         if block.fpu.writes_mmx != 0 {
             self.cpu.begin_mmx(block.fpu.writes_mmx);
         }
@@ -212,6 +225,22 @@ impl Core {
     /// Executes the instruction at RIP if it is one that is not the engine's. False: in this mode it is.
     pub(super) fn own_instruction(&mut self) -> bool {
         let Some(insn) = self.cpu.own_instruction() else { return false };
+        if insn.mnemonic() == iced_x86::Mnemonic::Int1 {
+            let step = self.begin_here();
+            self.cpu.pos += 1;
+            self.in_rep = false;
+            let result = self.cpu.int1(&insn);
+            self.after_delivery(result, step);
+            return true;
+        }
+        self.here(&insn, |core| {
+            let step = core.cpu.pos;
+            core.board_access(&insn, step).unwrap_or_else(|| core.execute_own(&insn, step))
+        })
+    }
+
+    /// An instruction that is executed here begins. Its position.
+    fn begin_here(&mut self) -> u64 {
         let step = self.cpu.pos;
         self.cpu.current.insns = 0;
         self.cpu.stepping = self.cpu.env.r64(off::EFLAGS) & TF != 0;
@@ -219,24 +248,20 @@ impl Core {
         if self.cpu.careful {
             self.cpu.pending_db |= self.cpu.look_at_operands().hits;
         }
-        if insn.mnemonic() == iced_x86::Mnemonic::Int1 {
-            self.cpu.pos += 1;
-            self.in_rep = false;
-            let result = self.cpu.int1(&insn);
-            self.after_delivery(result, step);
-            return true;
-        }
-        let result = match self.board_access(&insn, step) {
-            Some(result) => result,
-            None => self.execute_own(&insn, step),
-        };
+        step
+    }
+
+    /// Executes the instruction at RIP by `execute`. False: it turns out to be the engine's.
+    fn here(&mut self, insn: &Instruction, execute: impl FnOnce(&mut Core) -> Result<Flow, Fault>) -> bool {
+        let step = self.begin_here();
+        let result = execute(self);
         if result == Ok(Flow::Engine) {
             self.cpu.pending_db = 0;
             return false;
         }
         self.cpu.pos += 1;
         self.in_rep = false;
-        let result = self.cpu.complete_own(&insn, result);
+        let result = self.cpu.complete_own(insn, result);
         self.after_delivery(result, step);
         true
     }

@@ -35,13 +35,15 @@ impl Cpu {
         stack.add(u64::from(insn.immediate16()).wrapping_neg());
         self.touch(&stack, width)?;
         self.commit_sp(&stack);
-        let kept = match stack.mask {
-            u64::MAX => 0,
-            mask => bp & !mask & 0xffff_ffff,
-        };
-        // A 32-bit operand takes what a 16-bit stack does not count too.
-        let whole = width == 4 && stack.mask == 0xffff;
-        self.env.set_gpr(BP, if whole { frame & 0xffff_ffff } else { kept | frame & stack.mask });
+        // The operand's size says how much of it is the frame pointer, whatever the stack counts.
+        self.env.set_gpr(
+            BP,
+            match width {
+                2 => bp & !0xffff | frame & 0xffff,
+                4 => frame & 0xffff_ffff,
+                _ => frame,
+            },
+        );
         Ok(Flow::Next)
     }
 

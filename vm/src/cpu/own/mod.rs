@@ -56,8 +56,17 @@ pub fn is_own(insn: &Instruction, cpl: u8, set: &InstructionSet) -> bool {
             special(insn.op0_register()) || special(insn.op1_register())
         }
         Jmp | Call => is_far(insn),
+        Reservednop => is_prefetch_of_register(insn) || !set.has(insn),
         _ => !set.has(insn),
     }
+}
+
+/// Nothing to be done (SDM 2B, table A-6, 0F 18): the engine takes it for an undefined opcode.
+fn is_prefetch_of_register(insn: &Instruction) -> bool {
+    matches!(
+        insn.code(),
+        Code::Reservednop_rm16_r16_0F18 | Code::Reservednop_rm32_r32_0F18 | Code::Reservednop_rm64_r64_0F18
+    )
 }
 
 fn is_far(insn: &Instruction) -> bool {
@@ -93,6 +102,7 @@ impl Cpu {
             Pushfd => self.v86_pushfd(),
             Enter => self.enter(insn),
             Insb | Insw | Insd | Outsb | Outsw | Outsd => self.check_string_io(insn),
+            Reservednop => Ok(Flow::Next),
             _ => Err(Fault::undefined()),
         }
     }
@@ -176,9 +186,12 @@ impl Cpu {
     }
 
     /// A general register as an operand.
-    fn register(&self, register: Register) -> u64 {
+    pub(super) fn register(&self, register: Register) -> u64 {
         let full = self.env.gpr(register.full_register().number());
+        let high = matches!(register, Register::AH | Register::CH | Register::DH | Register::BH);
         match register.size() {
+            1 if high => full >> 8 & 0xff,
+            1 => full & 0xff,
             2 => full & 0xffff,
             4 => full & 0xffff_ffff,
             _ => full,
@@ -186,7 +199,7 @@ impl Cpu {
     }
 
     /// The linear address of the memory operand, with the checks of its segment for `size` bytes read.
-    fn operand(&self, insn: &Instruction, size: u64) -> Result<u64, Fault> {
+    pub(super) fn operand(&self, insn: &Instruction, size: u64) -> Result<u64, Fault> {
         let env = self.env;
         let mut factory = iced_x86::InstructionInfoFactory::new();
         let memory = factory.info(insn).used_memory().iter().find(|m| {
