@@ -1,9 +1,10 @@
 //! Debian's GDB, driven as a user drives it, against `retrograde serve`.
 
 use retrograde_tests::debuggers::{Debugger, shows};
-use retrograde_tests::recordings::{linux_recording, record_kernel};
+use retrograde_tests::recordings::{linux_recording, record_kernel, recording_of};
+use retrograde_tests::retrograde::ends_with;
 use retrograde_tests::server::{Server, verify};
-use retrograde_tests::{build_guest, workspace_root};
+use retrograde_tests::{build_guest, seabios, workspace_root};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -663,4 +664,22 @@ fn the_script_moves_gdb_with_the_machine() {
     session.expect("monitor info pic", &["pic."]);
     session.expect("monitor info pic.master.mask", &["pic.master.mask: 0x"]);
     session.end();
+}
+
+#[test]
+fn the_firmware_of_a_32_bit_machine_can_be_shown_as_16_bit_code() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let recording = dir.path().join("recording.rgr");
+    let mut command = recording_of(&clobber_elf(), "", &recording);
+    ends_with(3, command.arg("--bios").arg(seabios()));
+    let server = Server::start_with(&recording, &["--arch", "i8086"]);
+    let (mut gdb, _) = Debugger::gdb(&server, Some(&clobber_elf()));
+    // GDB goes by the kernel's file at first.
+    shows(&gdb.run("bt"), &["in panic (", "in kernel_main ()"]);
+    gdb.seek("start");
+    gdb.run("set architecture i8086");
+    shows(&gdb.run("x/i $pc"), &["=> 0xfffffff0:", "ljmp", "$0xf000,$0xe05b"]);
+    gdb.run("set architecture i386");
+    gdb.seek("end");
+    shows(&gdb.run("bt"), &["in panic (", "in kernel_main ()"]);
 }

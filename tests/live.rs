@@ -139,6 +139,9 @@ fn a_branch_goes_on_from_the_past_and_both_are_kept() {
     session.expect("reverse-continue", &["rare_function (iteration=100000)"]);
     let here = session.gdb.position();
     session.expect(&format!("monitor branch {}", session.recording.display()), &["error: ", "exists"]);
+    let stands = session.gdb.run("monitor where");
+    session.expect("monitor branch /nowhere/at.all", &["error: /nowhere/at.all: No such file"]);
+    session.expect("monitor where", &[stands.trim()]);
     session.expect(
         &format!("monitor branch {}", branch.display()),
         &[&format!("ends at position {before}"), &format!("goes on live from position {here}")],

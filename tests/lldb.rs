@@ -15,7 +15,7 @@ struct Session {
     lldb: Debugger,
     connected: String,
     recording: PathBuf,
-    _server: Server,
+    server: Server,
     _dir: TempDir,
 }
 
@@ -27,7 +27,7 @@ impl Session {
         record_kernel(&elf, "", 3, &recording);
         let server = Server::start(&recording);
         let (lldb, connected) = Debugger::lldb(&server, Some(&elf));
-        Session { lldb, connected, recording, _server: server, _dir: dir }
+        Session { lldb, connected, recording, server, _dir: dir }
     }
 
     /// Runs a command and looks for texts in what it shows, in their order.
@@ -279,4 +279,18 @@ fn a_monitor_command_may_take_longer_than_lldb_waits_for_a_word() {
     shows(&lldb.run("process plugin packet monitor where"), &[&format!("position {here} of")]);
     shows(&lldb.run("thread step-inst"), &["stop reason = instruction step into"]);
     assert_eq!(lldb.position(), here + 1);
+}
+
+#[test]
+fn a_process_that_is_killed_is_there_for_the_next_debugger() {
+    let mut session = Session::of_clobber();
+    let end = session.lldb.position();
+    session.expect("process continue --reverse", &[BOUNDARY]);
+    // LLDB may tell of it when it has taken the next command already, and it may see the end of the connection before the answer.
+    let killed = session.lldb.run("process kill") + &session.lldb.run("process status");
+    assert!(killed.contains("exited with status = ") && !killed.contains("failed"), "{killed}");
+    session.expect(&format!("gdb-remote {}", session.server.address()), &["stop reason = "]);
+    assert_eq!(session.lldb.position(), 0);
+    session.expect("process continue --forward", &[BOUNDARY]);
+    assert_eq!(session.lldb.position(), end);
 }

@@ -115,7 +115,13 @@ fn lldb_steps_backwards() {
     shows(&lldb.run("rg finish"), &["common_entry"]);
     let outside = lldb.position();
     assert!(outside > inside);
+    // What the user waits for may come before that.
+    lldb.run(&format!("rg seek {inside}"));
+    shows(&lldb.run("breakpoint set --name timer_tick"), &["Breakpoint "]);
+    shows(&lldb.run("rg finish"), &["timer_tick", "kernel.c:"]);
+    assert!((inside..outside).contains(&lldb.position()));
     shows(&lldb.run("breakpoint delete"), &["removed"]);
+    lldb.run(&format!("rg seek {outside}"));
     shows(&lldb.run("rg reverse-next"), &["common_entry"]);
     assert!(lldb.position() < inside, "over the call");
     lldb.run(&format!("rg seek {inside}"));
@@ -134,6 +140,10 @@ fn lldb_steps_backwards() {
     lldb.run("rg seek start");
     for command in ["rg reverse-step", "rg reverse-next", "rg reverse-stepi"] {
         shows(&lldb.run(command), &["_start", "boot.S:23"]);
+        assert_eq!(lldb.position(), 0, "{command}");
+    }
+    for command in ["rg reverse-finish", "rg finish"] {
+        shows(&lldb.run(command), &["error: Its call is not in the recording."]);
         assert_eq!(lldb.position(), 0, "{command}");
     }
 }

@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// Most that may wait for a peer that does not read.
 const OUTBOX_MAX_BYTES: usize = 16 << 20;
 
+/// What QEMU's users write behind an address, and is so here.
+const NOTHING_NEW: [&str; 5] = ["server", "server=on", "nowait", "wait=off", "nodelay"];
+
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -25,14 +28,21 @@ pub enum Address {
 
 impl Address {
     /// HOST:PORT, :PORT, PORT or unix:PATH as the value of `option`; the host is this machine's loopback unless another is
-    /// named.
+    /// named. As QEMU has it, there may be `tcp:` before it, and behind it that it is a server's and does not wait, as all of these.
     pub fn parse(option: &str, text: &str) -> Result<Address> {
+        let (text, details) = text.split_once(',').unwrap_or((text, ""));
+        for detail in details.split(',').filter(|detail| !detail.is_empty()) {
+            if !NOTHING_NEW.contains(&detail) {
+                bail!("{option}: `{detail}` is not known behind an address; write only {text}");
+            }
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             if path.is_empty() {
                 bail!("{option}: write the path of the socket behind unix:");
             }
             return Ok(Address::Unix(path.into()));
         }
+        let text = text.strip_prefix("tcp:").unwrap_or(text);
         let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let host = if host.is_empty() { "127.0.0.1" } else { host };
@@ -262,10 +272,14 @@ mod tests {
             ("0.0.0.0:99", "0.0.0.0:99"),
             ("[::1]:7", "[::1]:7"),
             ("unix:/run/x", "unix:/run/x"),
+            ("unix:/run/x,server,nowait", "unix:/run/x"),
+            ("tcp::99,server=on,wait=off", "127.0.0.1:99"),
         ] {
             assert_eq!(Address::parse("--gdb", text).unwrap().to_string(), address);
         }
-        for bad in ["", ":", "host", "1.2.3.4:", ":70000", ":-1", "unix:"] {
+        for bad in
+            ["", ":", "host", "1.2.3.4:", ":70000", ":-1", "unix:", "unix:,server", ":1,wait=on", "tcp:"]
+        {
             assert!(Address::parse("--qmp", bad).unwrap_err().to_string().starts_with("--qmp: "), "{bad}");
         }
     }

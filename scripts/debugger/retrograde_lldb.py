@@ -38,6 +38,10 @@ class Error(Exception):
     """Shown to the user."""
 
 
+class SomethingElse(Error):
+    """The machine has stopped for something that was not waited for."""
+
+
 def console(debugger, command):
     """Runs an LLDB command; what it shows."""
     answer = lldb.SBCommandReturnObject()
@@ -141,7 +145,7 @@ class Machine:
                 self.synchronously(lambda: self.process.ContinueInDirection(direction))
                 stopped = self.thread().GetStopReason()
                 if stopped != lldb.eStopReasonBreakpoint or self.look()[0] != pc:
-                    raise Error("Something else stopped on the way.")
+                    raise SomethingElse("Something else stopped on the way.")
                 if self.look()[1] >= sp:
                     break
         finally:
@@ -207,6 +211,8 @@ class Machine:
         _, start = self.line_at(pc)
         if start is None:
             raise Error("No function is known at %#x." % pc)
+        if self.position() == 0:
+            raise Error("Its call is not in the recording.")
         if pc == start:
             self.monitor("seek -1")
         else:
@@ -234,7 +240,11 @@ class Machine:
                 stop.SetEnabled(True)
             self.seek("%d" % here)
         is_call = caller < word <= caller + INSTRUCTION_MAX
-        self.run_to(lldb.eRunForward, word if is_call else caller, above)
+        try:
+            self.run_to(lldb.eRunForward, word if is_call else caller, above)
+        except SomethingElse:
+            # What the user waits for comes before it.
+            pass
 
 
 class Call:

@@ -64,7 +64,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// The file, or a part of it that matters, is of a version that this program does not know.
-    #[error("{}: version {found} at offset {offset}: written by a newer program than this, which reads version {known}", path.display())]
+    #[error("{}: version {found} at offset {offset}: written by {} program than this, which reads version {known}", path.display(), if found > known { "a newer" } else { "an older" })]
     Newer {
         /// The recording.
         path: PathBuf,

@@ -327,11 +327,20 @@ impl History for Live {
         let (Some(run), Some(past)) = (&mut self.run, self.past.take()) else {
             return Err("there is no recording".into());
         };
-        self.in_past = false;
+        let was_in_past = std::mem::take(&mut self.in_past);
+        let (here, before) = (past.position(), run.machine().position());
+        let branch = match past.branch(run.recorder(), path, false) {
+            Ok(branch) => branch,
+            Err(error) => {
+                // The past is gone with it, and the debugger stands there.
+                if was_in_past {
+                    self.seek(here, &mut || false).map_err(|e| e.to_string())?;
+                }
+                return Err(error.to_string());
+            }
+        };
         // They are of what does not happen any more.
         (self.seen, self.transcript) = (None, Transcript::default());
-        let (here, before) = (past.position(), run.machine().position());
-        let branch = past.branch(run.recorder(), path, false).map_err(|e| e.to_string())?;
         let first = run.replace(branch);
         let name = std::mem::replace(&mut self.name, path.display().to_string());
         first

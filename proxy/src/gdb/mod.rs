@@ -149,6 +149,8 @@ impl Session {
             }
             Verdict::Host => self.reply(&debuggee.host_info()),
             Verdict::Leave(text) => {
+                // To a packet that GDB wants no answer to LLDB wants one, and says that it has failed.
+                let text = text.or(debuggee.features.lldb.then_some("X09"));
                 text.into_iter().for_each(|t| self.reply(t));
                 self.stub = None;
             }

@@ -391,6 +391,16 @@ mod tests {
     use crate::gdb::fake::debuggee;
 
     #[test]
+    fn nothing_is_watched_while_physical_memory_is_read() {
+        let mut debuggee = debuggee(1000);
+        let watch = |debuggee: &mut Debuggee| debuggee.watch(true, vm::WatchKind::Write, 0x2000, 4);
+        run(&mut debuggee, "phys on");
+        assert!(watch(&mut debuggee).unwrap_err().contains("monitor phys off"));
+        run(&mut debuggee, "phys off");
+        assert_eq!(watch(&mut debuggee), Ok(()));
+    }
+
+    #[test]
     fn info_replay_is_qemus_line() {
         let mut debuggee = debuggee(1000);
         run(&mut debuggee, "seek 123");

@@ -259,6 +259,13 @@ impl Debuggee {
             WatchKind::Write if self.features.gdb => WatchKind::Change,
             kind => kind,
         };
+        if set && self.physical {
+            // The debugger would compare values of another place.
+            return Err(
+                "watchpoints are on linear addresses, and it reads physical ones: first monitor phys off"
+                    .into(),
+            );
+        }
         if set {
             self.breaks.watch(self.history.as_mut(), LinAddr(addr), len, kind)
         } else {

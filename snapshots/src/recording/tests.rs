@@ -126,16 +126,21 @@ fn a_flipped_bit_is_found_and_its_place_is_named() {
 fn files_that_are_no_recordings_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x");
-    let mut newer = format::file_header();
-    newer[8] = format::FILE_VERSION as u8 + 1;
-    let crc = crc32fast::hash(&newer[..12]);
-    newer[12..].copy_from_slice(&crc.to_le_bytes());
-    let cases: [(&[u8], &str); 5] = [
+    let of_version = |version: u32| {
+        let mut header = format::file_header();
+        header[8..12].copy_from_slice(&version.to_le_bytes());
+        let crc = crc32fast::hash(&header[..12]);
+        header[12..].copy_from_slice(&crc.to_le_bytes());
+        header
+    };
+    let (older, newer) = (of_version(format::FILE_VERSION - 1), of_version(format::FILE_VERSION + 1));
+    let cases: [(&[u8], &str); 6] = [
         (b"", "it is empty"),
         (b"\x7fELF not at all", "it begins differently"),
         (&[0; 100_000], "it begins differently"),
         (&format::file_header(), "is missing"),
-        (&newer, "newer program"),
+        (&older, "written by an older program"),
+        (&newer, "written by a newer program"),
     ];
     for (bytes, says) in cases {
         std::fs::write(&path, bytes).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::pages::{Meter, PageMap};
 use crate::recording::{Error, Recording};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vm::{Icount, MachineState};
 
@@ -122,31 +122,42 @@ impl Checkpoints {
         self.budget = bytes;
     }
 
-    /// Drops checkpoints until those left fit the budget. The one dropped first is the one whose loss makes the smallest
-    /// gap, measured in terms of how far it is from `here`: so they stay dense around the present and sparse far from it.
+    /// If checkpoints take more than the budget, drops some until they take an eighth less: then many more can be made before it is
+    /// to be looked at all of them again. They stay dense around `here` and sparse far from it.
     pub(super) fn evict(&mut self, here: Icount) {
-        while !self.memory.is_empty() && (self.bytes() > self.budget || self.memory.len() > MOST) {
-            if let Some(position) = self.least_useful(here) {
+        if self.fit(self.budget, MOST) {
+            return;
+        }
+        while !self.memory.is_empty() && !self.fit(self.budget / 8 * 7, MOST / 8 * 7) {
+            for position in self.least_useful(here) {
                 self.memory.remove(&position);
             }
         }
     }
 
-    fn least_useful(&self, here: Icount) -> Option<Icount> {
-        let mut before = 0;
-        let mut least: Option<(u128, u128, Icount)> = None;
-        let mut positions = self.memory.keys().peekable();
-        while let Some(position) = positions.next() {
-            let after = positions.peek().map_or(u64::MAX, |p| p.0);
-            let gap = u128::from(after.saturating_sub(before));
-            let distance = u128::from(position.0.abs_diff(here.0)) + 1;
-            // gap / distance, compared without dividing
-            if least.is_none_or(|(g, d, _)| gap * d < g * distance) {
-                least = Some((gap, distance, *position));
+    fn fit(&self, bytes: usize, count: usize) -> bool {
+        self.bytes() <= bytes && self.memory.len() <= count
+    }
+
+    /// A sixteenth of the checkpoints: those whose loss makes the smallest gaps, measured in terms of how far they are from `here`; no
+    /// two beside each other, whose gap would be larger.
+    fn least_useful(&self, here: Icount) -> Vec<Icount> {
+        let positions: Vec<u64> = self.memory.keys().map(|position| position.0).collect();
+        let gap = |i: usize| {
+            let before = i.checked_sub(1).map_or(0, |i| positions[i]);
+            let after = positions.get(i + 1).copied().unwrap_or(u64::MAX);
+            (u128::from(after - before), u128::from(positions[i].abs_diff(here.0)) + 1)
+        };
+        let mut order: Vec<_> = (0..positions.len()).map(|i| (gap(i), i)).collect();
+        // gap / distance, compared without dividing
+        order.sort_by(|((g, d), _), ((gap, distance), _)| (g * distance).cmp(&(gap * d)));
+        let (most, mut chosen) = (positions.len() / 16 + 1, BTreeSet::new());
+        for (_, i) in order {
+            if chosen.len() < most && !chosen.contains(&(i + 1)) && !(i > 0 && chosen.contains(&(i - 1))) {
+                chosen.insert(i);
             }
-            before = position.0;
         }
-        least.map(|(_, _, position)| position)
+        chosen.into_iter().map(|i| Icount(positions[i])).collect()
     }
 }
 
@@ -154,5 +165,38 @@ impl Checkpoints {
 impl Checkpoints {
     pub(super) fn in_memory(&self) -> usize {
         self.memory.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Replayer;
+    use crate::fake::{Toy, record};
+    use crate::{EndReason, Session};
+
+    #[test]
+    fn checkpoints_beyond_the_most_are_dropped_many_at_once_and_far_ones_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("recording");
+        record(&path, 100, 1, 1000).finish(EndReason::Until("enough".into())).unwrap();
+        let recording = Arc::new(Recording::open(&path).unwrap());
+        let state = Session::<Toy>::new(recording.clone()).unwrap().machine().save();
+        let mut checkpoints = Checkpoints::new(recording, usize::MAX);
+        let (mut lookups, mut count) = (0, 0);
+        for i in 1..=20_000 {
+            let position = Icount(i * 1000);
+            let state = Arc::new(MachineState { position, ..state.clone() });
+            checkpoints.add(Checkpoint { state, pages: PageMap::default() });
+            checkpoints.evict(position);
+            lookups += u32::from(checkpoints.in_memory() <= count);
+            count = checkpoints.in_memory();
+            assert!(count <= MOST && count > MOST / 2 || i < MOST as u64);
+        }
+        assert!(lookups < 60, "{lookups}");
+        let kept: Vec<u64> = checkpoints.memory.keys().map(|position| position.0).collect();
+        let (early, late) = (kept[kept.len() / 2], kept[kept.len() - 1]);
+        assert_eq!(late, 20_000_000);
+        assert!(early > 10_000_000 && kept[0] < 1_000_000, "{early} {}", kept[0]);
     }
 }
