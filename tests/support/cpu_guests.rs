@@ -44,6 +44,7 @@ const RESETS: &[&str] = &["triple_fault", "reset_92", "reset_cf9", "reset_8042"]
 /// Guests for other processors than the default one, with QEMU's name of the same.
 const MODELS: &[(&str, CpuModel, &str)] = &[
     ("smep_smap", CpuModel::Max, "max"),
+    ("sse_edges", CpuModel::Max, "max"),
     // QEMU's own processors have no limits in real mode.
     ("real_limits32", CpuModel::Pentium3, "pentium3"),
     ("cpuid_486", CpuModel::I486, "486"),
@@ -78,6 +79,7 @@ const QEMU_IS_WRONG: &[(&str, &str)] = &[
     ("fpu_stack", "the stack has no over- and underflow"),
     ("fpu_exact", "the control word has all bits"),
     ("divide", "it dies of a division"),
+    ("sse_edges", "it reads beyond a register"),
     ("fpu_flags", "only FWAIT raises what is pending"),
     ("fpu_missing", "EMMS does not look at CR0.TS"),
     ("io_strings", "REP INS that has nothing to do asks for the port"),

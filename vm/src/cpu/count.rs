@@ -161,6 +161,12 @@ pub enum Settles {
     Mxcsr,
     /// The engine notes SSE exceptions that the instruction does not have.
     Noted,
+    /// The engine notes that the result is not exact, which the instruction is not to.
+    Precision,
+    /// It has a result twice, of which the engine makes one.
+    Doubling,
+    /// The engine gets other lengths of strings than the registers have.
+    Lengths,
 }
 
 /// What the instructions before one in its block leave to be seen to before some others.
@@ -188,10 +194,14 @@ impl Shape {
         let settles = match () {
             () if sse.loads => Settles::Mxcsr,
             () if sse.quiet => Settles::Noted,
+            () if sse.hides_precision => Settles::Precision,
+            () if sse.doubles => Settles::Doubling,
+            () if sse.has_lengths => Settles::Lengths,
             () if guard::loads_segment(insn, mode) => Settles::Segment,
             () => Settles::Nothing,
         };
-        let alone = is_alone(insn) || fpu.leaves_tags;
+        let alone =
+            is_alone(insn) || fpu.leaves_tags || sse.has_lengths || sse.doubles || sse.hides_precision;
         let needs = before.stack.add(insn);
         let by_hand = fpu_by_hand::may_be(insn);
         let must_begin = before.last

@@ -67,6 +67,12 @@ enum Unsettled {
     Mxcsr(sse::Trial),
     /// The engine's notes of SSE exceptions are to be these again.
     Noted(u8),
+    /// Of the precision, only.
+    Precision(u8),
+    /// A register has a result once that it is to have twice.
+    Doubling((usize, usize)),
+    /// RAX and RDX are to be these again.
+    Lengths([u64; 2]),
     /// It may have to be undone.
     Trial(sse::Trial),
 }
@@ -285,6 +291,11 @@ impl Cpu {
             count::Settles::Nothing => return,
             count::Settles::Segment => Some(Unsettled::Segment),
             count::Settles::Mxcsr => Some(Unsettled::Mxcsr(self.try_load_of_mxcsr())),
+            count::Settles::Precision => {
+                Some(Unsettled::Precision(self.env.r8(off::SSE_STATUS + fpu::FLAGS)))
+            }
+            count::Settles::Doubling => self.begin_doubling().map(Unsettled::Doubling),
+            count::Settles::Lengths => self.begin_lengths().map(Unsettled::Lengths),
             count::Settles::Noted => Some(Unsettled::Noted(self.env.r8(off::SSE_STATUS + fpu::FLAGS))),
         };
     }
@@ -315,6 +326,18 @@ impl Cpu {
             Unsettled::Mxcsr(trial) => self.end_load_of_mxcsr(trial),
             Unsettled::Noted(noted) => {
                 self.env.w8(off::SSE_STATUS + fpu::FLAGS, noted);
+                None
+            }
+            Unsettled::Precision(noted) => {
+                self.end_rounding(noted);
+                None
+            }
+            Unsettled::Doubling(register) => {
+                self.end_doubling(register);
+                None
+            }
+            Unsettled::Lengths(before) => {
+                self.end_lengths(before);
                 None
             }
             Unsettled::Trial(trial) => self.end_trial(trial),

@@ -15,6 +15,8 @@ use iced_x86::{Instruction, Mnemonic};
 const MXCSR_BITS: u32 = 0xffff;
 const EXCEPTIONS: u32 = 0x3f;
 const MASKS_SHIFT: u32 = 7;
+/// PE, in the engine's notes too.
+const PRECISION: u8 = 0x20;
 const UNDERFLOW_AND_PRECISION: u32 = 0x30;
 const FLUSH_TO_ZERO: u32 = 1 << 15;
 const UNDERFLOW_MASK: u32 = 1 << 11;
@@ -22,6 +24,10 @@ const UNDERFLOW_MASK: u32 = 1 << 11;
 const BEFORE_COMPUTATION: u32 = 7;
 /// Of an operand of 16 bytes.
 pub const ALIGNMENT: u64 = 16;
+/// RAX and RDX.
+const LENGTHS: [usize; 2] = [0, 2];
+/// Bytes in a register.
+const MOST_ELEMENTS: u64 = 16;
 const CR0_EM_TS: u64 = 0b1100;
 const CR4_OSFXSR: u64 = 1 << 9;
 const CR4_OSXMMEXCPT: u64 = 1 << 10;
@@ -43,6 +49,12 @@ pub struct Use {
     pub loads: bool,
     /// The engine notes exceptions that it does not have.
     pub quiet: bool,
+    /// The engine notes that its result is not exact, which it is not to.
+    pub hides_precision: bool,
+    /// It compares strings whose lengths are in RAX and RDX.
+    pub has_lengths: bool,
+    /// It adds or subtracts neighbours in one register twice, of which the engine does the second time with what the first has made.
+    pub doubles: bool,
 }
 
 impl Use {
@@ -56,8 +68,28 @@ impl Use {
             reads: loads || quiet || matches!(insn.mnemonic(), Stmxcsr | Fxsave | Fxsave64),
             loads,
             quiet,
+            hides_precision: hides_precision(insn),
+            has_lengths: has_lengths(insn.mnemonic()),
+            doubles: doubles(insn),
         }
     }
+}
+
+/// Bit 3 of the constant of ROUNDPS and the like (SDM 2B, ROUNDPD).
+fn hides_precision(insn: &Instruction) -> bool {
+    use Mnemonic::*;
+    matches!(insn.mnemonic(), Roundps | Roundpd | Roundss | Roundsd) && insn.immediate8() & 8 != 0
+}
+
+fn doubles(insn: &Instruction) -> bool {
+    use Mnemonic::*;
+    matches!(insn.mnemonic(), Phaddw | Phaddd | Phaddsw | Phsubw | Phsubd | Phsubsw)
+        && insn.op_register(0) == insn.op_register(1)
+}
+
+fn has_lengths(mnemonic: Mnemonic) -> bool {
+    use Mnemonic::*;
+    matches!(mnemonic, Pcmpestri | Pcmpestri64 | Pcmpestrm | Pcmpestrm64)
 }
 
 /// Instructions with SIMD floating-point exceptions (SDM 1, appendix E).
@@ -139,12 +171,12 @@ fn computes(mnemonic: Mnemonic) -> bool {
 /// Whether the operand of an instruction in memory must be aligned to [`ALIGNMENT`] (SDM 1, 10.4.1.1 and 11.3).
 pub fn must_be_aligned(insn: &Instruction) -> bool {
     use Mnemonic::*;
-    let free = matches!(
-        insn.mnemonic(),
-        Movups | Movupd | Movdqu | Lddqu | Maskmovdqu | Pcmpestri | Pcmpestrm | Pcmpistri | Pcmpistrm
-    );
+    let free =
+        matches!(insn.mnemonic(), Movups | Movupd | Movdqu | Lddqu | Maskmovdqu | Pcmpistri | Pcmpistrm)
+            || has_lengths(insn.mnemonic());
+    let converts = matches!(insn.mnemonic(), Cvtpd2pi | Cvttpd2pi);
     let has_xmm = || (0..insn.op_count()).any(|i| insn.op_register(i).is_xmm());
-    insn.memory_size().size() as u64 == ALIGNMENT && !free && has_xmm()
+    insn.memory_size().size() as u64 == ALIGNMENT && !free && (converts || has_xmm())
 }
 
 /// The registers before an instruction that may have to be undone, as places and contents in the register file.
@@ -207,6 +239,57 @@ impl Cpu {
         }
         self.take_mxcsr();
         fault.then_some(Fault::protection())
+    }
+
+    /// A comparison of strings with explicit lengths runs. Of a length the absolute value counts, up to what a register holds (SDM 2B,
+    /// 4.1.1); the engine takes 32 bits of that, as a signed number, and reads beyond the register. It gets the length that it is to
+    /// be. What RAX and RDX were, if they are changed.
+    pub(super) fn begin_lengths(&self) -> Option<[u64; 2]> {
+        let wide = self
+            .instruction()
+            .is_some_and(|insn| matches!(insn.mnemonic(), Mnemonic::Pcmpestri64 | Mnemonic::Pcmpestrm64));
+        let before = LENGTHS.map(|register| self.env.gpr(register));
+        let length = |value: u64| {
+            if wide { (value as i64).unsigned_abs() } else { (value as i32).unsigned_abs().into() }
+        };
+        let lengths = before.map(length);
+        if lengths.iter().all(|length| *length <= MOST_ELEMENTS) {
+            return None;
+        }
+        LENGTHS
+            .iter()
+            .zip(lengths)
+            .for_each(|(register, length)| self.env.set_gpr(*register, length.min(MOST_ELEMENTS)));
+        Some(before)
+    }
+
+    /// It has run.
+    pub(super) fn end_lengths(&self, before: [u64; 2]) {
+        LENGTHS.iter().zip(before).for_each(|(register, value)| self.env.set_gpr(*register, value));
+    }
+
+    /// What the engine notes of the precision is what it was before.
+    pub(super) fn end_rounding(&self, before: u8) {
+        let noted = self.env.r8(off::SSE_STATUS + FLAGS);
+        self.env.w8(off::SSE_STATUS + FLAGS, noted & !PRECISION | before & PRECISION);
+    }
+
+    /// An instruction runs that does the same twice with one register: where that is, and how much of it is one result. `None`: it
+    /// raises something.
+    pub(super) fn begin_doubling(&self) -> Option<(usize, usize)> {
+        let register = self.instruction()?.op0_register();
+        if register.is_mm() {
+            let raises = self.env.r64(off::CR) & CR0_EM_TS != 0;
+            return (!raises).then_some((off::FPREGS + 16 * register.number(), 4));
+        }
+        self.has_sse().then_some((off::XMM + off::XMM_STRIDE * register.number(), 8))
+    }
+
+    /// It has run: the first result is right, and the second is the same.
+    pub(super) fn end_doubling(&self, (at, bytes): (usize, usize)) {
+        for i in 0..bytes {
+            self.env.w8(at + bytes + i, self.env.r8(at + i));
+        }
     }
 
     fn trial(&self) -> Trial {
