@@ -342,3 +342,30 @@ fn in_protected_mode_every_answer_equals_the_naive_one() {
 fn with_paging_every_answer_equals_the_naive_one() {
     every_answer_is_equal(BUSY[2]);
 }
+
+/// The machine is some steps beyond the one that met a watchpoint when it is noticed.
+#[test]
+fn a_run_that_is_interrupted_where_it_meets_a_watchpoint_does_not_pass_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = record_busy(BUSY[0], &dir.path().join("r"), STEPS, DENSITIES[1], 1001);
+    let truth = Truth::of(&recording);
+    let mut timeline = Timeline::new(recording).unwrap();
+    // No checkpoint is near to go back to: pages are unpacked for it, and that can be interrupted.
+    timeline.set_memory_budget(0);
+    let mut met = 0;
+    for (addr, len) in variables(BUSY[0]) {
+        for from in (0..STEPS).step_by(2_999) {
+            timeline.seek(Icount(from), &mut never).unwrap();
+            let Some(watch) = timeline.add_watchpoint(LinAddr(*addr), *len) else { continue };
+            let steps = truth.met(watch.phys, watch.len, watch.kind);
+            let stop = timeline.resume(Direction::Forward, &mut || true).unwrap();
+            let here = timeline.position().0;
+            let passed = (from..here).find(|step| steps[*step as usize]);
+            let at_it = matches!(stop, Stop::Watch(_)) && passed.is_some_and(|step| step + 1 == here);
+            assert!(passed.is_none() || at_it, "{stop:?} from {from} for {addr:#x}: past {passed:?}");
+            met += u32::from(matches!(stop, Stop::Watch(_)));
+            timeline.remove_watchpoint(LinAddr(*addr), *len);
+        }
+    }
+    assert!(met > 20, "{met}");
+}

@@ -336,11 +336,9 @@ impl<M: Replayer> Timeline<M> {
                 match stop? {
                     Forward::At(stop) => Ok(stop),
                     Forward::Met { position, hit } => {
-                        let behind = Icount(position.0.saturating_add(1));
-                        Ok(match self.go(behind, interrupted)? {
-                            Seen::Done => self.stop_at(hit),
-                            Seen::Interrupted => Stop::Interrupted,
-                        })
+                        // It may be beyond that already, where it must not stay, and is not far from it.
+                        self.go(Icount(position.0.saturating_add(1)), &mut || false)?;
+                        Ok(self.stop_at(hit))
                     }
                 }
             }

@@ -16,9 +16,10 @@ use super::fpu_by_hand;
 use super::fpu_stack::{Needs, Stack};
 use super::guard::{self, Mode};
 use super::strings::Strings;
+use crate::memory::PAGE_SIZE;
 use iced_x86::{
-    Code, CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic,
-    OpKind, RflagsBits,
+    Code, CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction, InstructionInfo,
+    InstructionInfoFactory, Mnemonic, OpAccess, OpKind, RflagsBits,
 };
 use std::collections::BTreeMap;
 
@@ -54,6 +55,9 @@ pub struct Block {
     pub mxcsr: bool,
     /// It has bytes in the display adapter's window.
     pub in_window: bool,
+    /// Its instructions run one at a time: one of them changes memory in place, and its store may begin before the page and end in the
+    /// block, which would make the engine begin the instruction again with half of its store done.
+    pub one_by_one: bool,
     /// Guards that matter to it.
     pub guards: u16,
     /// What is to be looked at behind it.
@@ -76,13 +80,16 @@ impl Block {
     pub fn with_shape(addr: u64, size: u32, shape: Shape) -> Block {
         // No block of the engine is longer than a page and an instruction.
         let size = u16::try_from(size).unwrap_or(u16::MAX);
-        let Shape { insns, split, rep, strings, own, fpu, mxcsr, in_window, guards, settles } = shape;
+        let Shape { insns, split, rep, strings, own, fpu, mxcsr, in_window, in_place, guards, settles } =
+            shape;
+        let one_by_one = in_place && insns > 1 && begins_page(addr, size);
         let special = split != 0
             || own
             || fpu.any
             || fpu.leaves_tags
             || mxcsr
             || in_window
+            || one_by_one
             || settles != Settles::Nothing;
         let (noted, steady) = (0, 0);
         Block {
@@ -96,6 +103,7 @@ impl Block {
             fpu,
             mxcsr,
             in_window,
+            one_by_one,
             guards,
             settles,
             special,
@@ -143,6 +151,8 @@ pub struct Shape {
     pub mxcsr: bool,
     /// See [`Block::in_window`].
     pub in_window: bool,
+    /// One of its instructions loads from memory and stores to it.
+    pub in_place: bool,
     /// See [`Block::guards`].
     pub guards: u16,
     /// See [`Block::settles`].
@@ -237,6 +247,7 @@ impl Shape {
             self.guards |= guard::SSE;
         }
         let mut factory = InstructionInfoFactory::new();
+        self.in_place |= is_in_place(factory.info(insn));
         for (memory, write) in guard::operands(factory.info(insn)) {
             self.guards |= guard::of_operand(insn, memory, write, mode);
         }
@@ -251,6 +262,20 @@ impl Shape {
 fn needs_flags(insn: &Instruction) -> bool {
     use Mnemonic::*;
     matches!(insn.mnemonic(), Bt | Bts | Btr | Btc | Loope | Loopne)
+}
+
+/// Whether a store of up to 8 bytes may begin before a page and end in these bytes.
+fn begins_page(addr: u64, size: u16) -> bool {
+    let within = addr % PAGE_SIZE as u64;
+    within < 8 || within + u64::from(size) > PAGE_SIZE as u64
+}
+
+/// Whether an instruction, made a second time after half of its store, would do something else.
+fn is_in_place(info: &InstructionInfo) -> bool {
+    let any =
+        |accesses: &[OpAccess]| info.used_memory().iter().any(|memory| accesses.contains(&memory.access()));
+    use OpAccess::*;
+    any(&[Read, CondRead, ReadWrite, ReadCondWrite]) && any(&[Write, CondWrite, ReadWrite, ReadCondWrite])
 }
 
 /// INS and OUTS: what a chip asks for is seen to right behind them.

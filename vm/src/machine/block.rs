@@ -178,7 +178,12 @@ impl Core {
             self.here(&insn, |core| core.cpu.execute_x87(&insn, why));
             return BlockStart::Stop;
         }
-        if self.cpu.careful || block.in_window || self.cpu.resuming() || self.cpu.pending_db != 0 {
+        if self.cpu.careful
+            || block.in_window
+            || block.one_by_one
+            || self.cpu.resuming()
+            || self.cpu.pending_db != 0
+        {
             room = 1;
         }
         if u64::from(block.insns) > room {
