@@ -225,3 +225,28 @@ fn what_cannot_be_used_is_refused_before_the_machine_starts() {
     images.refuse(&["--boot", "order=x"], &["--boot", "order=x"]);
     images.refuse(&["--type", "<nokey>"], &["--type", "nokey"]);
 }
+
+#[test]
+fn what_firmware_writes_to_flash_survives_a_reset_and_is_in_the_file_if_that_is_wanted() {
+    /// The status of a run that isa-debug-exit ends with `b`.
+    const ENDED: i32 = (b'b' as i32) << 1 | 1;
+    let images = Images::new();
+    let before = [0; 4096];
+    let memory = images.write("memory.img", &before);
+    let code = build_guest("flash").display().to_string();
+    let recording = images.path("flash.rgr");
+    for (snapshot, changed) in [("on", false), ("off", true)] {
+        let mut command =
+            retrograde(["record", "-m", "1M", "--serial", "none", "--force", "--until", TIME_LIMIT]);
+        command.args(["--device", "isa-debug-exit,iobase=0xf4", "--snapshot", snapshot]);
+        command.args(["--drive", "if=pflash,file=memory.img"]);
+        command.args(["--drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={code}")]);
+        ends_with(ENDED, command.current_dir(images.dir.path()).arg("-o").arg(&recording));
+        ends_with(0, retrograde(["replay", "--verify"]).arg(&recording));
+        let after = fs::read(&memory).unwrap();
+        assert_eq!(after != before, changed, "--snapshot {snapshot}");
+        if changed {
+            assert_eq!(after[0x122..0x126], *b"\xffab\xff");
+        }
+    }
+}
