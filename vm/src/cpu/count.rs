@@ -212,7 +212,7 @@ impl Shape {
         };
         let alone =
             is_alone(insn) || fpu.leaves_tags || sse.has_lengths || sse.doubles || sse.hides_precision;
-        let needs = before.stack.add(insn);
+        let needs = before.stack.add(insn, fpu.mmx);
         let by_hand = fpu_by_hand::may_be(insn);
         let must_begin = before.last
             || needs.is_none()
@@ -247,8 +247,9 @@ impl Shape {
             self.guards |= guard::SSE;
         }
         let mut factory = InstructionInfoFactory::new();
-        self.in_place |= is_in_place(factory.info(insn));
-        for (memory, write) in guard::operands(factory.info(insn)) {
+        let info = factory.info(insn);
+        self.in_place |= is_in_place(info);
+        for (memory, write) in guard::operands(info) {
             self.guards |= guard::of_operand(insn, memory, write, mode);
         }
         self.rep = if self.insns == 0 { Rep::of(insn) } else { Rep::No };

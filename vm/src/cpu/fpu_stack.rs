@@ -36,7 +36,12 @@ pub struct Stack {
 
 impl Stack {
     /// Takes in the next instruction. `None`: it must begin a block.
-    pub fn add(&mut self, insn: &Instruction) -> Option<Needs> {
+    pub fn add(&mut self, insn: &Instruction, mmx: bool) -> Option<Needs> {
+        if mmx {
+            // It needs nothing, and puts TOP somewhere else.
+            self.unknown = true;
+            return Some(Needs::default());
+        }
         let Some(effect) = Effect::of(insn) else { return Some(Needs::default()) };
         let reads = effect.reads.rotate_left(self.top);
         let pushed = if effect.pushes { 1u8.rotate_left(self.top.wrapping_sub(1)) } else { 0 };
@@ -122,10 +127,9 @@ impl Effect {
             Ffreep => pops(Effect { frees: st(0), ..Effect::default() }, 1),
             Fincstp => Effect { moves: 1, ..Effect::default() },
             Fdecstp => Effect { moves: -1, ..Effect::default() },
-            Fninit | Fnsave | Fldenv | Frstor | Fxrstor | Fxrstor64 | Emms => {
+            Fninit | Fnsave | Fldenv | Frstor | Fxrstor | Fxrstor64 => {
                 Effect { unknown: true, ..Effect::default() }
             }
-            _ if super::fpu::Use::of(insn).mmx => Effect { unknown: true, ..Effect::default() },
             _ => return None,
         })
     }
