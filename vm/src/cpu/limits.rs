@@ -8,7 +8,7 @@ use super::count::{Block, MAX_INSN, Rep};
 use super::delivery::{Fault, vector};
 use super::descriptor::in_limit;
 use super::engine::{BlockCall, off};
-use super::fpu::Use;
+use super::fpu::{CR0_EM_TS, Use};
 use super::guard::{self, CODE, Mode, P, READABLE_OR_WRITABLE, S};
 use super::sse::ALIGNMENT;
 use super::state::Segment;
@@ -17,7 +17,6 @@ use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, 
 
 /// Blocks that are remembered.
 const SLOTS: usize = 1 << 12;
-const CR0_EM_TS: u64 = 0b1100;
 
 /// What a block's operands allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

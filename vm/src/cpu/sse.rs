@@ -7,7 +7,7 @@
 use super::Cpu;
 use super::delivery::{Fault, vector};
 use super::engine::off;
-use super::fpu::FLAGS;
+use super::fpu::{CR0_EM_TS, FLAGS};
 
 use iced_x86::{Instruction, Mnemonic};
 
@@ -28,7 +28,6 @@ pub const ALIGNMENT: u64 = 16;
 const LENGTHS: [usize; 2] = [0, 2];
 /// Bytes in a register.
 const MOST_ELEMENTS: u64 = 16;
-const CR0_EM_TS: u64 = 0b1100;
 const CR4_OSFXSR: u64 = 1 << 9;
 const CR4_OSXMMEXCPT: u64 = 1 << 10;
 /// The engine's flags that have the same bits in MXCSR.
