@@ -5,6 +5,7 @@ pub(crate) mod linux;
 mod media;
 mod table;
 
+pub use media::{make_efi_disk, ovmf};
 pub use table::{GUESTS, grub_rescue_cd};
 
 use crate::process::Outcome;
@@ -166,7 +167,7 @@ impl Guest {
             Boot::Firmware => named("--bios", crate::seabios()),
             Boot::OtherFirmware(image) => return named("--bios", image()),
             Boot::Uefi(disk) => {
-                let firmware = named("--bios", media::file("ovmf", "usr/share/ovmf/OVMF.fd"));
+                let firmware = named("--bios", media::ovmf());
                 return [firmware, named("--hda", disk())].concat();
             }
             Boot::UefiInFlash(disk) => {

@@ -210,7 +210,7 @@ pub const GUESTS: &[Guest] = &[
     Guest {
         name: "ovmf",
         ram: 256,
-        boot: Boot::OtherFirmware(|| file("ovmf", "usr/share/ovmf/OVMF.fd")),
+        boot: Boot::OtherFirmware(media::ovmf),
         shows: &[(Serial, "startup.nsh")],
         powers_off: false,
     },
