@@ -33,16 +33,16 @@ impl Tripwire {
         let mut wires = Vec::new();
         for range in ranges {
             let bytes = storage.get(range.addr.0 as usize..)?.get(..range.len as usize)?.as_ptr_range();
-            for piece in aligned(bytes.start as usize..bytes.end as usize) {
+            for (addr, len) in aligned(bytes.start as usize..bytes.end as usize) {
                 if wires.len() == MOST_WIRES {
                     return None;
                 }
-                wires.push(Wire::over(piece)?);
+                wires.push(Wire::over(addr, len)?);
             }
         }
         let word = Box::new(Cell::new(0));
         let own = word.as_ptr() as usize;
-        Some(Tripwire { wires, own: Wire::over(own..own + size_of::<u64>())?, word })
+        Some(Tripwire { wires, own: Wire::over(own, size_of::<u64>())?, word })
     }
 
     /// Whether there may have been a store. A wire that was torn notices nothing more.
@@ -95,15 +95,15 @@ const REFRESH: libc::c_ulong = 0x2402;
 
 impl Wire {
     /// Over an aligned piece of memory of this process. It is torn by the first store, as each that is noticed takes microseconds.
-    fn over(piece: Range<usize>) -> Option<Wire> {
+    fn over(addr: usize, len: usize) -> Option<Wire> {
         let attributes = Attributes {
             kind: TYPE_BREAKPOINT,
             size: size_of::<Attributes>() as u32,
             sample_period: 1,
             flags: DISABLED | PINNED | EXCLUDE_KERNEL | EXCLUDE_HYPERVISOR,
             breakpoint_type: BREAKPOINT_WRITE,
-            breakpoint_addr: piece.start as u64,
-            breakpoint_len: piece.len() as u64,
+            breakpoint_addr: addr as u64,
+            breakpoint_len: len as u64,
             ..Attributes::default()
         };
         let (this_thread, any_processor, no_group) = (0, -1, -1);
@@ -133,8 +133,8 @@ impl Wire {
     }
 }
 
-/// The range in pieces that debug registers can look at: of 1, 2, 4 or 8 bytes, and aligned to that.
-fn aligned(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+/// The range in pieces that debug registers can look at, each as its address and length: 1, 2, 4 or 8 bytes, aligned to that.
+fn aligned(range: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
     let mut at = range.start;
     std::iter::from_fn(move || {
         let left = range.end.checked_sub(at).filter(|left| *left > 0)?;
@@ -143,7 +143,7 @@ fn aligned(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
             len /= 2;
         }
         at += len;
-        Some(at - len..at)
+        Some((at - len, len))
     })
 }
 
@@ -166,11 +166,11 @@ mod tests {
     #[test]
     fn pieces_are_aligned_and_cover_the_range_once() {
         for (range, expected) in [
-            (16..24, vec![16..24]),
-            (17..24, vec![17..18, 18..20, 20..24]),
-            (6..9, vec![6..8, 8..9]),
+            (16..24, vec![(16, 8)]),
+            (17..24, vec![(17, 1), (18, 2), (20, 4)]),
+            (6..9, vec![(6, 2), (8, 1)]),
             (5..5, vec![]),
-            (8..25, vec![8..16, 16..24, 24..25]),
+            (8..25, vec![(8, 8), (16, 8), (24, 1)]),
         ] {
             assert_eq!(aligned(range).collect::<Vec<_>>(), expected);
         }
@@ -179,13 +179,14 @@ mod tests {
     #[test]
     fn every_way_to_store_to_a_watched_byte_is_noticed_and_none_beside_it() {
         let page = vec![7; 4096];
-        let stores: [(&str, &dyn Fn(&mut [u8])); 6] = [
-            ("a byte", &|page| page[104] = 7),
-            ("eight bytes across it", &|page| page[100..108].copy_from_slice(&[7; 8])),
-            ("a page copied", &|page| page.copy_from_slice(&vec![7; 4096])),
-            ("a page filled", &|page| page.fill(7)),
-            ("moved within", &|page| page.copy_within(2000..4000, 50)),
-            ("bits set that are set", &|page| page[104] |= 1),
+        type Store = fn(&mut [u8]);
+        let stores: [(&str, Store); 6] = [
+            ("a byte", |page| page[104] = 7),
+            ("eight bytes across it", |page| page[100..108].copy_from_slice(&[7; 8])),
+            ("a page copied", |page| page.copy_from_slice(&vec![7; 4096])),
+            ("a page filled", |page| page.fill(7)),
+            ("moved within", |page| page.copy_within(2000..4000, 50)),
+            ("bits set that are set", |page| page[104] |= 1),
         ];
         for (what, store) in stores {
             let mut storage = page.clone();
