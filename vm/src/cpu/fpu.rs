@@ -9,6 +9,7 @@
 use super::Cpu;
 use super::count::MAX_INSN;
 use super::engine::off;
+use super::regs::flag;
 use super::state::Fpu;
 use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind, Register};
 
@@ -43,6 +44,8 @@ pub struct Use {
     pub mmx: bool,
     /// It converts two integers in memory, which the engine takes for an MMX register (SDM 2A, CVTPI2PS).
     pub leaves_tags: bool,
+    /// It compares into EFLAGS.
+    pub compares: bool,
 }
 
 /// The x87's tags and TOP.
@@ -82,6 +85,7 @@ impl Use {
             writes_mmx,
             mmx,
             leaves_tags: matches!(mnemonic, Cvtpi2ps | Cvtpi2pd) && insn.op1_kind() == OpKind::Memory,
+            compares: matches!(mnemonic, Fcomi | Fcomip | Fucomi | Fucomip),
         }
     }
 }
@@ -115,6 +119,13 @@ impl Cpu {
     pub(super) fn set_x87_tags(&self, Tags(tags, top): Tags) {
         self.env.w64(off::FPTAGS, tags);
         self.env.w32(off::FPSTT, top);
+    }
+
+    /// A comparison that ends at this address has run if RIP is there: AF, SF and OF are clear (SDM 2A, FCOMI).
+    pub(super) fn end_comparison(&self, behind: u64) {
+        if self.env.linear_pc() == behind {
+            self.env.set_rflags(self.engine.rflags() & !(flag::AF | flag::SF | flag::OF));
+        }
     }
 
     /// Brings the status word up to date, before a block with instructions of x87 or MMX. `loads`: it loads the status word.
