@@ -157,6 +157,7 @@ impl Model<'_> {
                 let enough_for_helpers = self.random.below(2) as usize * (512 << 20);
                 self.real.set_memory_budget(self.random.below(5) as usize * 400_000 + enough_for_helpers);
                 self.real.set_jobs(1 + self.random.below(3) as usize);
+                self.real.set_worth_a_wire([0, 10_000, u64::MAX][self.random.below(3) as usize]);
                 return Stop::Step;
             }
             _ => {

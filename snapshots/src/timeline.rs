@@ -16,6 +16,7 @@ pub mod questions;
 mod search;
 #[cfg(test)]
 mod tests;
+mod tripwire;
 
 use crate::Replayer;
 use crate::condition::Condition;
@@ -130,6 +131,8 @@ pub struct Timeline<M = Machine> {
     /// How many machines search.
     jobs: usize,
     crew: Option<Crew>,
+    /// Fewest steps that are searched with a tripwire.
+    worth_a_wire: u64,
 }
 
 impl Timeline {
@@ -160,6 +163,7 @@ impl<M: Replayer> Timeline<M> {
             budget: DEFAULT_BUDGET,
             jobs: 1,
             crew: None,
+            worth_a_wire: search::WORTH_A_WIRE,
         })
     }
 
@@ -248,6 +252,12 @@ impl<M: Replayer> Timeline<M> {
         self.jobs = jobs.max(1);
         self.crew = None;
         self.share_budget(self.budget);
+    }
+
+    /// Sets from how many steps on a part of the recording is searched for writes by the host's debug registers first, ten million at
+    /// first. What a search finds does not depend on it.
+    pub fn set_worth_a_wire(&mut self, steps: u64) {
+        self.worth_a_wire = steps;
     }
 
     /// Of so many bytes a quarter is for unpacked pages, the rest for checkpoints.

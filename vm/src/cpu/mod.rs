@@ -58,6 +58,9 @@ pub struct Current {
     pub insns: u16,
 }
 
+/// Code of so many bytes is decoded without an allocation: most blocks are shorter.
+const SHORT: usize = 64;
+
 /// What a block leaves to be looked at.
 #[derive(Debug)]
 enum Unsettled {
@@ -375,6 +378,9 @@ impl Cpu {
         if block.insns == 0 || pc.wrapping_sub(block.addr) > block.size.into() {
             return None;
         }
+        if pc == block.addr {
+            return Some(0);
+        }
         let (mut n, mut found) = (0, None);
         self.decode(block.addr, block.size as usize + MAX_INSN, |at, _| {
             if at == pc {
@@ -387,10 +393,9 @@ impl Cpu {
     }
 
     fn decode(&self, addr: u64, len: usize, each: impl FnMut(u64, &Instruction) -> bool) {
-        if len <= MAX_INSN {
-            self.decode_in(&mut [0; MAX_INSN][..len], addr, each);
-        } else {
-            self.decode_in(&mut vec![0; len.min(PAGE_SIZE + MAX_INSN)], addr, each);
+        match len {
+            ..=SHORT => self.decode_in(&mut [0; SHORT][..len], addr, each),
+            _ => self.decode_in(&mut vec![0; len.min(PAGE_SIZE + MAX_INSN)], addr, each),
         }
     }
 
