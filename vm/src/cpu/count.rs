@@ -121,6 +121,8 @@ pub struct FpuShape {
     pub any: bool,
     /// One that sees the registers as the x87's.
     pub sees_registers: bool,
+    /// One that sees what earlier ones left; none of x87 is before it.
+    pub looks_back: bool,
     /// One that loads the control word, and perhaps the status word.
     pub unmasks: bool,
     /// MMX registers that are written.
@@ -234,6 +236,7 @@ impl Shape {
         self.fpu.by_hand |= by_hand && self.insns == 0;
         self.fpu.any |= fpu.any;
         self.fpu.sees_registers |= fpu.sees_registers;
+        self.fpu.looks_back |= fpu.looks_back;
         self.fpu.unmasks |= fpu.unmasks;
         self.fpu.writes_mmx |= fpu.writes_mmx;
         before.flags |= insn.rflags_modified() != RflagsBits::NONE;
