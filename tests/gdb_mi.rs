@@ -108,6 +108,7 @@ fn an_editor_goes_back_by_the_machine_interface() {
     editor.ask("-gdb-set target-async on");
     editor.ask(&format!("-file-exec-and-symbols {}", kernel.display()));
     assert!(editor.ask(&format!("-target-select remote {}", server.address())).ends_with("^connected"));
+    editor.stop();
     assert!(editor.ask("-list-target-features").contains("\"reverse\""));
     let end = editor.position();
 
