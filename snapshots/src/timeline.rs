@@ -16,6 +16,7 @@ pub mod questions;
 mod search;
 #[cfg(test)]
 mod tests;
+mod tripwire;
 
 use crate::Replayer;
 use crate::condition::Condition;
@@ -130,6 +131,8 @@ pub struct Timeline<M = Machine> {
     /// How many machines search.
     jobs: usize,
     crew: Option<Crew>,
+    /// Fewest steps that are searched with a tripwire.
+    worth_a_wire: u64,
 }
 
 impl Timeline {
@@ -160,6 +163,7 @@ impl<M: Replayer> Timeline<M> {
             budget: DEFAULT_BUDGET,
             jobs: 1,
             crew: None,
+            worth_a_wire: search::WORTH_A_WIRE,
         })
     }
 
@@ -248,6 +252,12 @@ impl<M: Replayer> Timeline<M> {
         self.jobs = jobs.max(1);
         self.crew = None;
         self.share_budget(self.budget);
+    }
+
+    /// Sets from how many steps on a part of the recording is searched for writes by the host's debug registers first, ten million at
+    /// first. What a search finds does not depend on it.
+    pub fn set_worth_a_wire(&mut self, steps: u64) {
+        self.worth_a_wire = steps;
     }
 
     /// Of so many bytes a quarter is for unpacked pages, the rest for checkpoints.
@@ -684,8 +694,8 @@ pub fn stop_at(watches: &Watches, hit: WatchHit) -> Stop {
     )
 }
 
-/// A watchpoint for what `machine` has at an address now, with the ranges of storage behind it, one a page; `None` if a byte
-/// of it is not mapped, or is neither RAM nor the display adapter's frame buffer: other accesses are not watched.
+/// A watchpoint for what `machine` has at an address now, with the ranges of storage behind it; `None` if a byte of it is not mapped,
+/// or is neither RAM nor video memory, or is to be loaded through the window at 0xa0000: other accesses are not watched.
 pub fn watched<M: Replayer>(
     machine: &M,
     kind: WatchKind,
@@ -700,11 +710,26 @@ pub fn watched<M: Replayer>(
         let next = (at | (PAGE_SIZE as u64 - 1)).saturating_add(1).min(end);
         let phys = machine.translate(LinAddr(at))?;
         let stored = || machine.storage_at(phys, true).filter(|_| !kind.reads());
-        let place = stored().or_else(|| machine.storage_at(phys, false))?;
-        pieces.push(WatchRange { addr: PhysAddr(place), len: next - at, kind });
+        match stored().or_else(|| machine.storage_at(phys, false)) {
+            Some(place) => pieces.push(WatchRange { addr: PhysAddr(place), len: next - at, kind }),
+            None if kind.reads() => return None,
+            None => {
+                for byte in phys.0..phys.0 + (next - at) {
+                    add_byte(&mut pieces, machine.video_at(PhysAddr(byte))?, kind);
+                }
+            }
+        }
         at = next;
     }
     Some((Watch { linear: addr, phys: machine.translate(addr)?, len, kind }, pieces))
+}
+
+/// Watches one more byte of storage.
+fn add_byte(pieces: &mut Vec<WatchRange>, place: u64, kind: WatchKind) {
+    match pieces.last_mut() {
+        Some(last) if last.addr.0 + last.len == place => last.len += 1,
+        _ => pieces.push(WatchRange { addr: PhysAddr(place), len: 1, kind }),
+    }
 }
 
 /// How running forward came to a stop.

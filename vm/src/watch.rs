@@ -35,7 +35,7 @@ impl WatchKind {
 }
 
 /// A watched range of storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WatchRange {
     /// Its first byte: a physical address of RAM, or an offset of other storage, as [`Machine::storage_at`](crate::Machine::storage_at) says.
     pub addr: PhysAddr,

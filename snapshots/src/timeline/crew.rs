@@ -36,6 +36,7 @@ pub(super) struct Part {
 struct Quest {
     breakpoints: BTreeSet<LinAddr>,
     watches: Watches,
+    worth_a_wire: u64,
     /// Nobody wants to know any more.
     over: AtomicBool,
 }
@@ -157,6 +158,7 @@ fn help<M: Replayer>(
 fn search<M: Replayer>(timeline: &mut Timeline<M>, quest: &Quest, part: Part) -> Outcome {
     timeline.breakpoints.clone_from(&quest.breakpoints);
     timeline.watches.clone_from(&quest.watches);
+    timeline.worth_a_wire = quest.worth_a_wire;
     match timeline.last_in(part.from, part.to, &mut || quest.over.load(Ordering::Relaxed)) {
         Ok(Search::Found(hit)) => {
             let checkpoint = timeline.checkpoints.in_memory_before(hit.position);
@@ -174,8 +176,15 @@ struct Hunt<'a> {
     quest: Arc<Quest>,
     /// Parts that nobody has begun with, with their numbers.
     ready: VecDeque<(usize, Part)>,
-    /// What came of the others, in order; `None` while somebody is at it.
-    begun: BTreeMap<usize, Option<Outcome>>,
+    /// The others in order, and what came of them.
+    begun: BTreeMap<usize, Begun>,
+}
+
+/// A part that somebody has begun with.
+struct Begun {
+    part: Part,
+    /// `None` while somebody is at it.
+    outcome: Option<Outcome>,
 }
 
 impl Hunt<'_> {
@@ -183,11 +192,11 @@ impl Hunt<'_> {
     fn manage(&mut self) {
         self.crew.mind_panics();
         while let Some(done) = self.crew.take(&self.quest) {
-            self.begun.insert(done.number, Some(done.outcome));
+            self.end(done.number, done.outcome);
         }
         for helper in self.crew.helpers.iter_mut().filter(|helper| !helper.busy) {
             let Some((number, part)) = self.ready.pop_front() else { return };
-            self.begun.insert(number, None);
+            self.begun.insert(number, Begun { part, outcome: None });
             helper.busy = true;
             let quest = self.quest.clone();
             // It fails only if the thread has panicked.
@@ -195,11 +204,23 @@ impl Hunt<'_> {
         }
     }
 
+    /// This came of part `number`.
+    fn end(&mut self, number: usize, outcome: Outcome) {
+        if let Some(begun) = self.begun.get_mut(&number) {
+            begun.outcome = Some(outcome);
+        }
+    }
+
     /// Whether something was found before part `number`.
     fn is_idle_work(&self, number: usize) -> bool {
-        let ends =
-            |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::Found(..) | Outcome::Failed(_)));
-        self.begun.range(..number).any(|(_, outcome)| ends(outcome))
+        let ends = |begun: &Begun| matches!(begun.outcome, Some(Outcome::Found(..) | Outcome::Failed(_)));
+        self.begun.range(..number).any(|(_, begun)| ends(begun))
+    }
+
+    /// Takes the first part that was begun, if it is done.
+    fn take_first(&mut self) -> Option<(Part, Outcome)> {
+        let first = self.begun.first_entry().filter(|first| first.get().outcome.is_some())?.remove();
+        Some((first.part, first.outcome?))
     }
 }
 
@@ -226,6 +247,7 @@ impl<M: Replayer> Timeline<M> {
         let quest = Quest {
             breakpoints: self.breakpoints.clone(),
             watches: self.watches.clone(),
+            worth_a_wire: self.worth_a_wire,
             over: AtomicBool::new(false),
         };
         let mut hunt = Hunt { crew: &mut crew, quest: Arc::new(quest), ready, begun: BTreeMap::new() };
@@ -247,8 +269,8 @@ impl<M: Replayer> Timeline<M> {
             self.parts_ahead(low, high, &mut hunt.ready, count, self.jobs * AHEAD)?;
             // What comes first is for this machine, which has not to be waited for.
             let mine = hunt.ready.pop_front();
-            if let Some((number, _)) = mine {
-                hunt.begun.insert(number, None);
+            if let Some((number, part)) = mine {
+                hunt.begun.insert(number, Begun { part, outcome: None });
             }
             hunt.manage();
             if let Some((number, part)) = mine {
@@ -265,7 +287,7 @@ impl<M: Replayer> Timeline<M> {
                     Ok(Search::Interrupted) => Outcome::Given,
                     Err(error) => Outcome::Failed(error),
                 };
-                hunt.begun.insert(number, Some(outcome));
+                hunt.end(number, outcome);
             } else {
                 if hunt.begun.is_empty() {
                     return Ok(Search::Nothing);
@@ -276,16 +298,16 @@ impl<M: Replayer> Timeline<M> {
                 thread::sleep(PATIENCE);
             }
             hunt.manage();
-            while let Some(first) = hunt.begun.first_entry().filter(|first| first.get().is_some()) {
-                match first.remove() {
-                    Some(Outcome::Found(hit, checkpoint)) => {
+            while let Some((part, outcome)) = hunt.take_first() {
+                match outcome {
+                    Outcome::Found(hit, checkpoint) => {
                         checkpoint.into_iter().for_each(|c| self.checkpoints.add(c));
                         return Ok(Search::Found(hit));
                     }
-                    Some(Outcome::Failed(error)) => return Err(error),
-                    Some(Outcome::Nothing) | None => {}
+                    Outcome::Failed(error) => return Err(error),
+                    Outcome::Nothing => self.note_unmet(part.from, part.to),
                     // Only when the search is over.
-                    Some(Outcome::Given) => return Ok(Search::Interrupted),
+                    Outcome::Given => return Ok(Search::Interrupted),
                 }
             }
         }

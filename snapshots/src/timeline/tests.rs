@@ -245,6 +245,7 @@ fn operate(real: &mut Timeline<Toy>, naive: &mut Naive, random: &mut Random) -> 
             let enough_for_helpers = (random.next() % 2) as usize * (64 << 20);
             real.set_memory_budget((random.next() % 4) as usize * 300_000 + enough_for_helpers);
             real.set_jobs((1 + random.next() % 3) as usize);
+            real.set_worth_a_wire([0, 2000, u64::MAX][random.next() as usize % 3]);
             (Stop::Step, Stop::Step)
         }
     };
@@ -334,6 +335,58 @@ fn an_interrupted_search_returns_to_where_it_began() {
 }
 
 #[test]
+fn a_tripwire_leaves_little_of_an_interval_to_be_searched_and_all_that_matters() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path(), 5, 1_000_000);
+    let end = recording.end();
+    let moments = straight_run(&recording);
+    let mut timeline = Timeline::<Toy>::on(recording).unwrap();
+    timeline.set_worth_a_wire(0);
+    for (addr, rare) in [(0x8000, false), (0x9000, false), (0xa000, true), (0xa100, true), (0xd000, true)] {
+        timeline.add_watchpoint(LinAddr(addr), 8).unwrap();
+        let parts = match timeline.scout(Icount(0), end, &mut || false).unwrap() {
+            search::Scouted::Torn(parts) => parts,
+            // The host has no debug registers for us.
+            search::Scouted::Not => return,
+            search::Scouted::Interrupted => panic!("nobody interrupts"),
+        };
+        timeline.remove_watchpoint(LinAddr(addr), 8);
+        let stores = |m: &Moment| {
+            m.meets.as_ref().is_some_and(|access| access.addr == addr && access.changed.is_some())
+        };
+        for step in (0..end.0).filter(|step| stores(&moments[*step as usize])) {
+            let holds = parts.iter().any(|part| (part.from.0..part.to.0).contains(&step));
+            assert!(holds, "{addr:#x} at {step}: {parts:?}");
+        }
+        let length: u64 = parts.iter().map(|part| part.to.0 - part.from.0).sum();
+        assert_eq!(length < end.0 / 2, rare, "{addr:#x}: {parts:?}");
+    }
+}
+
+#[test]
+fn what_was_searched_for_writes_is_not_searched_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path(), 5, 700);
+    let end = recording.end();
+    for jobs in [1, 3] {
+        let mut timeline = Timeline::<Toy>::on(recording.clone()).unwrap();
+        timeline.set_jobs(jobs);
+        timeline.seek(end, &mut || false).unwrap();
+        // Of this page something else is stored to.
+        timeline.add_watchpoint(LinAddr(0xa100), 1).unwrap();
+        let unknown = |timeline: &mut Timeline<Toy>| {
+            (0..end.0).step_by(100).filter(|at| timeline.barren(Icount(*at)).unwrap().is_none()).count()
+        };
+        assert!(unknown(&mut timeline) > 0);
+        assert_eq!(timeline.resume(Direction::Reverse, &mut || false).unwrap(), Stop::Begin);
+        assert_eq!(unknown(&mut timeline), 0);
+        timeline.remove_watchpoint(LinAddr(0xa100), 1);
+        timeline.add_watchpoint(LinAddr(0xa101), 1).unwrap();
+        assert!(unknown(&mut timeline) > 0);
+    }
+}
+
+#[test]
 fn helpers_find_the_last_stop_and_nothing_where_there_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let recording = recorded(dir.path(), 5, 700);
@@ -362,7 +415,7 @@ fn helpers_find_the_last_stop_and_nothing_where_there_is_none() {
     assert!(together.crew.is_some(), "there was work for helpers");
     let mut calls = 0;
     together.seek(end, &mut || false).unwrap();
-    together.add_watchpoint(LinAddr(0x9010), 1);
+    together.add_watchpoint(LinAddr(0x9020), 1);
     let stop = together.resume(Direction::Reverse, &mut || {
         calls += 1;
         calls > 5

@@ -92,7 +92,9 @@ mod tests {
 
         fn on<R>(&mut self, act: impl FnOnce(&mut Board, &mut Bus) -> R) -> R {
             let mut fx = Effects::default();
-            act(&mut self.board, &mut Bus { now: self.now, mem: &mut self.mem, fx: &mut fx })
+            let mut bus = Bus { now: self.now, mem: &mut self.mem, fx: &mut fx };
+            self.board.advance(&mut bus);
+            act(&mut self.board, &mut bus)
         }
 
         fn out(&mut self, port: u16, bytes: &[u8]) {

@@ -151,8 +151,6 @@ pub struct Bus<'a> {
 const APIC_BASE: u32 = 0x1b;
 /// IA32_TSC_DEADLINE.
 pub const TSC_DEADLINE: u32 = 0x6e0;
-/// The 8259 that has no line of its own: the slave's.
-const CASCADE_IRQ: u8 = 2;
 /// Input of the I/O APIC that the timer is wired to.
 const IOAPIC_TIMER_PIN: u32 = 2;
 
@@ -231,9 +229,9 @@ impl Board {
         }
     }
 
-    /// IN of `size` 1, 2 or 4 bytes.
+    /// IN of `size` 1, 2 or 4 bytes. As with every access, no event may be due: [`Board::advance`].
     pub fn io_read(&mut self, port: u16, size: u8, bus: &mut Bus) -> u32 {
-        self.advance(bus);
+        self.catch_up(bus);
         let value = self.port_read(port, size, bus);
         self.copy_lines();
         value & size_mask(size) as u32
@@ -241,7 +239,7 @@ impl Board {
 
     /// OUT of `size` 1, 2 or 4 bytes.
     pub fn io_write(&mut self, port: u16, size: u8, value: u32, bus: &mut Bus) {
-        self.advance(bus);
+        self.catch_up(bus);
         let a20 = self.a20();
         self.port_write(port, size, value & size_mask(size) as u32, bus);
         if self.keyboard.take_reset() {
@@ -256,7 +254,7 @@ impl Board {
         if let Some(value) = self.video_read(addr, size, bus) {
             return value & size_mask(size);
         }
-        self.advance(bus);
+        self.catch_up(bus);
         if let Some(offset) = self.lapic.offset(addr.0) {
             return self.lapic.read(offset, size, bus.now);
         }
@@ -283,7 +281,7 @@ impl Board {
         if self.video_write(addr, size, value, bus) {
             return;
         }
-        self.advance(bus);
+        self.catch_up(bus);
         if let Some(offset) = self.lapic.offset(addr.0) {
             self.lapic.write(offset, size, value, bus.now);
             while let Some(vector) = self.lapic.take_ended() {
@@ -346,6 +344,11 @@ impl Board {
         }
     }
 
+    /// The offset in video memory of the byte that the CPU would read at an address in the window to it.
+    pub fn video_at(&self, addr: PhysAddr) -> Option<u64> {
+        self.vga.as_ref()?.stored_at(Board::window(addr)?)
+    }
+
     fn video_read(&mut self, addr: PhysAddr, size: u8, bus: &mut Bus) -> Option<u64> {
         if let Some(offset) = Board::window(addr) {
             return Some(self.vga.as_mut()?.window_read(offset, size, bus.mem));
@@ -373,7 +376,15 @@ impl Board {
     pub fn advance(&mut self, bus: &mut Bus) {
         while let Some(event) = self.next_event().filter(|event| *event <= bus.now) {
             self.advance_chips(event, bus);
+            self.copy_lines();
         }
+        self.catch_up(bus);
+    }
+
+    /// Brings every chip to `bus.now`. Up to and including that no event may be due, so that no line changes: who makes an
+    /// access has called [`Board::advance`] where one was.
+    fn catch_up(&mut self, bus: &mut Bus) {
+        debug_assert!(self.next_event().is_none_or(|event| event > bus.now), "an event was passed over");
         if self.now < bus.now {
             self.advance_chips(bus.now, bus);
         }
@@ -397,7 +408,6 @@ impl Board {
         self.ide.advance(time, may_master, bus.mem);
         self.pm.advance(time);
         self.cards.advance(time, &self.pci, bus);
-        self.copy_lines();
     }
 
     /// When the board's outputs may next change by themselves: later than the last [`Board::advance`] or access.
@@ -450,9 +460,7 @@ impl Board {
         ];
         let isa = lines.into_iter().fold(0, |set, (irq, high)| set | u16::from(high) << irq);
         let irqs = isa | self.pci.irqs();
-        for irq in (0..16).filter(|irq| *irq != CASCADE_IRQ) {
-            self.pic.set_irq(irq, irqs >> irq & 1 != 0);
-        }
+        self.pic.set_irqs(irqs);
         // The timer has input 2 of the I/O APIC.
         let pins = u32::from(irqs & !1) | u32::from(irqs & 1) << IOAPIC_TIMER_PIN | self.hpet.pins();
         self.ioapic.set_pins(pins | u32::from(self.pic.intr()) << ioapic::PIC_PIN, &mut self.lapic);
@@ -624,7 +632,7 @@ impl Board {
 
     /// An input arrives.
     pub fn inject(&mut self, input: &Input, bus: &mut Bus) {
-        self.advance(bus);
+        self.catch_up(bus);
         match input {
             Input::Serial { port, bytes } => match self.uarts.get_mut(usize::from(*port)) {
                 Some(uart) => uart.receive(bytes, bus.now),

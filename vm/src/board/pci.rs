@@ -151,19 +151,15 @@ impl Pci {
 
     /// The devices behind the bridges, with their places.
     fn endpoints_mut(&mut self) -> impl Iterator<Item = ((u8, u8), &mut Endpoint)> {
-        let cards = (FIRST_CARD..).zip(&mut self.cards).map(|(device, card)| ((device, 0), Some(card)));
-        [(IDE, Some(&mut self.ide)), (VGA, self.vga.as_mut())]
-            .into_iter()
-            .chain(cards)
-            .filter_map(|(place, endpoint)| Some((place, endpoint?)))
+        let cards = (FIRST_CARD..).zip(&mut self.cards).map(|(device, card)| ((device, 0), card));
+        let vga = self.vga.iter_mut().map(|vga| (VGA, vga));
+        std::iter::once((IDE, &mut self.ide)).chain(vga).chain(cards)
     }
 
     fn endpoints(&self) -> impl Iterator<Item = ((u8, u8), &Endpoint)> {
-        let cards = (FIRST_CARD..).zip(&self.cards).map(|(device, card)| ((device, 0), Some(card)));
-        [(IDE, Some(&self.ide)), (VGA, self.vga.as_ref())]
-            .into_iter()
-            .chain(cards)
-            .filter_map(|(place, endpoint)| Some((place, endpoint?)))
+        let cards = (FIRST_CARD..).zip(&self.cards).map(|(device, card)| ((device, 0), card));
+        let vga = self.vga.iter().map(|vga| (VGA, vga));
+        std::iter::once((IDE, &self.ide)).chain(vga).chain(cards)
     }
 
     /// The IDE controller's configuration.

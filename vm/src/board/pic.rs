@@ -66,15 +66,16 @@ impl Pic8259 {
         Pic8259 { edge_armed: 0xff, bottom: 7, ..Pic8259::default() }
     }
 
+    /// Brings the inputs, a bit each, to their levels.
+    fn set_lines(&mut self, levels: u8) {
+        self.lines = levels;
+        self.edge_armed |= !levels;
+    }
+
     /// Sets input `level` (0 to 7) high or low.
-    pub fn set_line(&mut self, level: u8, high: bool) {
+    fn set_line(&mut self, level: u8, high: bool) {
         let bit = 1 << (level & 7);
-        if high {
-            self.lines |= bit;
-        } else {
-            self.lines &= !bit;
-            self.edge_armed |= bit;
-        }
+        self.set_lines(if high { self.lines | bit } else { self.lines & !bit });
     }
 
     /// The interrupt request register. An input must stay high until it is acknowledged ("Edge and Level Triggered
@@ -91,7 +92,9 @@ impl Pic8259 {
 
     /// The set level of highest priority.
     fn highest(&self, levels: u8) -> Option<u8> {
-        (0..8).filter(|level| levels & (1 << level) != 0).min_by_key(|&level| self.rank(level))
+        let top = self.bottom.wrapping_add(1) & 7;
+        let rank = levels.rotate_right(top.into()).trailing_zeros() as u8;
+        (levels != 0).then_some((top + rank) & 7)
     }
 
     /// The level that INT asks to be served now. `slaves`: inputs at which a slave sits ("Special Fully Nested Mode":
@@ -271,16 +274,14 @@ impl Pic {
         self.write(0x4d1, 0x0c);
     }
 
-    /// Sets line `irq` (0 to 15). IRQ 2 is the cascade and has no outside.
-    pub fn set_irq(&mut self, irq: u8, high: bool) {
-        match irq {
-            CASCADE => {}
-            0..8 => self.master.set_line(irq, high),
-            8..16 => {
-                self.slave.set_line(irq - 8, high);
-                self.cascade();
-            }
-            _ => {}
+    /// Brings the lines, a bit each, to their levels. IRQ 2 is the cascade and has no outside.
+    pub fn set_irqs(&mut self, levels: u16) {
+        let [master, slave] = levels.to_le_bytes();
+        let cascade = 1 << CASCADE;
+        self.master.set_lines(master & !cascade | self.master.lines & cascade);
+        if self.slave.lines != slave {
+            self.slave.set_lines(slave);
+            self.cascade();
         }
     }
 

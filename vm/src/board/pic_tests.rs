@@ -37,6 +37,14 @@ impl Chip for Pic {
 
 chip_properties!(Pic, step_ns: 1000, exact: true);
 
+impl Pic {
+    /// Sets one line.
+    fn set_irq(&mut self, irq: u8, high: bool) {
+        let levels = u16::from_le_bytes([self.master.lines, self.slave.lines]);
+        self.set_irqs(if high { levels | 1 << irq } else { levels & !(1 << irq) });
+    }
+}
+
 /// As a BIOS leaves them: vectors 0x08 and 0x70, all unmasked; `icw4` for both.
 fn pair(icw4: u8) -> Pic {
     let mut pic = Pic::new();

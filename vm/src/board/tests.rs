@@ -5,7 +5,9 @@ use crate::config::CardConfig;
 /// Runs `act` on the board at `now`; what it gave and what it caused.
 fn on<R>(board: &mut Board, now: u64, act: impl FnOnce(&mut Board, &mut Bus) -> R) -> (R, Effects) {
     let (mut mem, mut fx) = (FlatMemory::new(0x1_0000), Effects::default());
-    let result = act(board, &mut Bus { now: VmTime(now), mem: &mut mem, fx: &mut fx });
+    let mut bus = Bus { now: VmTime(now), mem: &mut mem, fx: &mut fx };
+    board.advance(&mut bus);
+    let result = act(board, &mut bus);
     (result, fx)
 }
 
@@ -22,7 +24,7 @@ fn inject(board: &mut Board, input: &Input, now: u64) -> Effects {
 }
 
 fn advance(board: &mut Board, now: u64) {
-    on(board, now, |board, bus| board.advance(bus));
+    on(board, now, |_, _| ());
 }
 
 /// A board whose interrupt controllers are programmed, all lines unmasked, and whose timer stands still.
