@@ -347,7 +347,7 @@ fn monitor_commands_answer() {
     for (command, error) in [
         (
             "monitor replay_seek 99999999999",
-            "error: cannot seek to position 99999999999: the recording ends at",
+            "error: cannot seek there: the recording ends at position 32524052, 0.260192416 s",
         ),
         ("monitor replay_seek", "error: write one position"),
         ("monitor replay_seek -1", "error: "),
@@ -356,6 +356,56 @@ fn monitor_commands_answer() {
         session.expect(command, &[error]);
         assert_eq!(session.gdb.position(), 1_000_500, "{command}");
     }
+    session.end();
+}
+
+#[test]
+fn places_of_every_form_are_sought() {
+    let mut session = Session::of_clobber();
+    let end = session.gdb.position();
+    for (place, position) in [
+        ("start", 0),
+        ("0x10", 16),
+        ("+1_000", 1016),
+        ("-16", 1000),
+        ("+1ms", 126_000),
+        ("+.5us", 126_063),
+        ("-500ns", 126_000),
+        ("-1ms", 1000),
+        ("-99s", 0),
+        ("100ms", 12_500_000),
+        ("0.2s", 25_000_000),
+        ("50%", end / 2),
+        ("end", end),
+    ] {
+        session.gdb.seek(place);
+        assert_eq!(session.gdb.position(), position, "{place}");
+    }
+    session.gdb.seek("20ms");
+    session.expect("monitor mark twenty", &["is @twenty"]);
+    session.gdb.seek("next irq 0x20");
+    let interrupt = session.gdb.position();
+    session.expect("stepi", &["entry_32 ()"]);
+    session.gdb.seek("prev irq");
+    assert_eq!(session.gdb.position(), interrupt);
+    session.gdb.seek("prev exception 14");
+    session.gdb.seek("prev serial clobber: a");
+    let line = session.gdb.position();
+    session.expect("stepi", &[]);
+    session.gdb.seek("@twenty");
+    assert_eq!(session.gdb.position(), 2_500_000);
+    for (place, error) in [
+        ("+99s", "error: cannot seek there: the recording ends at position "),
+        ("1.5", "is no place; write start, end, a position (123456), steps (+10, -10), 50%, a time"),
+        ("+1.5", "is no place"),
+        ("-s", "is no place"),
+        ("next serial clobber: a", "error: no line with `clobber: a` comes after"),
+        ("@thirty", "error: there is no mark `thirty`"),
+        ("next exception 300", "error: vectors go from 0 to 255"),
+    ] {
+        session.expect(&format!("monitor seek {place}"), &[error]);
+    }
+    assert!(line < 2_500_000 && session.gdb.position() == 2_500_000);
     session.end();
 }
 

@@ -52,7 +52,7 @@ fn asks_the_server(debugger: &mut Debugger) {
     shows(&debugger.run("rg irqs"), &["-- here --", "vector 0x20"]);
     shows(&debugger.run("rg checkpoints"), &["0.000000000 s"]);
     shows(&debugger.run("rg console"), &["clobber: a kernel with a bug", "round 1"]);
-    shows(&debugger.run("rg seek 99999999999"), &["cannot seek to position 99999999999"]);
+    shows(&debugger.run("rg seek 99999999999"), &["cannot seek there: the recording ends at position"]);
     shows(&debugger.run("rg seek"), &["Write a place: rg seek 50%"]);
     shows(&debugger.run("rg seek end"), &["out8", "kernel.c:18"]);
     shows(

@@ -54,7 +54,10 @@ pub fn run(args: &ConsoleArgs) -> Result<u8> {
     let last = recording.end();
     let (end, time) = match args.at {
         Place::TimeNs(ns) => (last, Some(VmTime(ns))),
-        place => (Icount(place.position(0, last.0).unwrap_or(last.0).min(last.0)), None),
+        place => {
+            let position = place.position(last, open::bounds(&recording), &mut |at| recording.time_at(at))?;
+            (position.unwrap_or(last), None)
+        }
     };
     let mut lines = Lines::new(std::io::stdout().lock());
     let mut broken = None;

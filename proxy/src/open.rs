@@ -1,6 +1,7 @@
 //! Opening recordings with errors that name the file.
 
 use crate::cli::MediaArgs;
+use crate::place::Bounds;
 use crate::usage::Usage;
 use anyhow::{Context, Result};
 use snapshots::Recording;
@@ -20,6 +21,11 @@ pub fn recording(path: &Path, media: &MediaArgs) -> Result<(String, Arc<Recordin
     }
     recording.move_media(media.media.clone());
     Ok((name, Arc::new(recording)))
+}
+
+/// What places in a recording are looked up in.
+pub fn bounds(recording: &Recording) -> Bounds {
+    Bounds { start: recording.start(), end: recording.end(), end_time: recording.end_time() }
 }
 
 /// Whether two names mean one file, which need not be there yet.

@@ -8,7 +8,7 @@ use snapshots::{Recording, Timeline};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
-use vm::{Icount, Picture, VmTime};
+use vm::{Icount, Picture};
 
 /// Runs the subcommand; the exit status.
 pub fn run(args: &ScreenArgs) -> Result<u8> {
@@ -38,31 +38,10 @@ fn is_same(a: &Path, b: &Path) -> bool {
 }
 
 fn position(recording: &Recording, at: Place) -> Result<Icount> {
-    let end = recording.end();
-    let position = match at {
-        Place::TimeNs(ns) => {
-            let time = VmTime(ns);
-            if time > recording.end_time() {
-                bail!("--at: the recording ends at {}", recording.end_time());
-            }
-            first_at(recording, time)?
-        }
-        place => Icount(place.position(end.0, end.0).unwrap_or(end.0)),
-    };
-    if position > end {
-        bail!("--at: the recording ends at position {end}");
-    }
-    Ok(position)
-}
-
-/// The first position at or after a virtual time. Time never runs backwards, so it is searched for by halves.
-fn first_at(recording: &Recording, time: VmTime) -> Result<Icount> {
-    let (mut low, mut high) = (recording.start().0, recording.end().0);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if recording.time_at(Icount(middle))? < time { low = middle + 1 } else { high = middle }
-    }
-    Ok(Icount(low))
+    let bounds = open::bounds(recording);
+    let position = at.position(bounds.end, bounds, &mut |at| recording.time_at(at))?;
+    position
+        .with_context(|| format!("--at: the recording ends at position {}, {}", bounds.end, bounds.end_time))
 }
 
 /// Writes a picture to a PPM file (netpbm's "raw" PPM, 8 bits a channel).

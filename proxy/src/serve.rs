@@ -121,7 +121,10 @@ impl Server {
                 }
                 _ => {}
             }
-            self.accept(debuggee);
+            // Whoever came while descriptors were short, or a machine ran free, is looked for again.
+            if self.session.is_none() || events.iter().any(|event| event.token() == LISTENER) {
+                self.accept(debuggee);
+            }
             // What one side does may leave something for the other that came in meanwhile.
             loop {
                 if self.session.as_mut().is_some_and(|session| !session.serve(debuggee)) {

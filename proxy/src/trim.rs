@@ -30,20 +30,7 @@ pub fn run(args: &TrimArgs) -> Result<u8> {
 
 /// A place as a position of `recording`.
 pub(crate) fn position(recording: &Recording, place: Place) -> Result<Icount> {
-    let (start, end) = (recording.start(), recording.end());
-    let position = match place {
-        Place::TimeNs(ns) => first_at(recording, ns)?,
-        place => Icount(place.position(start.0, end.0).unwrap_or(end.0)),
-    };
-    Ok(position.clamp(start, end))
-}
-
-/// The first position at or after a virtual time.
-fn first_at(recording: &Recording, ns: u64) -> Result<Icount> {
-    let (mut low, mut high) = (recording.start().0, recording.end().0);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if recording.time_at(Icount(middle))?.0 < ns { low = middle + 1 } else { high = middle }
-    }
-    Ok(Icount(low))
+    let bounds = open::bounds(recording);
+    let position = place.position(bounds.start, bounds, &mut |at| recording.time_at(at))?;
+    Ok(position.unwrap_or(bounds.end))
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use vm::{Event, LinAddr};
 
 /// A function of the machine, standing before the instruction at the address.
-type AtPlace<M> = Rc<dyn Fn(&M, LinAddr) -> bool>;
+pub type AtPlace<M> = Rc<dyn Fn(&M, LinAddr) -> bool>;
 /// A function of the machine, standing behind the step that did this.
 type AtEvent<M> = Rc<dyn Fn(&M, &Event) -> bool>;
 
@@ -38,6 +38,11 @@ impl<M> Condition<M> {
     pub(crate) fn is_none(&self) -> bool {
         let asked = self.place.is_some() || self.event.is_some();
         !asked || self.idle.as_ref().is_some_and(|idle| idle())
+    }
+
+    /// What a machine is to ask by itself about breakpoints.
+    pub(crate) fn for_machine(&self) -> Option<AtPlace<M>> {
+        self.place.clone().filter(|_| !self.is_none())
     }
 
     /// Whether the breakpoint at `addr` counts.

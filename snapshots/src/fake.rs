@@ -2,6 +2,7 @@
 //! stops in every awkward place that the contract allows (some steps after a watched write, at breakpoints again and
 //! again, at the time limit of a halt).
 
+use crate::condition::AtPlace;
 use crate::{Recorder, RecorderOptions, Replayer};
 use std::collections::{BTreeSet, VecDeque};
 use vm::board::Board;
@@ -422,6 +423,21 @@ impl Replayer for Toy {
         let accessed = std::mem::take(&mut self.accessed).into_iter().collect();
         Footprint { executed: Some(executed), accessed, ..Footprint::default() }
     }
+
+    fn video_at(&self, _: PhysAddr) -> Option<u64> {
+        None
+    }
+
+    fn linear_pc(&self) -> u64 {
+        self.cpu.linear_pc()
+    }
+
+    fn is_halted(&self) -> bool {
+        self.cpu.halted
+    }
+
+    /// It stops at all of them, as it may.
+    fn set_condition(&mut self, _: Option<AtPlace<Toy>>) {}
 
     fn storage_at(&self, addr: PhysAddr, _write: bool) -> Option<u64> {
         (addr.0 < self.config.ram_bytes).then_some(addr.0)

@@ -1,5 +1,6 @@
 //! What recording and replaying ask of a machine.
 
+use crate::condition::AtPlace;
 use std::collections::BTreeSet;
 use vm::{
     BlockSource, CpuState, Exit, Footprint, Icount, Input, InterruptTaken, LinAddr, Machine, MachineConfig,
@@ -21,6 +22,8 @@ pub trait Replayer: Sized + 'static {
     fn take_interrupts(&mut self) -> Vec<InterruptTaken>;
     fn take_output(&mut self) -> Vec<(Icount, Output)>;
     fn cpu(&self) -> CpuState;
+    fn linear_pc(&self) -> u64;
+    fn is_halted(&self) -> bool;
     fn in_rep(&self) -> bool;
     fn interrupt_comes(&self) -> bool;
     fn save(&self) -> MachineState;
@@ -31,9 +34,11 @@ pub trait Replayer: Sized + 'static {
     fn take_footprint(&mut self) -> Footprint;
     fn translate(&self, addr: LinAddr) -> Option<PhysAddr>;
     fn storage_at(&self, addr: PhysAddr, write: bool) -> Option<u64>;
+    fn video_at(&self, addr: PhysAddr) -> Option<u64>;
     fn set_cpu(&mut self, cpu: &CpuState);
     fn write_phys(&mut self, addr: PhysAddr, bytes: &[u8]);
     fn set_breakpoints(&mut self, addrs: &[LinAddr]);
+    fn set_condition(&mut self, condition: Option<AtPlace<Self>>);
     fn set_watchpoints(&mut self, ranges: &[WatchRange]);
     fn set_traps(&mut self, traps: &BTreeSet<Trap>);
     fn set_effort(&mut self, allowed: u64);
@@ -67,6 +72,9 @@ impl Replayer for Machine {
         storage(&self) -> &[u8];
         translate(&self, addr: LinAddr) -> Option<PhysAddr>;
         storage_at(&self, addr: PhysAddr, write: bool) -> Option<u64>;
+        video_at(&self, addr: PhysAddr) -> Option<u64>;
+        linear_pc(&self) -> u64;
+        is_halted(&self) -> bool;
         }
         change: {
         run(&mut self, limit: RunLimit) -> Result<Exit, VmError>;
@@ -81,6 +89,7 @@ impl Replayer for Machine {
         set_cpu(&mut self, cpu: &CpuState);
         write_phys(&mut self, addr: PhysAddr, bytes: &[u8]);
         set_breakpoints(&mut self, addrs: &[LinAddr]);
+        set_condition(&mut self, condition: Option<AtPlace<Machine>>);
         set_watchpoints(&mut self, ranges: &[WatchRange]);
         set_traps(&mut self, traps: &BTreeSet<Trap>);
         set_effort(&mut self, allowed: u64);

@@ -198,6 +198,8 @@ impl<M: Replayer> Session<M> {
         self.breakpoints.clone_from(breakpoints);
         self.traps.clone_from(traps);
         self.machine.set_breakpoints(&breakpoints.iter().copied().collect::<Vec<_>>());
+        let stops = !breakpoints.is_empty() || !traps.is_empty();
+        self.machine.set_condition(self.condition.for_machine().filter(|_| stops));
         self.machine.set_watchpoints(watched);
         self.machine.set_traps(traps);
     }
@@ -500,9 +502,8 @@ pub(crate) fn met_by<M: Replayer>(
     if breakpoints.is_empty() && traps.iter().all(Trap::is_event) {
         return None;
     }
-    let cpu = machine.cpu();
-    let runs = !cpu.halted && !machine.in_rep();
-    let pc = LinAddr(cpu.linear_pc());
+    let runs = !machine.is_halted() && !machine.in_rep();
+    let pc = LinAddr(machine.linear_pc());
     let physical = || {
         let executes = traps.iter().any(|trap| !trap.is_event());
         executes && machine.translate(pc).is_some_and(|phys| traps.contains(&Trap::Execute(phys)))

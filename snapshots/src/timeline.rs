@@ -694,8 +694,8 @@ pub fn stop_at(watches: &Watches, hit: WatchHit) -> Stop {
     )
 }
 
-/// A watchpoint for what `machine` has at an address now, with the ranges of storage behind it, one a page; `None` if a byte
-/// of it is not mapped, or is neither RAM nor the display adapter's frame buffer: other accesses are not watched.
+/// A watchpoint for what `machine` has at an address now, with the ranges of storage behind it; `None` if a byte of it is not mapped,
+/// or is neither RAM nor video memory, or is to be loaded through the window at 0xa0000: other accesses are not watched.
 pub fn watched<M: Replayer>(
     machine: &M,
     kind: WatchKind,
@@ -710,11 +710,26 @@ pub fn watched<M: Replayer>(
         let next = (at | (PAGE_SIZE as u64 - 1)).saturating_add(1).min(end);
         let phys = machine.translate(LinAddr(at))?;
         let stored = || machine.storage_at(phys, true).filter(|_| !kind.reads());
-        let place = stored().or_else(|| machine.storage_at(phys, false))?;
-        pieces.push(WatchRange { addr: PhysAddr(place), len: next - at, kind });
+        match stored().or_else(|| machine.storage_at(phys, false)) {
+            Some(place) => pieces.push(WatchRange { addr: PhysAddr(place), len: next - at, kind }),
+            None if kind.reads() => return None,
+            None => {
+                for byte in phys.0..phys.0 + (next - at) {
+                    add_byte(&mut pieces, machine.video_at(PhysAddr(byte))?, kind);
+                }
+            }
+        }
         at = next;
     }
     Some((Watch { linear: addr, phys: machine.translate(addr)?, len, kind }, pieces))
+}
+
+/// Watches one more byte of storage.
+fn add_byte(pieces: &mut Vec<WatchRange>, place: u64, kind: WatchKind) {
+    match pieces.last_mut() {
+        Some(last) if last.addr.0 + last.len == place => last.len += 1,
+        _ => pieces.push(WatchRange { addr: PhysAddr(place), len: 1, kind }),
+    }
 }
 
 /// How running forward came to a stop.

@@ -25,7 +25,7 @@ pub use config::{
 pub use cpu::state::CpuState;
 pub use footprint::Footprint;
 pub use input::{Frame, Input, Output};
-pub use machine::{Exit, InterruptTaken, Machine, MachineState, RunLimit, VmError};
+pub use machine::{BreakCondition, Exit, InterruptTaken, Machine, MachineState, RunLimit, VmError};
 pub use media::{BlockSource, Drive, DriveKind, Medium, MediumShape, Slot};
 pub use memory::{PAGE_SIZE, PhysMemory, Region};
 pub use trap::{Event, Trap};

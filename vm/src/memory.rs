@@ -372,6 +372,11 @@ impl Memory {
         }
     }
 
+    /// Where in storage a byte of video memory is.
+    pub fn video_at(&self, offset: u64) -> Option<u64> {
+        self.video.start.checked_add(offset).filter(|at| *at < self.video.end)
+    }
+
     /// Marks a page of RAM as changed.
     #[inline]
     pub fn mark_dirty(&mut self, page: usize) {
@@ -587,7 +592,8 @@ impl Memory {
         let mut at = 0;
         for range in self.watched.ranges() {
             let len = (NOTED_BYTES - at).min(range.len as usize);
-            self.read(range.addr, &mut value[at..at + len]);
+            let from = range.addr.0 as usize;
+            value[at..at + len].copy_from_slice(&self.ram[from..from + len]);
             at += len;
         }
         value

@@ -76,6 +76,10 @@ pub trait History {
     fn mode(&self) -> &'static str {
         "play"
     }
+    /// The first position.
+    fn start(&self) -> Icount {
+        Icount(0)
+    }
     /// The last position.
     fn end(&self) -> Icount;
     /// Virtual time at the last position.
@@ -208,6 +212,10 @@ impl History for Recorded {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn start(&self) -> Icount {
+        self.recording.start()
     }
 
     fn end(&self) -> Icount {

@@ -7,9 +7,13 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// Packets that may wait: a debugger sends one and awaits the reply.
 const INBOX_MAX_FRAMES: usize = 4096;
+/// A Ctrl-C may wait for so long: a debugger that goes back over many calls resumes thousands of times a second, and each time it
+/// is asked several times whether to stop.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// A non-blocking connection: frames in, bytes out.
 #[derive(Debug)]
@@ -21,7 +25,9 @@ pub struct Link {
     /// The last packet sent, for a debugger that asks for it again.
     last: Vec<u8>,
     /// What the next packet of gdbstub's gets at its end.
-    addition: &'static [u8],
+    addition: Vec<u8>,
+    /// When it was last looked what has arrived.
+    received: Instant,
     /// The debugger no longer waits for the reply to its last packet: none is sent.
     given_up: bool,
     /// Packets are still acknowledged.
@@ -39,7 +45,8 @@ impl Link {
             inbox: VecDeque::new(),
             outbox: Outbox::default(),
             last: Vec::new(),
-            addition: b"",
+            addition: Vec::new(),
+            received: Instant::now(),
             given_up: false,
             acks: true,
             open: true,
@@ -63,6 +70,7 @@ impl Link {
 
     /// Takes in all that has arrived.
     pub fn receive(&mut self) {
+        self.received = Instant::now();
         let mut buf = [0; 4096];
         while self.open && self.inbox.len() < INBOX_MAX_FRAMES {
             match self.stream.read(&mut buf) {
@@ -82,6 +90,13 @@ impl Link {
         }
     }
 
+    /// The same, unless that was done a moment ago: for those who ask again and again.
+    fn look(&mut self) {
+        if self.received.elapsed() >= MOMENT {
+            self.receive();
+        }
+    }
+
     /// The next frame that was received.
     pub fn next_frame(&mut self) -> Option<Frame> {
         self.given_up = false;
@@ -91,7 +106,7 @@ impl Link {
     /// Whether a running machine is to stop: the debugger sent Ctrl-C, or is gone. The Ctrl-C is used up; whatever else
     /// was received stays.
     pub fn interrupted(&mut self) -> bool {
-        self.receive();
+        self.look();
         let ctrl_c = self.inbox.iter().position(|frame| *frame == Frame::Interrupt);
         if let Some(at) = ctrl_c {
             self.inbox.remove(at);
@@ -110,7 +125,7 @@ impl Link {
 
     /// Whether the debugger has just sent something, or is gone.
     pub fn has_news(&mut self) -> bool {
-        self.receive();
+        self.look();
         self.has_frames() || !self.open
     }
 
@@ -148,8 +163,8 @@ impl Link {
     }
 
     /// The next packet of gdbstub's gets this at its end.
-    pub fn add_to_next(&mut self, addition: &'static [u8]) {
-        self.addition = addition;
+    pub fn add_to_next(&mut self, addition: &[u8]) {
+        self.addition = addition.to_vec();
     }
 
     /// Sends bytes, as far as the socket takes them; the rest waits.
@@ -199,7 +214,7 @@ impl Connection for Handle {
         if !addition.is_empty()
             && let [b'$', body @ .., b'#', _, _] = bytes.as_slice()
         {
-            bytes = packet(&[body, addition].concat());
+            bytes = packet(&[body, &addition].concat());
         }
         tracing::trace!("--> {}", String::from_utf8_lossy(&bytes));
         link.send(&bytes);

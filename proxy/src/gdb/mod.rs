@@ -191,6 +191,10 @@ impl Session {
             if let Some(message) = stopped.message.filter(|_| !debuggee.features.nothing) {
                 self.link.borrow_mut().reply(format!("O{}", hex(message.as_bytes())).as_bytes());
             }
+            // A program that reads stop replies by itself may not expect them.
+            if debuggee.features.gdb || debuggee.features.lldb {
+                self.link.borrow_mut().add_to_next(debuggee.expedited().as_bytes());
+            }
             self.advance(debuggee, |stub, debuggee| match stub {
                 GdbStubStateMachine::Running(running) => running.report_stop(debuggee, stopped.reason),
                 other => Ok(other),

@@ -8,26 +8,30 @@ mod places;
 mod ports;
 
 use super::target::Debuggee;
-use crate::place::Place;
+use crate::place::{Bounds, Place};
 use crate::script;
 use crate::units::parse_count;
 use snapshots::{Chips, Direction, Stop};
 use std::fmt::Write;
 use std::path::Path;
-use vm::{Icount, LinAddr, Output, VmTime};
+use vm::{Icount, LinAddr, Output};
 
 const HELP: &str = "\
 Where we are:
   monitor where               position, virtual time, code
   monitor info replay         the same as QEMU says it
 Going elsewhere:
-  monitor seek WHERE          12345, +10, -10, start, end, 50%, 1.5s, 20ms
+  monitor seek 12345          a position; +10, -10: steps from here
+  monitor seek start          or end, or 50% of the way
+  monitor seek 1.5s           a virtual time (s, ms, us, ns); +1.5s, -20ms: from
+                              here
   monitor seek next irq 0x20  or prev irq 0x20; without a vector, of any
   monitor seek prev exception 14
-  monitor seek prev serial TEXT
-                              the last line before here with this text
-  monitor mark NAME           a name for here: monitor seek @NAME
-  monitor marks
+                              or next
+  monitor seek prev serial login:
+                              the last line before here with this text, or next
+  monitor mark crash          a name for here: monitor seek @crash
+  monitor marks               all of them
   monitor stay                what the debugger resumes next stops at once: so
                               it looks again at where it is
   monitor replay_seek N       to position N, as in QEMU
@@ -281,34 +285,19 @@ fn marks(debuggee: &Debuggee) -> String {
 
 /// Goes to a place.
 pub fn go_to(debuggee: &mut Debuggee, place: Place) -> Result<Stop, String> {
-    let here = debuggee.recorded_position();
-    let end = debuggee.history.end();
-    let position = match place {
-        Place::TimeNs(ns) => first_at(debuggee, VmTime(ns))?,
-        place => Icount(place.position(here.0, end.0).unwrap_or(end.0)),
+    let history = &mut debuggee.history;
+    let bounds = Bounds { start: history.start(), end: history.end(), end_time: history.end_time() };
+    let here = history.diverted_from().unwrap_or_else(|| history.position());
+    let position = place.position(here, bounds, &mut |at| history.time_at(at)).map_err(|e| e.to_string())?;
+    let Some(position) = position else {
+        let ends = if history.runs_free() { "has come to" } else { "ends at" };
+        return Err(format!(
+            "cannot seek there: the recording {ends} position {}, {}",
+            bounds.end, bounds.end_time
+        ));
     };
-    if position > end {
-        let ends = if debuggee.history.runs_free() { "has come to" } else { "ends at" };
-        return Err(format!("cannot seek to position {position}: the recording {ends} {end}"));
-    }
     let mut interrupted = debuggee.interrupter();
     debuggee.history.seek(position, &mut interrupted).map_err(|e| e.to_string())
-}
-
-/// The first position whose step comes at or after a virtual time.
-fn first_at(debuggee: &mut Debuggee, time: VmTime) -> Result<Icount, String> {
-    let end = debuggee.history.end_time();
-    if time > end {
-        return Err(format!("the recording ends at {end}"));
-    }
-    let (mut low, mut high) = (0, debuggee.history.end().0);
-    // Time never runs backwards.
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let there = debuggee.history.time_at(Icount(middle)).map_err(|e| e.to_string())?;
-        if there < time { low = middle + 1 } else { high = middle }
-    }
-    Ok(Icount(low))
 }
 
 fn replay_break(debuggee: &mut Debuggee, n: u64) -> Result<String, String> {
@@ -422,6 +411,8 @@ mod tests {
             ("seek start", 0),
             ("replay_seek 0x10", 16),
             ("seek 801ns", 101),
+            ("seek +801ns", 202),
+            ("seek -9ns", 200),
             ("seek -9999", 0),
         ] {
             let answer = run(&mut debuggee, command);
@@ -447,6 +438,8 @@ mod tests {
             "seek 1001",
             "seek +99999999999999999999",
             "seek 9s",
+            "seek +9s",
+            "seek -1.5",
             "replay_seek x",
             "replay_seek",
             "replay_break 1001",

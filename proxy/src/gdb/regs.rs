@@ -229,6 +229,23 @@ impl Layout {
         Some(bytes)
     }
 
+    /// For a general register its number in instruction encoding, and how many bits of it are shown.
+    pub fn gpr(&self, number: usize) -> Option<(usize, usize)> {
+        let def = self.regs.get(number)?;
+        match def.reg {
+            Reg::Gpr(gpr) => Some((gpr, def.bits)),
+            _ => None,
+        }
+    }
+
+    /// Program counter, stack and frame pointer, which a debugger asks for at every stop, in the form of stop replies.
+    pub fn expedited(&self, cpu: &CpuState, moment: Moment) -> String {
+        let wanted = |def: &RegDef| matches!(def.reg, Reg::Pc | Reg::Gpr(4 | 5));
+        let numbers = (0..self.regs.len()).filter(|number| wanted(&self.regs[*number]));
+        let values = numbers.filter_map(|n| self.read(n, cpu, moment).map(|bytes| (n, bytes)));
+        values.map(|(number, bytes)| format!("{number:02x}:{};", super::hex(&bytes))).collect()
+    }
+
     /// The registers of GDB's own features. The rest is left out of `g`: a debugger asks for it with `p` when shown.
     pub fn g_packet(&self, cpu: &CpuState) -> Vec<u8> {
         // None of these depends on the moment.

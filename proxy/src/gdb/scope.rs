@@ -1,6 +1,7 @@
 //! What the server and conditions see of the machine.
 
 use super::regs::{Layout, Moment};
+use std::cell::OnceCell;
 use vm::cpu::Mapping;
 use vm::{CpuState, LinAddr, PhysAddr, Picture};
 
@@ -8,6 +9,10 @@ use vm::{CpuState, LinAddr, PhysAddr, Picture};
 pub trait View {
     /// Registers.
     fn cpu(&self) -> CpuState;
+    /// A general register by its number in instruction encoding.
+    fn gpr(&self, number: usize) -> u64 {
+        self.cpu().gpr[number]
+    }
     /// Position and virtual time.
     fn moment(&self) -> Moment;
     /// Reads memory by linear address up to the first byte that is not mapped; how many bytes were read.
@@ -34,13 +39,19 @@ pub fn why_unwatched(view: &dyn View, addr: LinAddr, len: u64) -> String {
     let pages = (addr.0..=last.0).step_by(vm::PAGE_SIZE).map(LinAddr).chain([last]);
     match pages.into_iter().find(|at| view.translate(*at).is_none()) {
         Some(at) => format!("{at} is not mapped here"),
-        None => format!("{addr} is no RAM: accesses to ROM, devices and the text screen are not watched"),
+        None => format!(
+            "{addr} is no RAM: accesses to ROM and devices are not watched, and of the text screen only writes"
+        ),
     }
 }
 
 impl View for vm::Machine {
     fn cpu(&self) -> CpuState {
         vm::Machine::cpu(self)
+    }
+
+    fn gpr(&self, number: usize) -> u64 {
+        vm::Machine::gpr(self, number)
     }
 
     fn moment(&self) -> Moment {
@@ -100,19 +111,24 @@ pub enum NoValue {
 /// Registers by number and memory, as numbers.
 pub struct Scope<'a> {
     view: &'a dyn View,
-    cpu: CpuState,
+    /// All registers, if one was asked for that is not cheaper by itself.
+    cpu: OnceCell<CpuState>,
     layout: &'a Layout,
 }
 
 impl<'a> Scope<'a> {
     /// What `view` shows now.
     pub fn new(view: &'a dyn View, layout: &'a Layout) -> Scope<'a> {
-        Scope { cpu: view.cpu(), view, layout }
+        Scope { cpu: OnceCell::new(), view, layout }
     }
 
     /// A register; of one with more than 64 bits, the lower ones.
     pub fn register(&self, number: usize) -> Result<u64, NoValue> {
-        let mut bytes = self.layout.read(number, &self.cpu, self.view.moment()).ok_or(NoValue::NoRegister)?;
+        if let Some((gpr, bits)) = self.layout.gpr(number) {
+            return Ok(self.view.gpr(gpr) & (u64::MAX >> (64 - bits)));
+        }
+        let cpu = self.cpu.get_or_init(|| self.view.cpu());
+        let mut bytes = self.layout.read(number, cpu, self.view.moment()).ok_or(NoValue::NoRegister)?;
         bytes.resize(8, 0);
         Ok(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }

@@ -252,6 +252,12 @@ impl Debuggee {
         self.layout.read(number, &self.history.view().cpu(), self.history.view().moment())
     }
 
+    /// What a debugger that has stopped need not ask for.
+    pub(super) fn expedited(&self) -> String {
+        let view = self.history.view();
+        self.layout.expedited(&view.cpu(), view.moment())
+    }
+
     /// Sets or removes a watchpoint. GDB goes on by itself where a store has left the value as it was, and there may be thousands of
     /// those before the one that it waits for; LLDB, for which what it asks for may be every store, does not say so.
     pub fn watch(&mut self, set: bool, kind: WatchKind, addr: u64, len: u64) -> Result<(), String> {

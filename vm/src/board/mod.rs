@@ -344,6 +344,11 @@ impl Board {
         }
     }
 
+    /// The offset in video memory of the byte that the CPU would read at an address in the window to it.
+    pub fn video_at(&self, addr: PhysAddr) -> Option<u64> {
+        self.vga.as_ref()?.stored_at(Board::window(addr)?)
+    }
+
     fn video_read(&mut self, addr: PhysAddr, size: u8, bus: &mut Bus) -> Option<u64> {
         if let Some(offset) = Board::window(addr) {
             return Some(self.vga.as_mut()?.window_read(offset, size, bus.mem));

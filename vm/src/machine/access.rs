@@ -1,12 +1,12 @@
 //! Looking at a machine that stands, and changing what is looked for.
 
-use super::Machine;
+use super::{BreakCondition, Machine};
 use crate::board::Board;
 use crate::board::vga::Picture;
 use crate::cpu::Mapping;
 use crate::cpu::state::CpuState;
 use crate::footprint::Footprint;
-use crate::memory::{PAGE_SIZE, PhysMemory};
+use crate::memory::{PAGE_SIZE, PhysMemory, Place};
 use crate::trap::Trap;
 use crate::units::{LinAddr, PhysAddr};
 use crate::watch::{Noted, WatchRange};
@@ -16,6 +16,25 @@ impl Machine {
     /// The CPU's registers.
     pub fn cpu(&self) -> CpuState {
         self.core().cpu_state()
+    }
+
+    /// A general register by its number in instruction encoding: what [`Machine::cpu`] has of it, and cheaper.
+    ///
+    /// # Panics
+    /// If there is no such register.
+    pub fn gpr(&self, number: usize) -> u64 {
+        assert!(number < 16);
+        self.core().cpu.env.gpr(number)
+    }
+
+    /// The linear address of the next instruction, in the same way.
+    pub fn linear_pc(&self) -> u64 {
+        self.core().cpu.env.linear_pc()
+    }
+
+    /// Whether the CPU is halted, in the same way.
+    pub fn is_halted(&self) -> bool {
+        self.core().cpu.halted
     }
 
     /// Whether the next step is the delivery of an interrupt that the board asks for. Never while a log is followed.
@@ -111,6 +130,17 @@ impl Machine {
         self.core().cpu.mem.storage_at(addr.0, write)
     }
 
+    /// Where in storage the byte is that a load from a physical address gives which is in the window to video memory, in the
+    /// display adapter's present mode.
+    pub fn video_at(&self, addr: PhysAddr) -> Option<u64> {
+        let core = self.core();
+        let mem = &core.cpu.mem;
+        let addr = mem.bus_address(addr.0);
+        (mem.place(addr, true) == Place::Device)
+            .then(|| core.board.video_at(PhysAddr(addr)))?
+            .and_then(|at| mem.video_at(at))
+    }
+
     /// Calls `each` with what the page tables of the present CR3 map at and above `from`, in order of address, until it returns false.
     /// False: paging is off.
     pub fn mappings(&self, from: LinAddr, each: &mut dyn FnMut(&Mapping) -> bool) -> bool {
@@ -125,6 +155,13 @@ impl Machine {
     /// Replaces the set of breakpoints (linear addresses of instructions).
     pub fn set_breakpoints(&mut self, addrs: &[LinAddr]) {
         self.core_mut().cpu.set_breakpoints(addrs);
+    }
+
+    /// Replaces what is asked about each breakpoint that is met, by its linear address, where the machine stands before its
+    /// instruction: if the answer is no, it is none. It may be asked about one place several times, and must depend on nothing
+    /// but the machine. An instruction that cannot be fetched is stopped at without asking.
+    pub fn set_condition(&mut self, condition: Option<BreakCondition>) {
+        self.core_mut().condition = condition;
     }
 
     /// Replaces the set of watched ranges.

@@ -1,6 +1,6 @@
 //! The start of a block of instructions: what is to be decided there, and how far the engine may go.
 
-use super::{Core, Exit, TF, effort};
+use super::{Core, Exit, Machine, TF, effort};
 use crate::cpu::Current;
 use crate::cpu::count::{Block, Settles};
 use crate::cpu::delivery::{Fault, vector};
@@ -131,13 +131,16 @@ impl Core {
         if block.special || self.cpu.is_marked(addr, size) {
             let arriving = pos != self.run_start && !self.cpu.is_rep_pass(&block);
             let from = if arriving { addr } else { addr.wrapping_add(1) };
-            match self.cpu.breakpoint_in(addr, size, from) {
-                Some((bp, 0)) => {
+            let mut next = self.cpu.breakpoint_in(addr, size, from);
+            if let Some((bp, 0)) = next {
+                if self.counts(LinAddr(bp)) {
                     self.exit = Some(Exit::Breakpoint(LinAddr(bp)));
                     return self.stop_engine();
                 }
-                Some((_, before)) => room = room.min(before),
-                None => {}
+                next = self.cpu.breakpoint_in(addr, size, addr.wrapping_add(1));
+            }
+            if let Some((_, before)) = next {
+                room = room.min(before);
             }
             match self.cpu.guest_breakpoint_in(addr, size) {
                 Some((bp, 0)) if !self.cpu.is_rep_pass(&block) => {
@@ -217,6 +220,13 @@ impl Core {
         self.cpu.begin_resumption();
         self.enter(addr, size, block.insns);
         BlockStart::Run
+    }
+
+    /// Whether the breakpoint at the next instruction counts.
+    fn counts(&mut self, at: LinAddr) -> bool {
+        let Some(condition) = self.condition.clone() else { return true };
+        self.takes(effort::CONDITION);
+        Machine::looked_at(self, |machine| condition(machine, at))
     }
 
     /// The instruction that was about to run raises this instead: a step of its own.

@@ -15,6 +15,8 @@ pub(super) const ACCESS: u64 = 5;
 pub(super) const MISS: u64 = 4;
 /// A block before which something is decided.
 pub(super) const DECISION: u64 = 2;
+/// A condition is looked at.
+pub(super) const CONDITION: u64 = 4;
 
 /// What may be done.
 pub(super) struct Effort {

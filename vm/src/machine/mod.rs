@@ -29,12 +29,14 @@ use crate::cpu::tlb;
 use crate::input::{Input, Output};
 use crate::media::BlockSource;
 use crate::memory::{Memory, PAGE_SIZE, PhysMemory, Region};
-use crate::units::{Icount, VmTime};
+use crate::units::{Icount, LinAddr, VmTime};
 use crate::watch::{Noted, WatchHit};
 use effort::Effort;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::rc::Rc;
 use xxhash_rust::xxh3::Xxh3;
 
 impl MachineState {
@@ -90,6 +92,7 @@ struct Core {
     /// Hits are noted here instead of stopping the machine.
     noted: Option<Vec<Noted>>,
     exit: Option<Exit>,
+    condition: Option<BreakCondition>,
     /// Where nothing is and something was looked for: each is said once.
     strays: BTreeSet<StrayPlace>,
     /// `engine.stop()` was called.
@@ -118,6 +121,9 @@ struct Core {
     /// each block must be looked at.
     free_limit: u64,
 }
+
+/// Whether a breakpoint that is met counts; see [`Machine::set_condition`].
+pub type BreakCondition = Rc<dyn Fn(&Machine, LinAddr) -> bool>;
 
 /// RFLAGS.TF.
 const TF: u64 = 1 << 8;
@@ -174,6 +180,7 @@ impl Machine {
             watch: None,
             noted: None,
             exit: None,
+            condition: None,
             strays: BTreeSet::new(),
             stopping: false,
             partial: None,
@@ -219,6 +226,13 @@ impl Machine {
     fn core_mut(&mut self) -> &mut Core {
         // SAFETY: as above, and `&mut self` is exclusive.
         unsafe { self.core.as_mut() }
+    }
+
+    /// Lets somebody look at the machine that this core is of.
+    fn looked_at<T>(core: &mut Core, look: impl FnOnce(&Machine) -> T) -> T {
+        // Not dropped, as there is another one, through which nobody looks meanwhile: `core` is exclusive.
+        let machine = ManuallyDrop::new(Machine { core: NonNull::from(core) });
+        look(&machine)
     }
 
     /// Loads a kernel with at most one module: see [`Machine::load`].

@@ -88,8 +88,8 @@ impl Adapter {
         byte
     }
 
-    /// The cell of memory at an offset of the window, and what of it the CPU gets.
-    fn cell_and_byte(&self, offset: u64, mem: &dyn PhysMemory) -> Option<(u32, u8)> {
+    /// The number of the cell that a read at an offset of the window is from, and the plane.
+    fn read_place(&self, offset: u64) -> Option<(u64, u8)> {
         let at = self.decode(offset)?;
         let select = self.graphics[4];
         let (cell, plane) = if self.sequencer[4] & CHAIN_4 != 0 {
@@ -99,9 +99,22 @@ impl Adapter {
         } else {
             (at, select)
         };
-        let cell = Adapter::load(self.cell(cell), mem);
+        Some((self.cell(cell), plane & 3))
+    }
+
+    /// The offset in video memory of the byte that a read at an offset of the window gives; `None` outside, and while reads
+    /// compare colours.
+    pub fn stored_at(&self, offset: u64) -> Option<u64> {
+        let (cell, plane) = self.read_place(offset).filter(|_| self.graphics[5] & READ_COMPARE == 0)?;
+        Some(4 * cell + u64::from(plane))
+    }
+
+    /// The cell of memory at an offset of the window, and what of it the CPU gets.
+    fn cell_and_byte(&self, offset: u64, mem: &dyn PhysMemory) -> Option<(u32, u8)> {
+        let (cell, plane) = self.read_place(offset)?;
+        let cell = Adapter::load(cell, mem);
         if self.graphics[5] & READ_COMPARE == 0 {
-            return Some((cell, cell.to_le_bytes()[usize::from(plane & 3)]));
+            return Some((cell, cell.to_le_bytes()[usize::from(plane)]));
         }
         let different = (cell ^ spread(self.graphics[2])) & spread(self.graphics[7]);
         let [a, b, c, d] = different.to_le_bytes();
@@ -134,9 +147,15 @@ impl Adapter {
         };
         let cell = self.cell(cell);
         let planes = spread(planes & self.sequencer[2]);
+        if planes == 0 {
+            return;
+        }
         let data = self.written(value);
         let data = if planes == u32::MAX { data } else { data & planes | Adapter::load(cell, mem) & !planes };
-        mem.write_region(Region::Video, 4 * cell, &data.to_le_bytes());
+        // Who watches the plane beside it is not told.
+        let (first, end) = (planes.trailing_zeros() / 8, 4 - planes.leading_zeros() / 8);
+        let bytes = &data.to_le_bytes()[first as usize..end as usize];
+        mem.write_region(Region::Video, 4 * cell + u64::from(first), bytes);
     }
 
     /// What the graphics controller makes of a byte that the CPU writes, for all planes.
