@@ -215,7 +215,7 @@ fn what_is_asked_of_the_recording_in_a_diversion_is_answered_for_where_it_began(
         // What looks for something else has left it.
         session.expect(
             &format!("monitor seek {place}"),
-            &[none, &format!("position {end}"), "; the diversion is left"],
+            &[none, &format!("position {end}"), "; the diversion is", "left"],
         );
         session.expect("monitor where", &[&format!("position {end} of {end}")]);
         session.expect("maint flush register-cache", &[]);

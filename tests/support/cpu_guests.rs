@@ -78,6 +78,8 @@ const QEMU_IS_WRONG: &[(&str, &str)] = &[
     ("fpu_ignne", "it aborts"),
     ("fpu_stack", "the stack has no over- and underflow"),
     ("fpu_exact", "the control word has all bits"),
+    ("fpu_compare", "FCOMI leaves AF, SF and OF"),
+    ("outer_null", "a null FS or GS keeps its RPL"),
     ("divide", "it dies of a division"),
     ("sse_edges", "it reads beyond a register"),
     ("fpu_flags", "only FWAIT raises what is pending"),

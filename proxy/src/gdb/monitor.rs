@@ -105,6 +105,10 @@ LLDB still shows the place before, until it stops anew: `thread step-inst`, or u
 `rg seek` of scripts/debugger/retrograde_lldb.py.
 ";
 
+/// Width of a terminal.
+const COLUMNS: usize = 80;
+/// Longest name of a mark: it fits into a line beside its position.
+const MARK_MAX_CHARS: usize = 60;
 /// Most marks.
 const MARKS_MAX: usize = 10_000;
 
@@ -200,11 +204,45 @@ pub fn run(debuggee: &mut Debuggee, command: &str) -> String {
         ["replay_seek" | "replay_break", ..] => {
             Err(format!("write one position: monitor {} 12345", words[0]))
         }
+        [
+            first @ ("help"
+            | "where"
+            | "console"
+            | "stay"
+            | "marks"
+            | "timeline"
+            | "events"
+            | "irqs"
+            | "checkpoints"
+            | "breaks"
+            | "replay_delete_break"),
+            ..,
+        ] => Err(format!("nothing comes behind it: monitor {first}")),
         [first, ..] => {
             Err(format!("there is no monitor command `{first}`; `monitor help` lists what there is"))
         }
     };
-    result.unwrap_or_else(|error| format!("error: {error}\n"))
+    result.unwrap_or_else(|error| wrapped(&format!("error: {error}")))
+}
+
+/// A text with its lines broken at blanks so that each fits, if it can, and the end of a line at its end.
+fn wrapped(text: &str) -> String {
+    let mut answer = String::new();
+    for line in text.lines() {
+        let mut column = 0;
+        for (i, word) in line.split(' ').enumerate() {
+            let length = word.chars().count();
+            if i > 0 {
+                let fits = column + 1 + length <= COLUMNS;
+                answer.push(if fits { ' ' } else { '\n' });
+                column = if fits { column + 1 } else { 0 };
+            }
+            answer.push_str(word);
+            column += length;
+        }
+        answer.push('\n');
+    }
+    answer
 }
 
 fn help(debuggee: &Debuggee) -> String {
@@ -268,6 +306,9 @@ fn end_diversion(debuggee: &mut Debuggee) -> Result<String, String> {
 }
 
 fn mark(debuggee: &mut Debuggee, name: &str) -> Result<String, String> {
+    if name.chars().count() > MARK_MAX_CHARS {
+        return Err(format!("the name of a mark has at most {MARK_MAX_CHARS} characters"));
+    }
     if debuggee.marks.len() >= MARKS_MAX && !debuggee.marks.contains_key(name) {
         return Err(format!("there are {MARKS_MAX} marks already"));
     }
@@ -445,6 +486,8 @@ mod tests {
             "replay_break 1001",
             "info",
             "info registers",
+            "where now",
+            "console 5",
             "fly",
             "\u{fffd}",
         ] {
@@ -454,8 +497,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_is_said_in_lines_that_fit() {
+        let mut debuggee = debuggee(1000);
+        for bad in ["seek 1e9", "seek next", "last-write 0x4000", "input fly", "console 5"] {
+            let answer = run(&mut debuggee, bad);
+            assert!(answer.lines().all(|line| line.chars().count() <= COLUMNS), "{bad}: {answer}");
+        }
+        assert!(run(&mut debuggee, "where now").contains("nothing comes behind it: monitor where\n"));
+        let long = "x".repeat(90);
+        assert_eq!(
+            wrapped(&format!("error: {long} {long}  y\nz")),
+            format!("error:\n{long}\n{long}\n y\nz\n")
+        );
+    }
+
+    #[test]
     fn marks_are_places() {
         let mut debuggee = debuggee(1000);
+        assert!(run(&mut debuggee, &format!("mark {}", "x".repeat(61))).contains("at most 60 characters"));
         run(&mut debuggee, "seek 123");
         assert_eq!(run(&mut debuggee, "mark here"), "position 123 is @here\n");
         run(&mut debuggee, "seek end");

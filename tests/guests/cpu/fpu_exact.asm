@@ -1,4 +1,4 @@
-; What x87 instructions give for operands at the edge (SDM 2A, FPREM, FPREM1, FYL2X, FISTTP, FBSTP, FLDCW).
+; What x87 instructions give for operands at the edge (SDM 2A, FPREM, FPREM1, FYL2X, FISTTP, FBSTP, FLDCW, FLD).
 ; QEMU 7.2 keeps all bits of the control word.
 %include "cpu.inc"
 %define C0 0x100
@@ -96,6 +96,21 @@
         fldcw [masked]
         fnstcw [scratch]
         CHECK_EQ word [scratch], 0x037f
+        ; A signalling NaN becomes quiet where it is converted, and only there.
+        fninit
+        fld dword [snan]
+        fld1
+        fnclex
+        fucompp
+        CODES_ARE C0 | C2 | C3
+        fld dword [snan]
+        ST0_IS 0x7fff, 0xc1111100, 0
+        CODES_ARE C0 | C2 | C3 | 1
+        fld qword [snan64]
+        fld tword [snan80]
+        ST0_IS 0x7fff, 0x81111100, 1
+        ST0_IS 0xffff, 0xe0000000, 0x800
+        CODES_ARE C0 | C2 | C3 | 1
         ; A conversion from memory does not make the registers MMX's.
         mov eax, cr4
         or eax, 1 << 9
@@ -110,7 +125,11 @@ three_tenths: dd 0x9999999a, 0x99999999
         dw 0x3ffd
 large:  dd 0xa0000000, 0xe35fa931
         dw 0x4030
+snan80: dd 1, 0x81111100
+        dw 0x7fff
 align 4
+snan:   dd 0x7f811111
+snan64: dd 1, 0xfff40000
 two:    dd 2
 three:  dd 3
 hundred: dd 100

@@ -15,6 +15,7 @@
 use super::fpu_by_hand;
 use super::fpu_stack::{Needs, Stack};
 use super::guard::{self, Mode};
+use super::sse::{self, PRECISION};
 use super::strings::Strings;
 use crate::memory::PAGE_SIZE;
 use iced_x86::{
@@ -122,6 +123,8 @@ pub struct FpuShape {
     pub any: bool,
     /// One that sees the registers as the x87's.
     pub sees_registers: bool,
+    /// One that sees what earlier ones left; none of x87 is before it.
+    pub looks_back: bool,
     /// One that loads the control word, and perhaps the status word.
     pub unmasks: bool,
     /// MMX registers that are written.
@@ -171,10 +174,10 @@ pub enum Settles {
     Segment,
     /// It loads MXCSR.
     Mxcsr,
-    /// The engine notes SSE exceptions that the instruction does not have.
-    Noted,
-    /// The engine notes that the result is not exact, which the instruction is not to.
-    Precision,
+    /// The engine notes SSE exceptions, those with these bits, that the instruction does not have.
+    Noted(u8),
+    /// It compares, and the engine leaves some flags as they are that it clears.
+    Comparison,
     /// It has a result twice, of which the engine makes one.
     Doubling,
     /// The engine gets other lengths of strings than the registers have.
@@ -202,13 +205,14 @@ impl Shape {
     /// Takes in the next instruction of a block. `own`: it is executed here.
     pub fn add(&mut self, insn: &Instruction, own: bool, mode: Mode, before: &mut Before) {
         let fpu = super::fpu::Use::of(insn);
-        let sse = super::sse::Use::of(insn);
+        let sse = sse::Use::of(insn);
         let settles = match () {
             () if sse.loads => Settles::Mxcsr,
-            () if sse.quiet => Settles::Noted,
-            () if sse.hides_precision => Settles::Precision,
+            () if sse.quiet => Settles::Noted(u8::MAX),
+            () if sse.hides_precision => Settles::Noted(PRECISION),
             () if sse.doubles => Settles::Doubling,
             () if sse.has_lengths => Settles::Lengths,
+            () if fpu.compares => Settles::Comparison,
             () if guard::loads_segment(insn, mode) => Settles::Segment,
             () => Settles::Nothing,
         };
@@ -234,6 +238,7 @@ impl Shape {
         self.fpu.by_hand |= by_hand && self.insns == 0;
         self.fpu.any |= fpu.any;
         self.fpu.sees_registers |= fpu.sees_registers;
+        self.fpu.looks_back |= fpu.looks_back;
         self.fpu.unmasks |= fpu.unmasks;
         self.fpu.writes_mmx |= fpu.writes_mmx;
         before.flags |= insn.rflags_modified() != RflagsBits::NONE;

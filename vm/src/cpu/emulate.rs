@@ -7,7 +7,6 @@
 use super::Cpu;
 use super::delivery::{Fault, TripleFault};
 use super::engine::{Access, off};
-use super::fpu_stack::ARITHMETIC;
 use super::own::Flow;
 use super::regs::flag;
 use crate::memory::{PhysMemory, pieces};
@@ -50,7 +49,7 @@ impl Cpu {
         let parity = (result as u8).count_ones().is_multiple_of(2);
         let flags = [(result == 0, ZF), (result >> (bits - 1) != 0, SF), (parity, PF)];
         let set = flags.iter().filter(|(set, _)| *set).fold(0, |all, (_, flag)| all | flag);
-        self.env.set_rflags(self.engine.rflags() & !ARITHMETIC | set);
+        self.env.set_rflags(self.engine.rflags() & !flag::ARITHMETIC | set);
         Ok(())
     }
 

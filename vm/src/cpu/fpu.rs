@@ -9,8 +9,10 @@
 use super::Cpu;
 use super::count::MAX_INSN;
 use super::engine::off;
+use super::fpu_by_hand::{INVALID, QUIET_BIT};
+use super::regs::flag;
 use super::state::Fpu;
-use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{CpuidFeature, Instruction, MemorySize, Mnemonic, OpKind, Register};
 
 pub(super) const EXCEPTIONS: u16 = 0x3f;
 /// Status word: ZE.
@@ -23,6 +25,8 @@ pub(super) const CR0_EM_TS: u64 = 0b1100;
 pub(super) const FLAGS: usize = 2;
 const FLAGS_OF_X87: u8 = 0x3d;
 const ALL_ONES: u16 = 0xffff;
+/// Bits of a significand that numbers of 64 bits do not have.
+const BEYOND_DOUBLE: u64 = 0x7ff;
 
 /// What an instruction has to do with the x87.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,8 +35,6 @@ pub struct Use {
     pub any: bool,
     /// It waits for x87 exceptions.
     pub waits: bool,
-    /// It sees or changes what earlier instructions noted: it must begin a block if one is before it.
-    pub looks_back: bool,
     /// It may unmask exceptions: what follows must begin a block.
     pub unmasks: bool,
     /// It sees or changes registers as the x87's.
@@ -43,6 +45,11 @@ pub struct Use {
     pub mmx: bool,
     /// It converts two integers in memory, which the engine takes for an MMX register (SDM 2A, CVTPI2PS).
     pub leaves_tags: bool,
+    /// It compares into EFLAGS.
+    pub compares: bool,
+    /// It sees or changes what earlier instructions noted, or shows whether a NaN is quiet: it must begin a block if one of x87 is
+    /// before it.
+    pub looks_back: bool,
 }
 
 /// The x87's tags and TOP.
@@ -66,6 +73,7 @@ impl Use {
                 Fninit | Fnclex | Fnstsw | Fnstcw | Fnstenv | Fnsave | Fneni | Fndisi | Fnsetpm
             );
         let unmasks = matches!(mnemonic, Fldcw | Fldenv | Frstor | Fxrstor | Fxrstor64);
+        let notes = unmasks || whole_state || matches!(mnemonic, Fnstsw | Fnstenv | Fnsave | Fnclex | Fninit);
         let writes_mmx = if is_mm(0) && !matches!(mnemonic, Maskmovq) {
             1 << (insn.op0_register() as u32 - Register::MM0 as u32)
         } else {
@@ -74,14 +82,13 @@ impl Use {
         Use {
             any: x87 || mmx || whole_state,
             waits: (x87 || mmx) && !does_not_wait,
-            looks_back: unmasks
-                || whole_state
-                || matches!(mnemonic, Fnstsw | Fnstenv | Fnsave | Fnclex | Fninit),
             unmasks,
             sees_registers: (x87 && mnemonic != Wait) || whole_state,
             writes_mmx,
             mmx,
             leaves_tags: matches!(mnemonic, Cvtpi2ps | Cvtpi2pd) && insn.op1_kind() == OpKind::Memory,
+            compares: matches!(mnemonic, Fcomi | Fcomip | Fucomi | Fucomip),
+            looks_back: notes || (mnemonic == Fstp && insn.memory_size() == MemorySize::Float80),
         }
     }
 }
@@ -117,6 +124,13 @@ impl Cpu {
         self.env.w32(off::FPSTT, top);
     }
 
+    /// A comparison that ends at this address has run if RIP is there: AF, SF and OF are clear (SDM 2A, FCOMI).
+    pub(super) fn end_comparison(&self, behind: u64) {
+        if self.env.linear_pc() == behind {
+            self.env.set_rflags(self.engine.rflags() & !(flag::AF | flag::SF | flag::OF));
+        }
+    }
+
     /// Brings the status word up to date, before a block with instructions of x87 or MMX. `loads`: it loads the status word.
     pub fn update_x87_status(&mut self, loads: bool) {
         let status = self.x87_status();
@@ -124,6 +138,22 @@ impl Cpu {
         self.env.w16(off::FPUS, status);
         self.env.w16(off::FPUC, control(self.env.r16(off::FPUC)));
         self.no_zero_divide = status & ZERO_DIVIDE == 0 && !loads;
+    }
+
+    /// Before an instruction that shows whether a NaN is quiet. FLD of 32 and of 64 bits makes it so (SDM 1, 4.8.3.5), where the
+    /// engine notes an invalid operation and does not. Until then it matters nothing, as every operation on it is as invalid. Which
+    /// register has been loaded so shows in its significand: a number of 80 bits that has none of its own there is taken for one, too.
+    pub fn make_nans_quiet(&mut self) {
+        if self.env.r16(off::FPUS) & INVALID == 0 {
+            return;
+        }
+        for i in 0..8 {
+            let mut value = self.st(i);
+            if self.is_used(i) && value.is_signaling() && value.significand & BEYOND_DOUBLE == 0 {
+                value.significand |= QUIET_BIT;
+                self.set_st(i, value);
+            }
+        }
     }
 
     /// An instruction that is done here divides by zero.

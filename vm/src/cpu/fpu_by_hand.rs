@@ -15,7 +15,7 @@ use super::own::Flow;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 /// Status word.
-const INVALID: u16 = 1;
+pub(super) const INVALID: u16 = 1;
 const DENORMAL: u16 = 1 << 1;
 const ZERO_DIVIDE: u16 = 1 << 2;
 pub(super) const C0: u16 = 1 << 8;
@@ -58,7 +58,7 @@ pub struct Extended {
 /// The QNaN floating-point indefinite (SDM 1, table 4-3).
 pub const INDEFINITE: Extended = Extended { significand: 0xc000_0000_0000_0000, sign_exponent: 0xffff };
 const INTEGER_BIT: u64 = 1 << 63;
-const QUIET_BIT: u64 = 1 << 62;
+pub(super) const QUIET_BIT: u64 = 1 << 62;
 const BIAS: i32 = 0x3fff;
 const EXPONENT: u16 = 0x7fff;
 
@@ -87,7 +87,7 @@ impl Extended {
         self.exponent() == EXPONENT && self.significand > INTEGER_BIT
     }
 
-    fn is_signaling(self) -> bool {
+    pub(super) fn is_signaling(self) -> bool {
         self.is_nan() && self.significand & QUIET_BIT == 0
     }
 

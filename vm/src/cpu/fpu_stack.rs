@@ -7,6 +7,7 @@ use super::delivery::Fault;
 use super::engine::{Access, off};
 use super::fpu::CR0_EM_TS;
 use super::fpu_by_hand::{C0, C1, C2, C3, Extended, INDEFINITE};
+use super::regs::flag;
 use crate::memory::pieces;
 use iced_x86::{Instruction, InstructionInfoFactory, MemorySize, Mnemonic, OpAccess, OpKind, Register};
 
@@ -14,8 +15,6 @@ use iced_x86::{Instruction, InstructionInfoFactory, MemorySize, Mnemonic, OpAcce
 const STACK_FAULT: u16 = 0x41;
 /// CF, PF and ZF: unordered.
 const UNORDERED: u64 = 0x45;
-/// And AF, SF and OF, which are clear then.
-pub(super) const ARITHMETIC: u64 = 0x8d5;
 
 /// Registers that a block needs in use, and those that it needs empty: bit n is the register n behind TOP as it is at its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,7 +181,7 @@ impl Cpu {
                 self.set_conditions(0, C3 | C2 | C0);
             }
             Fcomi | Fucomi | Fcomip | Fucomip => {
-                let rflags = self.engine.rflags() & !ARITHMETIC;
+                let rflags = self.engine.rflags() & !flag::ARITHMETIC;
                 self.env.set_rflags(rflags | UNORDERED);
             }
             Fxch => {

@@ -68,10 +68,10 @@ enum Unsettled {
     Segment,
     /// MXCSR may be another, or have bits that it does not have.
     Mxcsr(sse::Trial),
-    /// The engine's notes of SSE exceptions are to be these again.
-    Noted(u8),
-    /// Of the precision, only.
-    Precision(u8),
+    /// The engine's notes of SSE exceptions, as far as they are in the mask, are to be these again.
+    Noted { before: u8, mask: u8 },
+    /// If RIP is here, FCOMI or one of its kind has run.
+    Comparison(u64),
     /// A register has a result once that it is to have twice.
     Doubling((usize, usize)),
     /// RAX and RDX are to be these again.
@@ -294,12 +294,12 @@ impl Cpu {
             count::Settles::Nothing => return,
             count::Settles::Segment => Some(Unsettled::Segment),
             count::Settles::Mxcsr => Some(Unsettled::Mxcsr(self.try_load_of_mxcsr())),
-            count::Settles::Precision => {
-                Some(Unsettled::Precision(self.env.r8(off::SSE_STATUS + fpu::FLAGS)))
-            }
             count::Settles::Doubling => self.begin_doubling().map(Unsettled::Doubling),
             count::Settles::Lengths => self.begin_lengths().map(Unsettled::Lengths),
-            count::Settles::Noted => Some(Unsettled::Noted(self.env.r8(off::SSE_STATUS + fpu::FLAGS))),
+            count::Settles::Noted(mask) => Some(Unsettled::Noted { before: self.noted(), mask }),
+            count::Settles::Comparison => {
+                Some(Unsettled::Comparison(block.addr.wrapping_add(block.size.into())))
+            }
         };
     }
 
@@ -319,6 +319,11 @@ impl Cpu {
         self.unsettled.is_some() || self.tags.is_some()
     }
 
+    /// Something else happens than what the instruction at RIP was to do.
+    pub fn abandon_comparison(&mut self) {
+        self.unsettled.take_if(|unsettled| matches!(unsettled, Unsettled::Comparison(_)));
+    }
+
     /// Looks at what the block that is done has left: what its one instruction raises after all.
     pub fn settle(&mut self) -> Option<delivery::Fault> {
         if let Some(tags) = self.tags.take() {
@@ -327,12 +332,12 @@ impl Cpu {
         let fault = match self.unsettled.take()? {
             Unsettled::Segment => None,
             Unsettled::Mxcsr(trial) => self.end_load_of_mxcsr(trial),
-            Unsettled::Noted(noted) => {
-                self.env.w8(off::SSE_STATUS + fpu::FLAGS, noted);
+            Unsettled::Noted { before, mask } => {
+                self.restore_noted(before, mask);
                 None
             }
-            Unsettled::Precision(noted) => {
-                self.end_rounding(noted);
+            Unsettled::Comparison(behind) => {
+                self.end_comparison(behind);
                 None
             }
             Unsettled::Doubling(register) => {

@@ -5,6 +5,9 @@ use super::state::{CpuState, EngineState, Fpu, Msrs, Segment, TableRegister, seg
 
 /// Bits of RFLAGS.
 pub mod flag {
+    pub const AF: u64 = 1 << 4;
+    pub const SF: u64 = 1 << 7;
+    pub const OF: u64 = 1 << 11;
     pub const ARITHMETIC: u64 = 0x8d5;
     pub const TF: u64 = 1 << 8;
     pub const IF: u64 = 1 << 9;

@@ -16,7 +16,7 @@ const MXCSR_BITS: u32 = 0xffff;
 const EXCEPTIONS: u32 = 0x3f;
 const MASKS_SHIFT: u32 = 7;
 /// PE, in the engine's notes too.
-const PRECISION: u8 = 0x20;
+pub(super) const PRECISION: u8 = 0x20;
 const UNDERFLOW_AND_PRECISION: u32 = 0x30;
 const FLUSH_TO_ZERO: u32 = 1 << 15;
 const UNDERFLOW_MASK: u32 = 1 << 11;
@@ -200,7 +200,7 @@ impl Cpu {
 
     /// MXCSR as an instruction would read it.
     pub(super) fn mxcsr(&self) -> u32 {
-        let noted = u32::from(self.env.r8(off::SSE_STATUS + FLAGS));
+        let noted = u32::from(self.noted());
         let flushed = if noted & FLUSHED != 0 { UNDERFLOW_AND_PRECISION } else { 0 };
         self.env.r32(off::MXCSR) | noted & SAME | flushed
     }
@@ -267,10 +267,14 @@ impl Cpu {
         LENGTHS.iter().zip(before).for_each(|(register, value)| self.env.set_gpr(*register, value));
     }
 
-    /// What the engine notes of the precision is what it was before.
-    pub(super) fn end_rounding(&self, before: u8) {
-        let noted = self.env.r8(off::SSE_STATUS + FLAGS);
-        self.env.w8(off::SSE_STATUS + FLAGS, noted & !PRECISION | before & PRECISION);
+    /// What the engine has noted of SSE exceptions.
+    pub(super) fn noted(&self) -> u8 {
+        self.env.r8(off::SSE_STATUS + FLAGS)
+    }
+
+    /// The bits of `mask` are what they were before.
+    pub(super) fn restore_noted(&self, before: u8, mask: u8) {
+        self.env.w8(off::SSE_STATUS + FLAGS, self.noted() & !mask | before & mask);
     }
 
     /// An instruction runs that does the same twice with one register: where that is, and how much of it is one result. `None`: it

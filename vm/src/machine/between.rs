@@ -9,6 +9,7 @@ use crate::units::{Icount, Vector};
 impl Core {
     pub(super) fn deliver(&mut self, vector: u8, cause: Cause, step: u64) {
         self.cpu.rep_interrupted = std::mem::take(&mut self.in_rep);
+        self.cpu.abandon_comparison();
         let result = self.cpu.deliver(vector, cause);
         self.cpu.current.insns = 0;
         self.after_delivery(result, step);

@@ -29,6 +29,9 @@ impl Core {
         if block.fpu.sees_registers {
             self.cpu.settle_mmx();
         }
+        if block.fpu.looks_back {
+            self.cpu.make_nans_quiet();
+        }
         match self.cpu.waiting_x87() {
             Waiting::Nothing if self.cpu.lacks(block.fpu.needs) => Before::RunsAlone,
             Waiting::Nothing => Before::Runs,

@@ -341,13 +341,13 @@ impl Cpu {
         if high >> 40 & 0x1f != 0 || !canonical(base) { Err(refused) } else { Ok(base) }
     }
 
-    /// Gives up the data segments that an outer level may not use (SDM 2A, RET).
+    /// Gives up the data segments that an outer level may not use; of a null selector the RPL (SDM 2A, IRET).
     fn drop_inner_segments(&self, cpl: u8) {
         for i in [seg::ES, seg::DS, seg::FS, seg::GS] {
             let s = self.env.segment(i);
             let conforming_code = s.flags & 0x0c00 == 0x0c00;
             let dpl = (s.flags >> 13 & 3) as u8;
-            if s.selector & !3 != 0 && !conforming_code && dpl < cpl {
+            if s.selector & !3 == 0 || (!conforming_code && dpl < cpl) {
                 let base = if self.env.long_mode() { s.base } else { 0 };
                 self.env.set_segment(i, &super::state::Segment { base, ..Default::default() });
             }
