@@ -204,6 +204,7 @@ fn what_cannot_be_used_is_refused_before_the_machine_starts() {
     images.refuse(&["--hda", "huge.img"], &["--hda", "huge.img", "more than a disk"]);
     images.refuse(&["--fda", "large.img"], &["--fda", "large.img", "more than a floppy"]);
     images.refuse(&["--hda", "whole.iso"], &["--hda", "whole.iso", "--cdrom"]);
+    images.refuse(&["--fda", "whole.iso"], &["--fda", "whole.iso", "--cdrom"]);
     images.refuse(&["--cdrom", "torn.iso"], &["--cdrom", "torn.iso", "cut off"]);
     images.refuse(&["--hda", "disk.vmdk"], &["--hda", "disk.vmdk", "VMDK", "qemu-img"]);
     images.refuse(&["--hda", "unknown.qcow2"], &["--hda", "unknown.qcow2", "feature", "bit 63"]);
