@@ -4,7 +4,7 @@ use retrograde_tests::build_guest;
 use retrograde_tests::recordings::info;
 use retrograde_tests::retrograde::{ends_with, retrograde};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::{TempDir, tempdir};
@@ -262,9 +262,10 @@ fn an_image_that_qemu_writes_to_is_in_use() {
     qemu.arg(format!("format=raw,file={}", images.path("disk.img").display()));
     let mut qemu =
         qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("apt-get install qemu-system-x86");
-    // It greets when its drives are open.
-    let mut greeting = String::new();
-    BufReader::new(qemu.stdout.as_mut().unwrap()).read_line(&mut greeting).unwrap();
+    // It greets at once, and answers when its machine is there.
+    writeln!(qemu.stdin.as_mut().unwrap(), "{{\"execute\": \"qmp_capabilities\"}}").unwrap();
+    let lines = BufReader::new(qemu.stdout.as_mut().unwrap()).lines();
+    assert!(lines.map(Result::unwrap).take(2).any(|line| line.contains("return")));
     images.refuse(&["--hda", "disk.img"], &["--hda", "disk.img", "locked"]);
     qemu.kill().unwrap();
     qemu.wait().unwrap();
