@@ -109,7 +109,7 @@ pub struct RecordArgs {
     /// Let virtual time run free, or hold it back to the host's
     #[arg(long, value_enum, default_value_t = Pace::Fast)]
     pub pace: Pace,
-    /// Steps between two checkpoints. Unless it is said they come by the time that the guest takes to run, some 60 ms
+    /// Steps between two checkpoints. Unless it is said they come by the time that the guest takes to run, some 75 ms
     #[arg(long, value_name = "STEPS", value_parser = parse_checkpoint_every)]
     pub checkpoint_every: Option<u64>,
     /// The recording to write

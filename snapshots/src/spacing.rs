@@ -1,7 +1,7 @@
 //! How far checkpoints of a recording are apart.
 //!
 //! A checkpoint is there so that going to a place behind it takes little time, and that is what it is measured by: one is made
-//! whenever what has run since the last one took 60 ms of processor time, however many steps those were, and after 50 million
+//! whenever what has run since the last one took 75 ms of processor time, however many steps those were, and after 75 million
 //! steps at the latest. Where a guest changes much memory, so that a checkpoint takes more than a thirteenth of that, the next one
 //! comes later, after 95 ms at most: what a recording costs and how its file grows stay in proportion to what the machine does.
 //! And these distances grow with the length of what has been recorded, so that a long recording does not have checkpoints without
@@ -12,14 +12,14 @@ use std::time::Duration;
 use vm::Icount;
 
 /// Steps between two checkpoints at most.
-const MOST_STEPS: u64 = 50_000_000;
+const MOST_STEPS: u64 = 75_000_000;
 /// Processor time between two checkpoints.
-const RUNNING_TIME: Duration = Duration::from_millis(60);
+const RUNNING_TIME: Duration = Duration::from_millis(75);
 /// After a checkpoint that took long the machine runs for so many times as long...
 const RUNS_PER_CHECKPOINT: u32 = 13;
 /// ...but no longer than this.
 const LONGEST_TIME: Duration = Duration::from_millis(95);
-/// Checkpoints thin out as a recording gets long: they are this part of its length apart, from 51 billion steps on...
+/// Checkpoints thin out as a recording gets long: they are this part of its length apart, from 77 billion steps on...
 const PART_OF_LENGTH: u64 = 1024;
 /// ...but never more than this many steps.
 const FARTHEST: u64 = 1_000_000_000;
@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn checkpoints_come_by_time_and_by_steps_and_later_far_into_a_recording() {
         let mut spacing = Spacing::new(None);
-        assert_eq!(spacing.latest(Icount(7), Icount(8)), Icount(50_000_007));
-        assert_eq!(spacing.latest(Icount(7), Icount(60_000_000)), Icount(110_000_000));
+        assert_eq!(spacing.latest(Icount(7), Icount(8)), Icount(75_000_007));
+        assert_eq!(spacing.latest(Icount(7), Icount(80_000_000)), Icount(155_000_000));
         spacing.spend(RUNNING_TIME / 2);
         assert!(!spacing.is_due());
         spacing.spend(RUNNING_TIME / 2);
@@ -109,15 +109,15 @@ mod tests {
         assert!(!spacing.is_due());
         assert_eq!((spacing.steps, spacing.time), (MOST_STEPS, RUNNING_TIME));
         spacing.made(Icount(512_000_000_000), Duration::from_millis(1));
-        assert_eq!((spacing.steps, spacing.time), (500_000_000, RUNNING_TIME * 10));
+        assert_eq!((spacing.steps, spacing.time), (500_000_000, RUNNING_TIME * 6));
         spacing.made(Icount(u64::MAX), Duration::from_millis(1));
-        assert_eq!((spacing.steps, spacing.time), (FARTHEST, RUNNING_TIME * 20));
+        assert_eq!((spacing.steps, spacing.time), (FARTHEST, RUNNING_TIME * 13));
     }
 
     #[test]
     fn a_checkpoint_that_takes_long_is_followed_by_one_somewhat_later() {
         let mut spacing = Spacing::new(None);
-        for (took, wait) in [(1, 60), (6, 78), (1000, 95)] {
+        for (took, wait) in [(1, 75), (6, 78), (1000, 95)] {
             spacing.made(Icount(0), Duration::from_millis(took));
             spacing.spend(Duration::from_millis(wait - 1));
             assert!(!spacing.is_due());
