@@ -1,6 +1,7 @@
 //! Guests that nobody here wrote, from their own boot media. `scripts/guests` runs all of them and prints a table.
 
-use retrograde_tests::debian_guests::{GUESTS, Guest, Run, debian_disk};
+use retrograde_tests::build_guest;
+use retrograde_tests::debian_guests::{GUESTS, Guest, Run, debian_disk, make_efi_disk, ovmf};
 use retrograde_tests::recordings::info;
 use retrograde_tests::retrograde::{ends_with, retrograde};
 use std::env;
@@ -44,6 +45,17 @@ fn all_pass<'a>(guests: impl Iterator<Item = &'a Guest>) {
 #[test]
 fn firmware_boot_loaders_and_memory_tests() {
     all_pass(GUESTS.iter().filter(|guest| guest.is_quick()));
+}
+
+#[test]
+fn what_uefi_starts_switches_off_as_the_acpi_tables_say() {
+    let dir = tempdir().unwrap();
+    let [disk, recording] = ["disk.img", "uefi.rgr"].map(|name| dir.path().join(name));
+    make_efi_disk(&disk, &[], &[("EFI/BOOT/BOOTX64.EFI", build_guest("efi_off"))]);
+    let mut command = retrograde(["record", "-m", "128M", "--rtc", "2024-01-01T00:00:00"]);
+    command.args(["--serial", "none", "--until", "time=60"]).arg("--bios").arg(ovmf());
+    ends_with(0, command.arg("--hda").arg(&disk).arg("-o").arg(&recording));
+    assert_eq!(info(&recording)["ended_by"], "power-off");
 }
 
 /// Whether the words in the environment's `GUESTS`, if there are any, name this guest.

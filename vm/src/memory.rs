@@ -305,6 +305,11 @@ impl Memory {
         before != (self.a20, self.windows, self.pam)
     }
 
+    /// What the ACPI tables for firmware say: the power management registers are at `base`.
+    pub fn set_pm_base(&mut self, base: u16) {
+        self.firmware_items.set_pm_base(base);
+    }
+
     /// The address that reaches the bus: bit 20 is forced to 0 while the A20 gate is closed.
     #[inline]
     pub fn bus_address(&self, addr: u64) -> u64 {

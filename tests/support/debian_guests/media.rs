@@ -122,6 +122,48 @@ pub fn grub_linux_cd() -> PathBuf {
     )
 }
 
+/// A disk from which UEFI's shell starts, which does what these lines say.
+pub fn efi_shell_disk(name: &str, lines: &str, files: &[(&str, PathBuf)]) -> PathBuf {
+    efi_disk(name, &[("startup.nsh", &format!("@echo -off\n{lines}\n").replace('\n', "\r\n"))], files)
+}
+
+/// A disk that UEFI starts `loader` from.
+pub fn efi_loader_disk(name: &str, loader: PathBuf, texts: &[(&str, &str)]) -> PathBuf {
+    let files = [
+        ("EFI/BOOT/BOOTX64.EFI", loader),
+        ("vmlinuz", crate::debian_kernel()),
+        ("initrd", linux::busybox_tests(Arch::Amd64)),
+    ];
+    efi_disk(name, texts, &files)
+}
+
+/// A disk with a FAT file system as a whole, and these texts and files in it.
+fn efi_disk(name: &str, texts: &[(&str, &str)], files: &[(&str, PathBuf)]) -> PathBuf {
+    cached(&format!("{name}.img"), |path| make_efi_disk(path, texts, files))
+}
+
+/// Makes such a disk.
+pub fn make_efi_disk(path: &Path, texts: &[(&str, &str)], files: &[(&str, PathBuf)]) {
+    const BYTES: u64 = 48 << 20;
+    let tree = tempfile::tempdir().expect("a temporary directory");
+    let place = |name: &str| {
+        let to = tree.path().join(name);
+        fs::create_dir_all(to.parent().expect("a directory")).expect("our own directory");
+        to
+    };
+    texts.iter().for_each(|(name, text)| write(&place(name), text.as_bytes()));
+    files.iter().for_each(|(name, from)| copy(from, &place(name)));
+    fs::File::create(path).and_then(|file| file.set_len(BYTES)).expect("the disk's file");
+    run(Command::new("mformat").arg("-i").arg(path).args(["-F", "-v", "GUEST", "::"]), "");
+    let entries = fs::read_dir(tree.path()).expect("our own directory").flatten();
+    run(Command::new("mcopy").arg("-s").arg("-i").arg(path).args(entries.map(|e| e.path())).arg("::"), "");
+}
+
+/// UEFI as a ROM.
+pub fn ovmf() -> PathBuf {
+    file("ovmf", "usr/share/ovmf/OVMF.fd")
+}
+
 /// GRUB with all of its modules, on the serial port, and files beside it.
 fn grub_cd(name: &str, commands: &str, files: &[(&str, PathBuf)]) -> PathBuf {
     cached(&format!("{name}.iso"), |path| {

@@ -5,6 +5,7 @@ pub(crate) mod linux;
 mod media;
 mod table;
 
+pub use media::{make_efi_disk, ovmf};
 pub use table::{GUESTS, grub_rescue_cd};
 
 use crate::process::Outcome;
@@ -44,6 +45,10 @@ enum Boot {
     Firmware,
     /// Another firmware.
     OtherFirmware(fn() -> PathBuf),
+    /// UEFI, by the machine's ROM, from a disk.
+    Uefi(fn() -> PathBuf),
+    /// UEFI in flash, where it has its variables, from a disk.
+    UefiInFlash(fn() -> PathBuf),
     Disk(fn() -> PathBuf),
     Floppy(fn() -> PathBuf),
     Cd(fn() -> PathBuf),
@@ -91,7 +96,7 @@ impl Guest {
         match &self.boot {
             // One Linux is booted there.
             Boot::Linux(LinuxBoot { initrd: Some(_), .. }) => self.name == "linux-amd64-disk",
-            Boot::Network { .. } => false,
+            Boot::Network { .. } | Boot::Uefi(_) | Boot::UefiInFlash(_) => false,
             _ => !matches!(self.name, "grub-linux-cd" | "ovmf"),
         }
     }
@@ -161,6 +166,18 @@ impl Guest {
         let boot = match &self.boot {
             Boot::Firmware => named("--bios", crate::seabios()),
             Boot::OtherFirmware(image) => return named("--bios", image()),
+            Boot::Uefi(disk) => {
+                let firmware = named("--bios", media::ovmf());
+                return [firmware, named("--hda", disk())].concat();
+            }
+            Boot::UefiInFlash(disk) => {
+                let chip = |name: &str| {
+                    let image = media::file("ovmf", &format!("usr/share/OVMF/{name}.fd"));
+                    ["--drive".to_owned(), format!("if=pflash,format=raw,file={}", image.display())]
+                };
+                let chips = [chip("OVMF_CODE_4M"), chip("OVMF_VARS_4M")].concat();
+                return [chips, named("--hda", disk())].concat();
+            }
             Boot::Disk(image) => named("--hda", image()),
             Boot::Floppy(image) => named("--fda", image()),
             Boot::Cd(image) => named("--cdrom", image()),

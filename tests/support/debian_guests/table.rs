@@ -210,10 +210,70 @@ pub const GUESTS: &[Guest] = &[
     Guest {
         name: "ovmf",
         ram: 256,
-        boot: Boot::OtherFirmware(|| file("ovmf", "usr/share/ovmf/OVMF.fd")),
+        boot: Boot::OtherFirmware(media::ovmf),
         shows: &[(Serial, "startup.nsh")],
         powers_off: false,
     },
+    Guest {
+        name: "efi-variables",
+        ram: 128,
+        boot: Boot::UefiInFlash(|| media::efi_shell_disk("efi-variables", EFI_VARIABLE, &[])),
+        shows: &[(Serial, "GUEST: no variable yet"), (Serial, "GUEST: the variable is there")],
+        powers_off: true,
+    },
+    Guest {
+        name: "efi-memtest",
+        ram: 128,
+        boot: Boot::Uefi(|| {
+            media::efi_shell_disk(
+                "efi-memtest",
+                "fs0:\nmemtest.efi console=ttyS0,115200 nosmp",
+                &[("memtest.efi", file("memtest86+", "boot/memtest86+x64.efi"))],
+            )
+        }),
+        shows: &[(Serial, "UEFI Interactive Shell"), (Serial, "Memtest86")],
+        powers_off: false,
+    },
+    Guest {
+        name: "efi-ipxe",
+        ram: 128,
+        boot: Boot::Uefi(|| {
+            media::efi_shell_disk(
+                "efi-ipxe",
+                "fs0:\nipxe.efi",
+                &[("ipxe.efi", file("ipxe", "boot/ipxe.efi"))],
+            )
+        }),
+        shows: &[(Serial, "UEFI Interactive Shell"), (Serial, "iPXE 1.0.0+git")],
+        powers_off: false,
+    },
+    efi_linux("efi-linux", || {
+        media::efi_shell_disk(
+            "efi-linux",
+            "fs0:\nvmlinuz.efi initrd=\\initrd console=ttyS0 panic=-1",
+            &[("vmlinuz.efi", amd64()), ("initrd", bb64())],
+        )
+    }),
+    efi_linux("efi-systemd-boot", || {
+        media::efi_loader_disk(
+            "efi-systemd-boot",
+            file("systemd-boot-efi", "usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
+            &[
+                ("loader/loader.conf", "default linux.conf\n"),
+                (
+                    "loader/entries/linux.conf",
+                    "title Linux\nlinux /vmlinuz\ninitrd /initrd\noptions console=ttyS0 panic=-1\n",
+                ),
+            ],
+        )
+    }),
+    efi_linux("efi-grub", || {
+        media::efi_loader_disk(
+            "efi-grub",
+            file("grub-efi-amd64-bin", "usr/lib/grub/x86_64-efi/monolithic/gcdx64.efi"),
+            &[("boot/grub/grub.cfg", "linux /vmlinuz console=ttyS0 panic=-1\ninitrd /initrd\nboot\n")],
+        )
+    }),
     Guest {
         name: "xen",
         ram: 512,
@@ -307,6 +367,28 @@ fn installer(name: &str) -> PathBuf {
 const fn pxe(name: &'static str, model: &'static str, rom: File) -> Guest {
     let shows = &[(Screen, "iPXE initialising devices"), (Screen, "10.0.2.15"), (Screen, "Nothing to boot")];
     Guest { name, ram: 64, boot: Boot::Network { model, rom }, shows, powers_off: false }
+}
+
+/// Sets a variable and resets the machine; switches it off if the variable is there already.
+const EFI_VARIABLE: &str = "setvar Guest -guid 01234567-89ab-cdef-0123-456789abcdef
+if %lasterror% == 0x0 then
+  echo GUEST: the variable is there
+  reset -s
+else
+  echo GUEST: no variable yet
+  setvar Guest -guid 01234567-89ab-cdef-0123-456789abcdef -bs -nv =0x1234
+  reset
+endif";
+
+/// Linux, started by UEFI from a disk.
+const fn efi_linux(name: &'static str, disk: File) -> Guest {
+    Guest {
+        name,
+        ram: 512,
+        boot: Boot::Uefi(disk),
+        shows: &[(Serial, "GUEST: userspace"), (Serial, "GUEST-TESTS-PASSED")],
+        powers_off: true,
+    }
 }
 
 const fn memtest(kernel: File) -> Boot {

@@ -93,7 +93,7 @@ pub struct Effects {
     pub output: Vec<Output>,
     /// What the board asks of the machine.
     pub request: Option<Request>,
-    /// The A20 gate, the PAM registers or another part of the memory map changed: cached translations are void.
+    /// The A20 gate, the PAM registers or something else changed of which memory has a copy: it is void.
     pub memory_map_changed: bool,
     /// Accesses that nothing answered.
     pub strays: Vec<Stray>,
@@ -613,6 +613,11 @@ impl Board {
             expansion_rom: vga.and_then(pci::Endpoint::rom_base),
             flash_answers: std::array::from_fn(|chip| self.flash.get(chip).is_some_and(Flash::answers)),
         }
+    }
+
+    /// Where the power management registers are, or would be if they were enabled.
+    pub fn pm_base(&self) -> u16 {
+        self.pci.pm_base()
     }
 
     /// The display adapter, if there is one.

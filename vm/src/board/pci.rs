@@ -192,11 +192,11 @@ impl Pci {
         self.endpoints().filter_map(asserted).fold(0, |set, irq| set | 1 << irq)
     }
 
-    /// Everything that decides where memory accesses go.
+    /// Everything of which memory has a copy: what decides where accesses go, and what the ACPI tables say.
     fn memory_map(&self) -> impl PartialEq + use<> {
         let vga = self.vga();
         let base = |of: fn(&Endpoint) -> Option<u64>| vga.and_then(of);
-        (self.host.memory_map(), base(|vga| vga.memory_base(0)), base(Endpoint::rom_base))
+        (self.host.memory_map(), base(|vga| vga.memory_base(0)), base(Endpoint::rom_base), self.pm_base())
     }
 
     /// IN of `size` bytes; what nobody answers reads as ones.
@@ -242,9 +242,14 @@ impl Pci {
         self.host.smram_open()
     }
 
-    /// First port of the PM I/O block, while it is enabled.
-    pub fn pm_base(&self) -> Option<u16> {
+    /// First port of the PM I/O block.
+    pub fn pm_base(&self) -> u16 {
         self.pm.pm_base()
+    }
+
+    /// Whether it is there.
+    pub fn pm_enabled(&self) -> bool {
+        self.pm.is_enabled()
     }
 
     /// The IRQ that line PIRQA# to PIRQD# (0 to 3) is routed to.

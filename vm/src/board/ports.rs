@@ -41,7 +41,8 @@ fn uart_at(port: u16) -> Option<(usize, u16)> {
 impl Board {
     /// Port within the power management block, where PCI has put that.
     fn pm_offset(&self, port: u16) -> Option<u16> {
-        port.checked_sub(self.pci.pm_base()?).filter(|offset| *offset < PM_PORTS)
+        let offset = port.checked_sub(self.pci.pm_base())?;
+        (self.pci.pm_enabled() && offset < PM_PORTS).then_some(offset)
     }
 
     /// What of the IDE controller an access reaches. Only its data register takes more than a byte at once.

@@ -4,9 +4,8 @@
 //! checksums are. A machine without firmware gets the block linked to where it lies in RAM ([`Tables::linked_at`]);
 //! firmware links it itself, by the commands of [`Tables::loader_commands`].
 //!
-//! They describe the power management function of the PIIX4 with its registers where firmware for this chip set puts them:
-//! I/O 0x600. A machine without firmware has to start with the base address (PMBA) at 0x600 and PMREGMISC enabled, and
-//! with the SCI on interrupt 9.
+//! They describe the power management function of the PIIX4 with its registers where its PMBASE says, which firmware
+//! chooses, and with the SCI on interrupt 9.
 //!
 //! Sources: "Advanced Configuration and Power Interface Specification", revision 1.0b (chapter 5 and 15), which this
 //! generation of chips was made for; "ACPI tables" of QEMU's documentation of fw_cfg for the commands. The FADT stays
@@ -17,9 +16,8 @@ use super::bytes::put;
 use super::layout::{Layout, ROM};
 use super::{BootError, dsdt};
 use crate::board::hpet;
+use crate::board::pci::PM_BASE_WITHOUT_FIRMWARE;
 
-/// Base of the power management registers.
-pub const PM_BASE: u16 = 0x600;
 /// The general-purpose event block.
 pub const GPE0_BASE: u16 = 0xafe0;
 /// The SMI command port, and the values that switch ACPI mode on and off there.
@@ -71,12 +69,13 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// The tables of a machine with so many bytes of RAM.
-    pub fn new(ram_bytes: u64) -> Tables {
+    /// The tables of a machine with so many bytes of RAM, and its power management registers at `pm_base`. Their length
+    /// does not depend on that.
+    pub fn new(ram_bytes: u64, pm_base: u16) -> Tables {
         let mut tables =
             Tables { block: Vec::new(), pointers: Vec::new(), checksums: Vec::new(), rsdt: 0, facs: 0 };
         let dsdt = tables.add(&table(b"DSDT", 1, &dsdt::aml(ram_bytes as u32)));
-        let fadt = tables.add(&table(b"FACP", 1, &fadt()));
+        let fadt = tables.add(&table(b"FACP", 1, &fadt(pm_base)));
         let madt = tables.add(&table(b"APIC", 1, &madt()));
         let hpet = tables.add(&table(b"HPET", 1, &hpet_table()));
         let rsdt = tables.add(&table(b"RSDT", 1, &[0; 4 * 3]));
@@ -157,7 +156,7 @@ impl Tables {
 
 /// Writes all tables: the FACS into non-volatile storage, what comes before it below that.
 pub(super) fn write_tables(ram: &mut [u8], layout: &Layout) -> Result<(), BootError> {
-    let tables = Tables::new(layout.ram_end);
+    let tables = Tables::new(layout.ram_end, PM_BASE_WITHOUT_FIRMWARE);
     let base = layout.nvs - tables.facs as u64;
     let (block, rsdp) = tables.linked_at(base as u32);
     put(ram, base, &block)?;
@@ -249,7 +248,7 @@ const FIRMWARE_CTRL: usize = 36;
 const DSDT: usize = 40;
 
 /// Body of the Fixed ACPI Description Table (5.2.5), revision 1, without the addresses of other tables.
-fn fadt() -> [u8; FADT_BYTES - HEADER_BYTES] {
+fn fadt(pm_base: u16) -> [u8; FADT_BYTES - HEADER_BYTES] {
     /// WBINVD works, C1 by HLT, no sleep button, no fixed RTC wake from S4. Clear: fixed power button, 24-bit timer.
     const FLAGS: u32 = 1 << 0 | 1 << 2 | 1 << 5 | 1 << 7;
     /// More than 100 µs and 1000 µs: C2 and C3 do not exist.
@@ -265,9 +264,9 @@ fn fadt() -> [u8; FADT_BYTES - HEADER_BYTES] {
     set(46, &SCI_IRQ.to_le_bytes());
     set(48, &port(SMI_CMD));
     set(52, &[ACPI_ENABLE, ACPI_DISABLE]);
-    set(56, &port(PM_BASE)); // PM1a_EVT
-    set(64, &port(PM_BASE + 4)); // PM1a_CNT
-    set(76, &port(PM_BASE + 8)); // PM_TMR
+    set(56, &port(pm_base)); // PM1a_EVT
+    set(64, &port(pm_base + 4)); // PM1a_CNT
+    set(76, &port(pm_base + 8)); // PM_TMR
     set(80, &port(GPE0_BASE));
     set(88, &[4, 2, 0, 4, 4]); // lengths: PM1_EVT, PM1_CNT, PM2_CNT, PM_TMR, GPE0
     set(96, &NO_C2_C3);

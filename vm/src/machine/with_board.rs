@@ -78,6 +78,7 @@ impl Core {
 
     pub(super) fn update_map(&mut self) {
         let board = &self.board;
+        self.cpu.mem.set_pm_base(board.pm_base());
         if self.cpu.mem.set_map(board.a20(), board.windows(), |addr| board.pam(addr)) {
             self.cpu.flush_tlb();
         }

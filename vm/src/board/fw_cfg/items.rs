@@ -1,5 +1,6 @@
-//! What fw_cfg holds: numbered items, and files, which are items that a directory gives names to. Fixed for the whole life
-//! of a machine, so it is no part of the machine's state.
+//! What fw_cfg holds: numbered items, and files, which are items that a directory gives names to. All of it follows from the
+//! machine's configuration, and the ACPI tables from where the PIIX4 has its registers too, so it is no part of the machine's
+//! state.
 //!
 //! Numbers and formats: QEMU's specification, and what SeaBIOS reads.
 
@@ -44,12 +45,14 @@ const SYSTEM_STATES: [u8; 6] = [0x80, 0, 0, 1, 2, 0x80];
 pub struct Items {
     items: BTreeMap<u16, Vec<u8>>,
     names: Vec<String>,
+    ram_bytes: u64,
+    pm_base: u16,
 }
 
 impl Items {
-    /// What describes a machine.
+    /// What describes a machine at power-on.
     pub fn new(config: &MachineConfig) -> Items {
-        let mut items = Items::default();
+        let mut items = Items { ram_bytes: config.ram_bytes, ..Items::default() };
         let mut set = |item, bytes: &[u8]| items.items.insert(item, bytes.to_vec());
         set(SIGNATURE, b"QEMU");
         set(ID, &FEATURES.to_le_bytes());
@@ -73,7 +76,7 @@ impl Items {
     }
 
     fn add_files(&mut self, config: &MachineConfig) {
-        let tables = Tables::new(config.ram_bytes);
+        let tables = Tables::new(self.ram_bytes, self.pm_base);
         let structures = Structures::new(config);
         self.add_file("etc/e820", memory_map(config.ram_bytes));
         self.add_file(acpi::TABLES_FILE, tables.file());
@@ -104,6 +107,19 @@ impl Items {
         let item = FIRST_FILE.saturating_add(self.names.len() as u16);
         self.names.push(name.to_owned());
         self.items.insert(item, bytes);
+    }
+
+    /// Lets the ACPI tables say that the power management registers are at `base`.
+    pub fn set_pm_base(&mut self, base: u16) {
+        if self.pm_base == base {
+            return;
+        }
+        self.pm_base = base;
+        let tables = self.names.iter().position(|name| name == acpi::TABLES_FILE);
+        if let Some(number) = tables {
+            let file = Tables::new(self.ram_bytes, base).file();
+            self.items.insert(FIRST_FILE + number as u16, file);
+        }
     }
 
     /// All of it is big endian: the number of files; for each its size, item, two bytes reserved, name.

@@ -7,6 +7,7 @@ use super::device::{
     COMMAND_NS, Device, ERROR_ABORTED, ERROR_ID_NOT_FOUND, Job, Phase, TaskFile, Then, Unit,
 };
 use super::max_address::Reach;
+use super::power::{ACTIVE, IDLE, STANDBY};
 use super::security::{self, Security};
 use crate::media::MediumShape;
 use crate::memory::PhysMemory;
@@ -175,13 +176,20 @@ impl Device {
 
     /// What disks and CD-ROM drives have alike.
     pub(super) fn common_command(&mut self, command: u8, now: VmTime) {
-        const ACTIVE: u8 = 0xff;
         match command {
-            // STANDBY, IDLE, SLEEP; those with IMMEDIATE too, by their old numbers too.
-            0xe0 | 0xe2 | 0xe6 | 0x94 | 0x96 | 0x99 => self.set_power(0x00, now),
-            0xe1 | 0xe3 | 0x95 | 0x97 => self.set_power(0x80, now),
+            // STANDBY IMMEDIATE and SLEEP, IDLE IMMEDIATE, STANDBY, IDLE, CHECK POWER MODE; their old numbers too.
+            0xe0 | 0xe6 | 0x94 | 0x99 => self.set_power(STANDBY, now),
+            0xe1 | 0x95 => self.set_power(IDLE, now),
+            0xe2 | 0x96 => {
+                self.power.set_timer(self.tf.count[0]);
+                self.set_power(STANDBY, now);
+            }
+            0xe3 | 0x97 => {
+                self.power.set_timer(self.tf.count[0]);
+                self.set_power(IDLE, now);
+            }
             0xe5 | 0x98 => {
-                self.tf.count[0] = self.power;
+                self.tf.count[0] = self.power.mode();
                 self.finish(0, now);
             }
             0xef => self.set_features(now),
@@ -189,14 +197,14 @@ impl Device {
                 if !matches!(command, 0x00) {
                     tracing::debug!(slot = %self.slot, command = format_args!("{command:#04x}"), "an IDE command that is not there");
                 }
-                self.power = ACTIVE;
+                self.power.set(ACTIVE);
                 self.finish(ERROR_ABORTED, now);
             }
         }
     }
 
-    fn set_power(&mut self, power: u8, now: VmTime) {
-        self.power = power;
+    fn set_power(&mut self, mode: u8, now: VmTime) {
+        self.power.set(mode);
         self.finish(0, now);
     }
 
@@ -222,7 +230,7 @@ impl Device {
         if block == 0 {
             return self.finish(ERROR_ABORTED, now);
         }
-        self.power = 0xff;
+        self.power.set(ACTIVE);
         let Some(lba) = lba.filter(|lba| *lba < end) else { return self.finish(ERROR_ID_NOT_FOUND, now) };
         // Nothing is moved by a DMA command that goes beyond the end; PIO comes as far as the end.
         let fits = lba.saturating_add(left) <= end;

@@ -4,6 +4,7 @@ use super::SECTOR_BYTES;
 use super::ata::Disk;
 use super::bus_master::BusMaster;
 use super::mmc::Cd;
+use super::power::Power;
 use crate::media::{MediumShape, Slot};
 use crate::memory::PhysMemory;
 use crate::units::{PhysAddr, VmTime};
@@ -123,8 +124,7 @@ pub(super) struct Device {
     pub(super) transfer_mode: u8,
     pub(super) write_cache: bool,
     pub(super) look_ahead: bool,
-    /// What CHECK POWER MODE says.
-    pub(super) power: u8,
+    pub(super) power: Power,
 }
 
 impl Device {
@@ -153,7 +153,7 @@ impl Device {
             transfer_mode: 0x45, // Ultra DMA mode 5, as firmware finds it
             write_cache: true,
             look_ahead: true,
-            power: 0xff,
+            power: Power::new(),
         };
         device.sign();
         device
@@ -281,6 +281,7 @@ impl Device {
         if self.is_busy() {
             return;
         }
+        self.power.note_command(now);
         self.error = 0;
         self.job = Job::Buffer;
         match self.unit {
@@ -291,8 +292,10 @@ impl Device {
 
     /// Is busy for a while.
     pub(super) fn busy(&mut self, ns: u64, then: Then, now: VmTime) {
+        let until = now.plus_ns(ns);
         self.status = STATUS_BSY | STATUS_DRDY | STATUS_DSC;
-        self.phase = Phase::Busy { until: now.plus_ns(ns), then };
+        self.phase = Phase::Busy { until, then };
+        self.power.rest_from(until);
     }
 
     /// A command that moves data by DMA waits for the bus master.
@@ -440,6 +443,7 @@ impl Device {
             // A disk has nothing to say after the last block.
             self.status = STATUS_DRDY | STATUS_DSC;
             self.phase = Phase::Idle;
+            self.power.rest_from(now);
         }
     }
 

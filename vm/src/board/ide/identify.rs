@@ -88,7 +88,7 @@ impl Device {
         words.text(27, 20, "RETROGRADE HARDDISK");
         words.0[47] = 0x8000 | u16::from(MULTIPLE_MAX);
         words.0[48] = 1;
-        words.0[49] = 0x0b00; // IORDY, LBA, DMA
+        words.0[49] = 0x2b00; // the standard's standby timer; IORDY, LBA, DMA
         words.0[50] = 0x4000;
         (words.0[51], words.0[52]) = (0x0200, 0x0200);
         self.geometry_words(disk, &mut words);

@@ -18,6 +18,7 @@ mod device;
 mod identify;
 mod max_address;
 mod mmc;
+mod power;
 mod security;
 mod smart;
 

@@ -599,6 +599,39 @@ fn a_disk_says_how_awake_it_is() {
 }
 
 #[test]
+fn a_disk_stands_by_after_the_time_that_it_was_told() {
+    const SECOND: u64 = 1_000_000_000;
+    let mut pc = Pc::new();
+    let power = |pc: &mut Pc, after: u64| {
+        pc.now += after;
+        assert_eq!(ends(pc, 0xe5, 0, 0x55), 0);
+        pc.inb(0x1f2)
+    };
+    // IDLE: 12 times 5 seconds from the last command's end.
+    ends(&mut pc, 0xe3, 0, 12);
+    assert_eq!(power(&mut pc, 60 * SECOND - 1), 0x80);
+    assert_eq!(power(&mut pc, 60 * SECOND), 0x00);
+    assert_eq!(power(&mut pc, 0), 0x00, "a question does not wake it");
+    // An access does, and the time starts anew when the host has read the last word.
+    pc.command(0x20, 0, 1);
+    pc.wait(0x3f6);
+    pc.now += 100 * SECOND;
+    pc.read_words(0x1f0, 512);
+    assert_eq!(power(&mut pc, 60 * SECOND - 1), 0xff);
+    assert_eq!(power(&mut pc, 60 * SECOND), 0x00);
+    // STANDBY stands by at once, and again after each access: 2 times 30 minutes; 21 minutes and 15 seconds.
+    for (count, period) in [(0xf2, 3600), (0xff, 1275)] {
+        assert_eq!(ends(&mut pc, 0xe2, 0, count), 0);
+        assert_eq!(power(&mut pc, 0), 0x00);
+        ends(&mut pc, 0x40, 0, 1);
+        assert_eq!(power(&mut pc, period * SECOND - 1), 0xff);
+        assert_eq!(power(&mut pc, period * SECOND), 0x00);
+    }
+    ends(&mut pc, 0xe3, 0, 0);
+    assert_eq!(power(&mut pc, 1_000_000 * SECOND), 0x80, "no time, no timer");
+}
+
+#[test]
 fn what_set_features_chooses_is_shown() {
     let mut pc = Pc::new();
     let set = |pc: &mut Pc, feature, count| {
@@ -817,9 +850,9 @@ impl Chip for Pc {
             MASTER,
             MASTER + 8,
         ];
-        const COMMANDS: [u8; 26] = [
+        const COMMANDS: [u8; 28] = [
             0x20, 0x24, 0x25, 0x30, 0x35, 0xc4, 0xc5, 0xc8, 0xca, 0xec, 0xa0, 0xa0, 0xa1, 0x90, 0xef, 0xb0,
-            0xe4, 0xe8, 0xf1, 0xf2, 0xf3, 0xf4, 0xf6, 0xf8, 0xf9, 0x37,
+            0xe4, 0xe8, 0xf1, 0xf2, 0xf3, 0xf4, 0xf6, 0xf8, 0xf9, 0x37, 0xe3, 0xe5,
         ];
         let port = PORTS[rng.below(20) as usize];
         let place = Pc::place(port);
@@ -827,7 +860,7 @@ impl Chip for Pc {
             0 => self.ide.read(place, 1, now).into(),
             1 | 2 => {
                 let value = match port & 0x37f {
-                    0x177 => COMMANDS[rng.below(26) as usize],
+                    0x177 => COMMANDS[rng.below(28) as usize],
                     0x376 => rng.byte() & 0x82,
                     _ => rng.byte() & if rng.below(2) == 0 { 0x0f } else { 0xff },
                 };

@@ -60,8 +60,12 @@ impl Piix4Pm {
         }
     }
 
-    pub(super) fn pm_base(&self) -> Option<u16> {
-        (self.0.get(PMREGMISC) & 1 != 0).then_some(self.0.get_u16(PMBASE) & 0xffc0)
+    pub(super) fn pm_base(&self) -> u16 {
+        self.0.get_u16(PMBASE) & 0xffc0
+    }
+
+    pub(super) fn is_enabled(&self) -> bool {
+        self.0.get(PMREGMISC) & 1 != 0
     }
 }
 

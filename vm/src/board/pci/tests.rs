@@ -143,20 +143,20 @@ fn pirq_routes_name_isa_interrupts() {
 }
 
 #[test]
-fn the_power_management_block_has_a_base_when_enabled() {
+fn the_power_management_block_has_a_base_and_is_enabled_apart() {
     let mut pci = with_firmware();
     assert_eq!(get(&mut pci, 1, 3, 0x40, 4), 1);
     set(&mut pci, 1, 3, 0x40, 4, 0xffff_b03f);
     assert_eq!(get(&mut pci, 1, 3, 0x40, 4), 0xb001);
-    assert_eq!(pci.pm_base(), None);
+    assert_eq!((pci.pm_base(), pci.pm_enabled()), (0xb000, false));
     set(&mut pci, 1, 3, 0x80, 1, 1);
-    assert_eq!(pci.pm_base(), Some(0xb000));
+    assert_eq!((pci.pm_base(), pci.pm_enabled()), (0xb000, true));
 }
 
 #[test]
 fn without_firmware_the_bus_is_set_up_for_a_kernel() {
     let mut pci = Pci::new(&config());
-    assert_eq!(pci.pm_base(), Some(0x600));
+    assert_eq!((pci.pm_base(), pci.pm_enabled()), (0x600, true));
     assert_eq!(get(&mut pci, 1, 3, 0x3c, 1), 9);
     for block in (0xc0000..0x10_0000).step_by(0x4000) {
         assert_eq!(pci.pam(PhysAddr(block)), (true, false), "{block:#x}");

@@ -41,7 +41,7 @@ fn link(tables: &Tables, at: [u32; 2]) -> [Vec<u8>; 2] {
 
 #[test]
 fn firmware_links_the_tables_to_what_a_machine_without_firmware_has() {
-    let tables = Tables::new(64 << 20);
+    let tables = Tables::new(64 << 20, 0x600);
     let [file, rsdp] = link(&tables, [0x3fe_0000, 0xf_5a80]);
     let (block, same_rsdp) = tables.linked_at(0x3fe_0000);
     assert_eq!(file.len(), 0x2_0000);
