@@ -9,6 +9,14 @@
         FAULTS UD, 0, {db 0xf0, 0x89, 0x03}             ; MOV
         FAULTS UD, 0, {db 0xf0, 0x39, 0x03}             ; CMP
         FAULTS UD, 0, {db 0xf0, 0x01, 0xc0}             ; ADD of a register
+        FAULTS UD, 0, {db 0xf0, 0x0f, 0xab, 0xf5}       ; BTS of a register
+        FAULTS UD, 0, {db 0xf0, 0x0f, 0xb3, 0xe3}       ; BTR of a register
+        FAULTS UD, 0, {db 0xf0, 0x0f, 0xbb, 0xc6}       ; BTC of a register
+        FAULTS UD, 0, {db 0xf0, 0x0f, 0xba, 0xe8, 1}    ; the same with a constant
+        ; Behind others, in one block.
+        xor ebx, ebx
+        FAULTS_ELSEWHERE UD, 0, {db 0x43, 0x43, 0xf0, 0x0f, 0xab, 0xf5}
+        CHECK_EQ ebx, 2
         FAULTS UD, 0, {db 0x0f, 0xff, 0xc0}             ; UD0
         FAULTS UD, 0, {db 0x0f, 0xb9, 0xc0}             ; UD1
         FAULTS UD, 0, {db 0x8d, 0xc0}                   ; LEA of a register

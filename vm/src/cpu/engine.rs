@@ -23,6 +23,8 @@ use unicorn_engine_sys::{Arch, ControlType, HookType, MemType, Mode, Prot, TlbEn
 
 mod block_call;
 mod division;
+mod signals;
+mod untranslatable;
 
 pub use block_call::KnownCall;
 
@@ -221,6 +223,8 @@ pub enum StartError {
         /// Linear address.
         addr: u64,
     },
+    /// It cannot translate the code at RIP; if the block was not limited, that may be behind the first instruction.
+    Untranslatable,
     /// The engine gave up for another reason.
     Engine(uc_error),
 }
@@ -250,6 +254,7 @@ impl Engine {
     /// Opens an engine and checks that its private layout is the one this program knows.
     pub fn new() -> Result<Engine, VmError> {
         division::survive_overflow();
+        untranslatable::survive();
         let mut uc = std::ptr::null_mut();
         // SAFETY: out-pointer to a local; the engine is closed in Drop.
         check(unsafe { sys::uc_open(Arch::X86, Mode::MODE_64, &mut uc) }, "open")?;
@@ -419,11 +424,12 @@ impl Engine {
                 .write(limit.map_or(u32::MAX, |n| n.clamp(1, 0x7fff)));
         }
         // SAFETY: the engine is open; its callbacks use the object given to `install`.
-        let err = unsafe { sys::uc_emu_start(self.uc.as_ptr(), rip, 0, 0, 0) };
-        match err {
-            uc_error::OK => Ok(()),
-            uc_error::EXCEPTION => Err(StartError::PageFault { addr: self.invalid_addr() }),
-            other => Err(StartError::Engine(other)),
+        let run = || unsafe { sys::uc_emu_start(self.uc.as_ptr(), rip, 0, 0, 0) };
+        match untranslatable::watch(self.uc.as_ptr(), run) {
+            (_, true) => Err(StartError::Untranslatable),
+            (uc_error::OK, _) => Ok(()),
+            (uc_error::EXCEPTION, _) => Err(StartError::PageFault { addr: self.invalid_addr() }),
+            (other, _) => Err(StartError::Engine(other)),
         }
     }
 

@@ -51,6 +51,18 @@ impl Core {
                 }
                 None => Err(self.engine_error(format!("unexplained fault at {addr:#x}"))),
             },
+            // The instructions before it run first.
+            Err(StartError::Untranslatable) if !self.cpu.single => {
+                self.cpu.current.insns = 0;
+                self.partial = Some(1);
+                Ok(())
+            }
+            Err(StartError::Untranslatable) => {
+                if self.stops_before_fetch() || self.own_instruction() {
+                    return Ok(());
+                }
+                Err(self.engine_error("the engine cannot translate the instruction".into()))
+            }
             // Fetching from a device reads all ones, which is an undefined opcode.
             Err(StartError::Engine(e)) if e == FETCH_FROM_DEVICE => {
                 if self.stops_before_fetch() {

@@ -2,10 +2,9 @@
 //! that is one that the host's cannot make either: the host raises its #DE, and the process would end by SIGFPE. Here it goes on
 //! behind that instruction with the quotient that wraps around, which the engine then finds to be too large.
 
+use super::signals::Signal;
 use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 use std::ffi::{c_int, c_void};
-use std::mem::MaybeUninit;
-use std::sync::OnceLock;
 
 unsafe extern "C" {
     /// The engine's own: IDIV r/m32. Only its address is used.
@@ -17,23 +16,11 @@ const HELPER_BYTES: usize = 256;
 /// The only dividend whose quotient may be too large for the 64 bits that the engine divides by.
 const DIVIDEND: i64 = i64::MIN;
 
-/// What was done about SIGFPE before.
-static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+static SIGFPE: Signal = Signal::new(libc::SIGFPE);
 
 /// From now on the process survives that division. Other reasons for SIGFPE are left to whoever saw to them before.
 pub(super) fn survive_overflow() {
-    BEFORE.get_or_init(|| {
-        let mut before = MaybeUninit::zeroed();
-        // SAFETY: a structure of plain data with the handler's address; the handler only changes registers of the context that
-        // it is given.
-        unsafe {
-            let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
-            action.sa_sigaction = on_sigfpe as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            libc::sigaction(libc::SIGFPE, &raw const action, before.as_mut_ptr());
-            before.assume_init()
-        }
-    });
+    SIGFPE.handle(on_sigfpe);
 }
 
 extern "C" fn on_sigfpe(_signal: c_int, _info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -52,8 +39,5 @@ extern "C" fn on_sigfpe(_signal: c_int, _info: *mut libc::siginfo_t, context: *m
             return;
         }
     }
-    if let Some(before) = BEFORE.get() {
-        // SAFETY: what the kernel gave. The instruction is made again, and its signal comes to that handler.
-        unsafe { libc::sigaction(libc::SIGFPE, before, std::ptr::null_mut()) };
-    }
+    SIGFPE.give_back();
 }
