@@ -4,8 +4,9 @@ use retrograde_tests::build_guest;
 use retrograde_tests::recordings::info;
 use retrograde_tests::retrograde::{ends_with, retrograde};
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tempfile::{TempDir, tempdir};
 
 /// Where the boot sector has the number of the drive that it looks at, and the firmware's numbers.
@@ -204,6 +205,7 @@ fn what_cannot_be_used_is_refused_before_the_machine_starts() {
     images.refuse(&["--hda", "huge.img"], &["--hda", "huge.img", "more than a disk"]);
     images.refuse(&["--fda", "large.img"], &["--fda", "large.img", "more than a floppy"]);
     images.refuse(&["--hda", "whole.iso"], &["--hda", "whole.iso", "--cdrom"]);
+    images.refuse(&["--fda", "whole.iso"], &["--fda", "whole.iso", "--cdrom"]);
     images.refuse(&["--cdrom", "torn.iso"], &["--cdrom", "torn.iso", "cut off"]);
     images.refuse(&["--hda", "disk.vmdk"], &["--hda", "disk.vmdk", "VMDK", "qemu-img"]);
     images.refuse(&["--hda", "unknown.qcow2"], &["--hda", "unknown.qcow2", "feature", "bit 63"]);
@@ -249,4 +251,22 @@ fn what_firmware_writes_to_flash_survives_a_reset_and_is_in_the_file_if_that_is_
             assert_eq!(after[0x122..0x126], *b"\xffab\xff");
         }
     }
+}
+
+#[test]
+fn an_image_that_qemu_writes_to_is_in_use() {
+    let images = Images::new();
+    images.write("disk.img", &[3; 512]);
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-S", "-display", "none", "-nodefaults", "-qmp", "stdio", "-drive"]);
+    qemu.arg(format!("format=raw,file={}", images.path("disk.img").display()));
+    let mut qemu =
+        qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("apt-get install qemu-system-x86");
+    // It greets at once, and answers when its machine is there.
+    writeln!(qemu.stdin.as_mut().unwrap(), "{{\"execute\": \"qmp_capabilities\"}}").unwrap();
+    let lines = BufReader::new(qemu.stdout.as_mut().unwrap()).lines();
+    assert!(lines.map(Result::unwrap).take(2).any(|line| line.contains("return")));
+    images.refuse(&["--hda", "disk.img"], &["--hda", "disk.img", "locked"]);
+    qemu.kill().unwrap();
+    qemu.wait().unwrap();
 }

@@ -187,9 +187,10 @@ pub struct MachineArgs {
     /// [default: std if its VGA BIOS is there]
     #[arg(long, value_name = "NAME", value_parser = parse_vga)]
     pub vga: Option<Vga>,
-    /// Network card: user[,model=e1000|ne2k_pci|virtio-net-pci][,mac=ADDRESS][,hostfwd=tcp:[ADDR]:PORT-[GUEST]:PORT] is one with a network of
-    /// its own that leads out through this program (guest 10.0.2.15, gateway and host 10.0.2.2, DNS 10.0.2.3); none is
-    /// none; may be repeated [default: none]
+    /// Network card: user[,model=e1000|ne2k_pci|virtio-net-pci][,mac=ADDRESS][,hostfwd=tcp:[ADDR]:PORT-[GUEST]:PORT][,tftp=DIR]
+    /// [,bootfile=NAME] is one with a network of its own that leads out through this program (guest 10.0.2.15, gateway and
+    /// host 10.0.2.2, DNS 10.0.2.3; the gateway gives the files of DIR by TFTP, DHCP says which one to start); none is none;
+    /// may be repeated [default: none]
     #[arg(long, value_name = "NETWORK")]
     pub nic: Vec<NicSpec>,
     /// Add a console on a virtio card (QEMU's virtio-serial-pci with a virtconsole; hvc0 in Linux), connected as --serial

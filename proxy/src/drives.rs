@@ -335,7 +335,7 @@ fn check(kind: DriveKind, image: &Image) -> Result<(), String> {
     let is_iso = descriptor.starts_with(b"\x01CD001");
     match kind {
         // An image for both has a boot sector too.
-        DriveKind::Disk if is_iso && start[510..] != [0x55, 0xaa] => {
+        DriveKind::Disk | DriveKind::Floppy if is_iso && start[510..] != [0x55, 0xaa] => {
             Err("it is the image of a CD-ROM; give it with --cdrom".to_owned())
         }
         DriveKind::Cd if is_iso => {

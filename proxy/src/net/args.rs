@@ -1,7 +1,9 @@
 //! `--nic`: which card, and what is at the other end of its wire.
 
+use super::dhcp;
 use crate::units::parse_count;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use vm::CardConfig;
 use vm::config::Mac;
@@ -25,6 +27,10 @@ pub struct UserNic {
     mac: Option<Mac>,
     /// Ports of the host that lead to the guest.
     pub forwards: Vec<Forward>,
+    /// The directory whose files the gateway gives by TFTP.
+    pub tftp: Option<PathBuf>,
+    /// What DHCP tells the guest to start.
+    pub boot_file: String,
 }
 
 /// A card by QEMU's name.
@@ -73,17 +79,31 @@ impl FromStr for NicSpec {
                 ));
             }
         }
-        let mut nic = UserNic { model: Model::default(), mac: None, forwards: Vec::new() };
+        let mut nic = UserNic {
+            model: Model::default(),
+            mac: None,
+            forwards: Vec::new(),
+            tftp: None,
+            boot_file: String::new(),
+        };
         for part in parts {
             match part.split_once('=') {
                 Some(("model", name)) => nic.model = name.parse()?,
                 Some(("mac", text)) => nic.mac = Some(parse_mac(text)?),
                 Some(("hostfwd", text)) => nic.forwards.push(text.parse()?),
+                Some(("tftp", dir)) if Path::new(dir).is_dir() => nic.tftp = Some(dir.into()),
+                Some(("tftp", dir)) => return Err(format!("tftp: `{dir}` is no directory")),
+                Some(("bootfile", name)) if name.len() <= dhcp::BOOT_FILE_MAX => {
+                    name.clone_into(&mut nic.boot_file)
+                }
+                Some(("bootfile", _)) => {
+                    return Err(format!("bootfile: a name has at most {} bytes", dhcp::BOOT_FILE_MAX));
+                }
                 // A name for QEMU's monitor.
                 Some(("id", _)) => {}
                 _ => {
                     return Err(format!(
-                        "`{part}` is none of model=NAME, mac=ADDRESS, hostfwd=tcp:[ADDR]:PORT-[GUEST]:PORT"
+                        "`{part}` is none of model=NAME, mac=ADDRESS, hostfwd=tcp:[ADDR]:PORT-[GUEST]:PORT, tftp=DIR, bootfile=NAME"
                     ));
                 }
             }
@@ -165,6 +185,7 @@ mod tests {
             ("user,mac=1:2:3", "1:2:3"),
             ("user,mac=01:00:00:00:00:00", "group"),
             ("user,restrict=on", "restrict=on"),
+            ("user,tftp=/nowhere", "/nowhere"),
             ("none,model=e1000", "none"),
             ("", "user and none"),
         ] {

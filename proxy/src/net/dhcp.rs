@@ -11,8 +11,14 @@ const CLIENT_PORT: u16 = 68;
 const LEASE_S: u32 = 86_400;
 const OPTION_NAME_SERVERS: u8 = 6;
 
-/// The frame that answers a client's message, if it is one that is answered.
-pub fn answer(message: &[u8]) -> Option<Vec<u8>> {
+/// Where the name of the boot file is in a message (RFC 2131, 2).
+const BOOT_FILE: usize = 108;
+/// Longest name of a boot file.
+pub const BOOT_FILE_MAX: usize = 127;
+
+/// The frame that answers a client's message, if it is one that is answered. `boot_file` is what the client is to start, at most
+/// [`BOOT_FILE_MAX`] bytes.
+pub fn answer(message: &[u8], boot_file: &str) -> Option<Vec<u8>> {
     let packet = DhcpPacket::new_checked(message).ok()?;
     let asked = DhcpRepr::parse(&packet).ok()?;
     let wanted = asked.requested_ip.filter(|ip| !ip.is_unspecified()).unwrap_or(asked.client_ip);
@@ -54,6 +60,9 @@ pub fn answer(message: &[u8]) -> Option<Vec<u8>> {
     };
     let mut bytes = vec![0; reply.buffer_len()];
     reply.emit(&mut DhcpPacket::new_unchecked(&mut bytes)).ok()?;
+    if !refuses {
+        bytes[BOOT_FILE..][..boot_file.len()].copy_from_slice(boot_file.as_bytes());
+    }
     let EthernetAddress(client) = asked.client_hardware_address;
     let station = if asked.broadcast || refuses { [0xff; 6] } else { client };
     let from = SocketAddrV4::new(GATEWAY, SERVER_PORT);

@@ -2,14 +2,14 @@
 //!
 //! | address | what is there |
 //! |---|---|
-//! | 10.0.2.2 | gateway, DHCP server; for connections the host itself (its loopback) |
+//! | 10.0.2.2 | gateway, DHCP server, TFTP server if it has a directory; for connections the host itself (its loopback) |
 //! | 10.0.2.3 | DNS: queries go to the host's resolver |
 //! | 10.0.2.15 | the guest, if it asks DHCP |
 //! | any other | what the host reaches there by TCP and UDP |
 //!
 //! The addresses are QEMU's. Frames of the guest are looked at here first (`stack`). TCP is terminated by smoltcp, a connection at a
-//! time, and its bytes go through a socket of the host (`tcp`); datagrams go through sockets of the host as they are (`udp`); DHCP is
-//! answered here (`dhcp`). Nothing of this is there in a replay: what came in is in the recording.
+//! time, and its bytes go through a socket of the host (`tcp`); datagrams go through sockets of the host as they are (`udp`); DHCP and
+//! TFTP are answered here (`dhcp`, `tftp`). Nothing of this is there in a replay: what came in is in the recording.
 //!
 //! Everything has a limit: connections, datagram flows, frames on their way, bytes in buffers. What the guest cannot take yet waits.
 
@@ -21,6 +21,7 @@ mod stack;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tftp;
 mod udp;
 mod wire;
 

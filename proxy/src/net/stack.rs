@@ -1,9 +1,10 @@
 //! The network as a whole: what becomes of a guest's frame, and where the frames for it come from.
 
 use super::tcp::Tcp;
+use super::tftp::{self, Tftp};
 use super::udp::Udp;
 use super::wire::Wire;
-use super::{GATEWAY, Interest, NAME_SERVER, PREFIX, STATION, UserNic, dhcp, resolver};
+use super::{GATEWAY, Interest, NAME_SERVER, PREFIX, STATION, UserNic, dhcp, packet, resolver};
 use anyhow::Result;
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::time::Instant;
@@ -24,6 +25,8 @@ pub struct UserNet {
     wire: Wire,
     tcp: Tcp,
     udp: Udp,
+    tftp: Option<Tftp>,
+    boot_file: String,
     resolver: Option<SocketAddr>,
 }
 
@@ -56,6 +59,8 @@ impl UserNet {
             wire,
             tcp,
             udp: Udp::default(),
+            tftp: nic.tftp.as_deref().map(Tftp::new),
+            boot_file: nic.boot_file.clone(),
             resolver: resolver(&conf),
         })
     }
@@ -103,9 +108,16 @@ impl UserNet {
                 let remote = SocketAddrV4::new(ip.dst_addr, udp.dst_port);
                 if udp.dst_port == dhcp::SERVER_PORT && [Ipv4Addr::BROADCAST, GATEWAY].contains(&ip.dst_addr)
                 {
-                    dhcp::answer(segment.payload()).into_iter().for_each(|frame| self.wire.send(frame));
+                    let answer = dhcp::answer(segment.payload(), &self.boot_file);
+                    answer.into_iter().for_each(|frame| self.wire.send(frame));
+                    return Some(false);
+                }
+                let EthernetAddress(station) = frame.src_addr();
+                if let (GATEWAY, tftp::PORT, Some(server)) = (ip.dst_addr, udp.dst_port, &mut self.tftp) {
+                    if let Some(answer) = server.answer(guest, segment.payload()) {
+                        self.wire.send(packet::datagram(station, remote, guest, &answer));
+                    }
                 } else {
-                    let EthernetAddress(station) = frame.src_addr();
                     self.udp.outgoing(guest, remote, station, segment.payload(), self.resolver);
                 }
                 Some(false)

@@ -188,8 +188,8 @@ fn datagrams_go_to_the_host_and_back() {
 }
 
 #[test]
-fn dhcp_gives_the_address_that_qemu_gives() {
-    let mut bench = Bench::new("user");
+fn dhcp_gives_the_address_that_qemu_gives_and_a_file_to_start() {
+    let mut bench = Bench::new("user,bootfile=start.0");
     let client = EthernetAddress(GUEST_STATION);
     let message = |message_type, requested_ip| {
         let repr = DhcpRepr {
@@ -228,6 +228,8 @@ fn dhcp_gives_the_address_that_qemu_gives() {
         assert_eq!((udp.src_port(), udp.dst_port()), (67, 68));
         let dhcp = DhcpPacket::new_checked(udp.payload()).unwrap();
         let repr = DhcpRepr::parse(&dhcp).unwrap();
+        let boot_file = if repr.message_type == DhcpMessageType::Nak { &b"\0"[..] } else { b"start.0\0" };
+        assert!(udp.payload()[108..].starts_with(boot_file));
         let servers = repr.dns_servers.as_ref().map(|servers| servers.to_vec());
         (repr.message_type, repr.your_ip, repr.router, repr.subnet_mask, servers)
     };
@@ -237,6 +239,23 @@ fn dhcp_gives_the_address_that_qemu_gives() {
     assert_eq!(ask(DhcpMessageType::Request, Some(GUEST)), given(DhcpMessageType::Ack));
     let (kind, address, ..) = ask(DhcpMessageType::Request, Some(Ipv4Addr::new(10, 0, 0, 1)));
     assert_eq!((kind, address), (DhcpMessageType::Nak, Ipv4Addr::UNSPECIFIED));
+}
+
+#[test]
+fn the_gateway_gives_files() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("start.0"), b"boot me").unwrap();
+    let mut bench = Bench::new(&format!("user,tftp={}", dir.path().display()));
+    let (guest, server) = (SocketAddrV4::new(GUEST, 2070), SocketAddrV4::new(GATEWAY, 69));
+    let from_guest = |bytes: &[u8]| {
+        let mut frame = packet::datagram(STATION, guest, server, bytes);
+        frame[6..12].copy_from_slice(&GUEST_STATION);
+        frame
+    };
+    let block = packet::datagram(GUEST_STATION, server, guest, b"\0\x03\0\x01boot me");
+    assert_eq!(bench.exchange(&from_guest(b"\0\x01start.0\0octet\0")), [block]);
+    assert!(bench.exchange(&from_guest(b"\0\x04\0\x01")).is_empty());
+    assert!(!bench.net.is_waiting());
 }
 
 /// An echo request to `to`.

@@ -2,6 +2,7 @@
 
 use super::qcow2::{self, Backing, Qcow2};
 use super::{Shared, SharedSource};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
@@ -157,16 +158,33 @@ fn open_file(path: &Path, write: bool) -> Result<OpenFile, String> {
         return Err("an image is an ordinary file".to_owned());
     }
     let mut file = OpenOptions::new().read(true).write(write).open(path).map_err(io)?;
-    match if write { file.try_lock() } else { file.try_lock_shared() } {
-        Err(TryLockError::WouldBlock) => return Err("it is locked: another program uses it".to_owned()),
+    let locked = match if write { file.try_lock() } else { file.try_lock_shared() } {
+        Err(TryLockError::WouldBlock) => true,
         // Not every file system has locks.
-        Err(TryLockError::Error(_)) | Ok(()) => {}
+        Err(TryLockError::Error(_)) | Ok(()) => has_locked_bytes(&file, write),
+    };
+    if locked {
+        return Err("it is locked: another program uses it".to_owned());
     }
     let bytes = file.seek(SeekFrom::End(0)).map_err(io)?;
     let mut start = [0; 512];
     let len = bytes.min(start.len() as u64) as usize;
     file.read_exact_at(&mut start[..len], 0).map_err(io)?;
     Ok(OpenFile { file, bytes, start })
+}
+
+/// Whether somebody has locked bytes of an image so that it cannot be read, or written to if that is wanted. QEMU locks one byte
+/// for each thing that it does, or does not want others to do.
+fn has_locked_bytes(file: &File, write: bool) -> bool {
+    const QEMU_WRITES: u64 = 101;
+    let all = |kind: FlockType| Flock::from(kind);
+    let byte = |kind: FlockType, start| Flock { start, length: 1, ..Flock::from(kind) };
+    let locks = if write {
+        vec![all(FlockType::WriteLock)]
+    } else {
+        vec![all(FlockType::ReadLock), byte(FlockType::WriteLock, QEMU_WRITES)]
+    };
+    locks.iter().any(|lock| matches!(fcntl_getlk(file, lock), Ok(Some(_))))
 }
 
 /// Opens a qcow2 image with all that lies below it, `chain` images at most.
