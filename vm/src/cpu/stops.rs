@@ -151,8 +151,13 @@ impl Cpu {
     /// and the number of instructions before it.
     pub fn breakpoint_in(&self, addr: u64, size: u32, from: u64) -> Option<(u64, u64)> {
         let stops = &self.stops;
-        if !(stops.linear_on || stops.physical_on) || !stops.marks(addr, size.into()) {
+        let left = addr.saturating_add(size.into()).saturating_sub(from);
+        if !(stops.linear_on || stops.physical_on) || !stops.marks(from, left) {
             return None;
+        }
+        // An instruction is at the start of a block: this needs no decoding.
+        if from == addr && self.has_breakpoint(addr) {
+            return Some((addr, 0));
         }
         self.first_of(addr, size, from, |at| self.has_breakpoint(at))
     }
