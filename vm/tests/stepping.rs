@@ -153,6 +153,19 @@ fn code_that_overwrites_itself_is_the_same_in_any_strides() {
 }
 
 #[test]
+fn a_program_may_make_more_code_than_the_engine_has_room_for() {
+    // The same loop with more iterations, each of which is translated anew: cmp ebx, 150000.
+    let code = program(&[
+        0x31, 0xdb, 0x31, 0xd2, 0x90, 0xfe, 0x05, 0x11, 0x00, 0x10, 0x00, 0x90, 0x90, 0x90, 0x90, 0x90, 0xb8,
+        0x01, 0x00, 0x00, 0x00, 0x01, 0xc2, 0x43, 0x81, 0xfb, 0xf0, 0x49, 0x02, 0x00, 0x72, 0xe4, 0xf4,
+    ]);
+    let (machine, _) = record(&code, 10_000_000);
+    assert_eq!(machine.position().0, 2 + 12 * 150_000 + 1);
+    let sum: u64 = (1..=150_000u64).map(|i| (1 + i) & 0xff).sum();
+    assert_eq!(machine.cpu().gpr[2] & 0xffff_ffff, sum);
+}
+
+#[test]
 fn page_tables_changed_without_invlpg_are_seen_at_once_in_any_strides() {
     // Identity paging by one table at 0x201000, whose entry 768 maps 0x300000. 500 times: read the page, clear the
     // entry's accessed bit, read the page again and add the bit to EDX; write EBX to the page, map 0x301000 there or

@@ -414,6 +414,11 @@ impl BlockTable {
         *block = Block { noted: block.noted, ..Block::default() };
     }
 
+    /// The engine has forgotten all blocks.
+    pub fn forgotten(&mut self) {
+        self.all.clear();
+    }
+
     /// What is known of a block that is not in the front table. `None`: none with this key was translated.
     pub fn lookup(&self, addr: u64, size: u32) -> Option<Count> {
         self.all.get(&(addr, size)).copied()

@@ -42,6 +42,8 @@ mod layout {
     /// engine's own MMU were in use, which it never is here.
     pub const CC_TLB_FILL: usize = 72;
     pub const CC_TLB_FILL_CPU: usize = 80;
+    pub const TCG_CODE_GEN_PTR: usize = 192;
+    pub const TCG_CODE_GEN_HIGHWATER: usize = 208;
     pub const TCG_TB_PHYS_INVALIDATE_COUNT: usize = 216;
     /// In the translation of a block: linear address, and the flags that it was made with, whose lowest 15 bits are the
     /// most instructions that it was to have.
@@ -242,6 +244,11 @@ fn check(err: uc_error, what: &str) -> Result<(), VmError> {
     if err == uc_error::OK { Ok(()) } else { Err(VmError::Engine(format!("{what}: {err}"))) }
 }
 
+/// The engine's memory for translated code. Linux, its boot and a minute of work, fills a half of it.
+const CODE_BYTES: c_uint = 64 << 20;
+/// With less of it left than this, all code is forgotten. A block is smaller by far.
+const ROOM: usize = 1 << 20;
+
 /// `UC_CTL_WRITE(type, nr)` of unicorn.h.
 fn ctl_write(kind: ControlType, args: u32) -> ControlType {
     ControlType(kind.0 | (args << 26) | (1 << 30))
@@ -264,6 +271,8 @@ impl Engine {
         // initialise its CPU, so that `cpu` is set afterwards.
         unsafe {
             let uc = uc.as_ptr();
+            let size = ctl_write(ControlType::TCG_BUFFER_SIZE, 1);
+            check(sys::uc_ctl(uc, size, CODE_BYTES), "code buffer")?;
             check(sys::uc_ctl(uc, ctl_write(ControlType::UC_USE_EXITS, 1), 1 as c_int), "exits")?;
             check(sys::uc_ctl(uc, ctl_write(ControlType::TLB_TYPE, 1), 1 as c_int), "virtual TLB")?;
         }
@@ -314,6 +323,11 @@ impl Engine {
             let invalidate_count =
                 NonNull::new(tcg.as_ptr().add(layout::TCG_TB_PHYS_INVALIDATE_COUNT).cast::<u64>())
                     .ok_or_else(|| wrong("tb_phys_invalidate_count"))?;
+            let at = |offset| tcg.as_ptr().add(offset).cast::<usize>().read();
+            let room = at(layout::TCG_CODE_GEN_HIGHWATER).wrapping_sub(at(layout::TCG_CODE_GEN_PTR));
+            if !(CODE_BYTES as usize / 2..CODE_BYTES as usize).contains(&room) {
+                return Err(wrong("code_gen_highwater"));
+            }
             Ok(Engine { uc, cpu, env, tcg, invalidate_count })
         }
     }
@@ -502,6 +516,15 @@ impl Engine {
     pub fn flush_code(&self) {
         // SAFETY: the engine is open.
         unsafe { sys::uc_ctl(self.uc.as_ptr(), ctl_write(ControlType::TB_FLUSH, 0)) };
+    }
+
+    /// Whether it will soon have to forget all translated code, for want of room. It is not to do that by itself: in the middle of a
+    /// run it would forget how long the next block may be.
+    #[inline]
+    pub fn lacks_room(&self) -> bool {
+        // SAFETY: two fields of the engine's structure, which were checked in `new`.
+        let at = |offset| unsafe { self.tcg.as_ptr().add(offset).cast::<usize>().read() };
+        at(layout::TCG_CODE_GEN_HIGHWATER).saturating_sub(at(layout::TCG_CODE_GEN_PTR)) < ROOM
     }
 
     /// How many blocks were ever invalidated: changes when a store hits translated code.

@@ -71,6 +71,13 @@ impl Cpu {
         self.known.push(Known { addr, size, call });
     }
 
+    /// Forgets all translated code.
+    pub fn flush_code(&mut self) {
+        self.engine.flush_code();
+        self.known.clear();
+        self.table.forgotten();
+    }
+
     /// Makes every block be looked up again that the footprint does not have.
     pub(super) fn forget_known_not_noted(&mut self) {
         self.forget_known_if(|known, table| table.front(known.addr, known.size).is_none());

@@ -122,6 +122,7 @@ impl Core {
             || self.is_tired()
             || self.takes_interrupt()
             || self.takes_nmi()
+            || self.cpu.engine.lacks_room()
             || pos >= bound
         {
             self.in_rep = self.cpu.is_rep_pass(&block);

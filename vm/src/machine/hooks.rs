@@ -61,6 +61,9 @@ impl Hooks for Core {
 
     fn translated(&mut self, addr: u64, size: u16, insns: u16) {
         self.cpu.translated(addr, size, insns);
+        if self.cpu.engine.lacks_room() {
+            self.leave_soon();
+        }
         self.takes(effort::TRANSLATION);
     }
 

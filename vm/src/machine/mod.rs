@@ -305,6 +305,9 @@ impl Machine {
             {
                 core.stop_pos = core.stop_pos.min(next.position.0);
             }
+            if core.cpu.engine.lacks_room() {
+                core.cpu.flush_code();
+            }
             core.stopping = false;
             core.in_rep = false;
             core.engine_start = core.cpu.pos;
