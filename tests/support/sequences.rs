@@ -11,9 +11,11 @@ use vm::{CpuState, PAGE_SIZE};
 /// RAM of the machines that run sequences, in bytes.
 pub const RAM_BYTES: u64 = 1 << 20;
 
-const CODE: u32 = 0x1_0000;
+/// Where the code is.
+pub const CODE: u32 = 0x1_0000;
 const CODE_BYTES: u32 = 0x1000;
-const CHUNK: usize = 64;
+/// Bytes of a chunk of it.
+pub const CHUNK: usize = 64;
 const GDT: u32 = 0x2000;
 const IDT: u32 = 0x3000;
 const TSS: u32 = 0x4000;
@@ -21,7 +23,8 @@ const HANDLERS: u32 = 0x5000;
 const TABLES: u32 = 0x8000;
 const KERNEL_STACK: u32 = 0x1_8000;
 const STACK: u32 = 0x1_a000;
-const SANDBOX: u32 = 0x2_0000;
+/// Where memory to play with is.
+pub const SANDBOX: u32 = 0x2_0000;
 const SANDBOX_PAGES: u32 = 8;
 
 /// How instructions of a program are decoded, and what may be done.
