@@ -11,7 +11,7 @@ use crate::EndReason;
 /// file mangled by a text-mode copy is noticed.
 pub(crate) const FILE_MAGIC: [u8; 8] = *b"\x8eRetro\r\n";
 /// Version of the whole format.
-pub(crate) const FILE_VERSION: u32 = 5;
+pub(crate) const FILE_VERSION: u32 = 6;
 /// Bytes of the header: magic, version, CRC.
 pub(crate) const FILE_HEADER_BYTES: usize = 16;
 /// How every chunk begins.
