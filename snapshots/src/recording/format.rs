@@ -10,7 +10,7 @@ use crate::EndReason;
 /// How every recording begins. A byte that is not text, so that no text file is taken for one, and a line end, so that a
 /// file mangled by a text-mode copy is noticed.
 pub(crate) const FILE_MAGIC: [u8; 8] = *b"\x8eRetro\r\n";
-/// Version of the whole format.
+/// Version of the whole format, of the state of a machine in it too (`vm/tests/state_shape.rs` notices when that changes).
 pub(crate) const FILE_VERSION: u32 = 6;
 /// Bytes of the header: magic, version, CRC.
 pub(crate) const FILE_HEADER_BYTES: usize = 16;
