@@ -462,6 +462,8 @@ fn what_has_happened_cannot_be_changed() {
 #[test]
 fn ctrl_c_stops_a_debugger_that_meets_false_conditions() {
     let mut session = Session::of_clobber();
+    // By itself, or the server would be done with them before anybody could interrupt it.
+    session.run("set breakpoint condition-evaluation host");
     session.run("break next_random if ticks == 1000000");
     let before_end = (session.gdb.position() - 1).to_string();
     for (start, command) in [(before_end.as_str(), "reverse-continue"), ("start", "continue")] {

@@ -218,6 +218,14 @@ fn a_cylinder_is_read_by_one_multi_track_command_in_two_rotations() {
 }
 
 #[test]
+fn a_multi_track_command_goes_on_with_the_other_side_where_the_track_ends() {
+    let mut pc = Pc::new();
+    pc.dma_in(30 * 512);
+    assert_eq!(pc.execute(&[0xe6, 0x00, 0, 0, 2, 2, 31, 27, 0xff]), [0x04, 0, 0, 0, 1, 14, 2]);
+    assert_eq!(pc.buffer(0, 30 * 512), &pc.wires.disks[0][512..31 * 512]);
+}
+
+#[test]
 fn results_name_the_sector_that_would_come_next() {
     let cases = [
         (0x46, 0, 1, 2, [0x00, 0, 0, 0, 0, 3, 2]),

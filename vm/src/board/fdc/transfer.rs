@@ -287,6 +287,11 @@ impl Fdc {
 
     /// A sector passes the head.
     fn pass_sector(&mut self, mut job: Job, format: Format, now: VmTime, host: &mut dyn Host) {
+        // By the data sheet a last sector that the track does not have is looked for in vain. QEMU goes on with the other side,
+        // and boot sectors that read more than a track at once have only ever run there.
+        if job.multi_track {
+            job.last = job.last.min(format.sectors);
+        }
         let unit = usize::from(job.unit);
         let cylinder = self.drive(unit).map_or(0, |drive| drive.cylinder);
         let sector = if job.kind == Data::ReadTrack { job.done + 1 } else { job.r };
