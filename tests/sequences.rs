@@ -9,43 +9,19 @@
 //! ```
 
 use retrograde_tests::random::Random;
-use retrograde_tests::sequences::{RAM_BYTES, Sequence};
+use retrograde_tests::sequences::{Sequence, new_machine, set};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use std::{env, process, thread};
-use vm::config::Vga;
-use vm::{
-    CpuModel, CpuState, Exit, Icount, Machine, MachineConfig, MachineState, PAGE_SIZE, RunLimit, VmTime,
-};
+use vm::{CpuState, Exit, Icount, Machine, MachineState, RunLimit, VmTime};
 
 const DEFAULT_CASES: u64 = 1500;
 /// Time that may be skipped in a halt: a case that waits is at its end.
 const MOST_TIME_NS: u64 = 10_000_000;
 /// Every so many cases the machine that goes on in the middle is a new one.
 const NEW_MACHINE_EVERY: u64 = 50;
-
-fn new_machine() -> Machine {
-    let config = MachineConfig {
-        ram_bytes: RAM_BYTES,
-        cpu: CpuModel::Max,
-        vga: Vga::None,
-        no_reboot: true,
-        ..MachineConfig::default()
-    };
-    Machine::new(&config).expect("a machine")
-}
-
-/// Puts a machine into a state.
-fn set(machine: &mut Machine, ram: &[u8], state: &MachineState) {
-    for (number, page) in ram.chunks_exact(PAGE_SIZE).enumerate() {
-        if machine.storage()[number * PAGE_SIZE..][..PAGE_SIZE] != *page {
-            machine.write_page(number, page.try_into().expect("a page"));
-        }
-    }
-    machine.restore(state);
-}
 
 fn run(machine: &mut Machine, position: u64) -> Result<Exit, String> {
     let limit = RunLimit { position: Icount(position), time: VmTime(MOST_TIME_NS) };

@@ -5,13 +5,10 @@
 //! `WILD=n` runs n programs instead of 1000, from the seed `WILD_FIRST` on instead of 1000.
 
 use retrograde_tests::random::Random;
-use retrograde_tests::sequences::{CHUNK, CODE, Mode, RAM_BYTES, SANDBOX, Sequence};
+use retrograde_tests::sequences::{CHUNK, CODE, Mode, SANDBOX, Sequence, new_machine, set};
 use std::path::Path;
 use std::{env, fs};
-use vm::config::Vga;
-use vm::{
-    CpuModel, CpuState, Exit, Icount, Machine, MachineConfig, MachineState, PAGE_SIZE, RunLimit, VmTime,
-};
+use vm::{CpuState, Exit, Icount, MachineState, RunLimit, VmTime};
 
 const DEFAULT_CASES: u64 = 1000;
 /// So that 1757 is among them, a LOCK BTR of a register, at which the engine ends the process if it may.
@@ -129,14 +126,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn whatever_a_program_executes_the_machine_goes_on() {
-    let config = MachineConfig {
-        ram_bytes: RAM_BYTES,
-        cpu: CpuModel::Max,
-        vga: Vga::None,
-        no_reboot: true,
-        ..MachineConfig::default()
-    };
-    let mut machine = Machine::new(&config).expect("a machine");
+    let mut machine = new_machine();
     let power_on = machine.save();
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wild-seed");
     let (first, cases) = (number("WILD_FIRST", DEFAULT_FIRST), number("WILD", DEFAULT_CASES));
@@ -148,12 +138,7 @@ fn whatever_a_program_executes_the_machine_goes_on() {
         let long = matches!(sequence.mode, Mode::Kernel64 | Mode::User64);
         write_code(&mut sequence.ram, &mut random, long);
         set_registers(&mut sequence.cpu, &mut random, long);
-        for (number, page) in sequence.ram.chunks_exact(PAGE_SIZE).enumerate() {
-            if machine.storage()[number * PAGE_SIZE..][..PAGE_SIZE] != *page {
-                machine.write_page(number, page.try_into().expect("a page"));
-            }
-        }
-        machine.restore(&MachineState { cpu: sequence.cpu, ..power_on.clone() });
+        set(&mut machine, &sequence.ram, &MachineState { cpu: sequence.cpu, ..power_on.clone() });
         let limit = RunLimit { position: Icount(STEPS), time: VmTime(MOST_TIME_NS) };
         match machine.run(limit) {
             Ok(Exit::Position) => assert_eq!(machine.position().0, STEPS, "seed {seed}"),

@@ -5,11 +5,12 @@
 
 use crate::random::Random;
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, OpKind};
+use vm::config::Vga;
 use vm::cpu::state::{Segment, TableRegister, seg};
-use vm::{CpuState, PAGE_SIZE};
+use vm::{CpuModel, CpuState, Machine, MachineConfig, MachineState, PAGE_SIZE};
 
 /// RAM of the machines that run sequences, in bytes.
-pub const RAM_BYTES: u64 = 1 << 20;
+const RAM_BYTES: u64 = 1 << 20;
 
 /// Where the code is.
 pub const CODE: u32 = 0x1_0000;
@@ -68,6 +69,31 @@ pub struct Sequence {
     pub cpu: CpuState,
     /// Steps to run.
     pub steps: u64,
+}
+
+/// A machine that runs sequences.
+///
+/// # Panics
+/// If the host has no memory for it.
+pub fn new_machine() -> Machine {
+    let config = MachineConfig {
+        ram_bytes: RAM_BYTES,
+        cpu: CpuModel::Max,
+        vga: Vga::None,
+        no_reboot: true,
+        ..MachineConfig::default()
+    };
+    Machine::new(&config).expect("a machine")
+}
+
+/// Puts a machine into a state.
+pub fn set(machine: &mut Machine, ram: &[u8], state: &MachineState) {
+    for (number, page) in ram.chunks_exact(PAGE_SIZE).enumerate() {
+        if machine.storage()[number * PAGE_SIZE..][..PAGE_SIZE] != *page {
+            machine.write_page(number, page.try_into().expect("a page"));
+        }
+    }
+    machine.restore(state);
 }
 
 impl Sequence {

@@ -184,6 +184,13 @@ pub enum Settles {
     Lengths,
 }
 
+impl Settles {
+    /// Whether the instruction has a block of its own, as what is to be there again is taken down when that begins.
+    fn is_alone(self) -> bool {
+        matches!(self, Settles::Doubling | Settles::Lengths | Settles::Noted(PRECISION))
+    }
+}
+
 /// What the instructions before one in its block leave to be seen to before some others.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Before {
@@ -216,8 +223,7 @@ impl Shape {
             () if guard::loads_segment(insn, mode) => Settles::Segment,
             () => Settles::Nothing,
         };
-        let alone =
-            is_alone(insn) || fpu.leaves_tags || sse.has_lengths || sse.doubles || sse.hides_precision;
+        let alone = is_alone(insn) || fpu.leaves_tags || settles.is_alone();
         let needs = before.stack.add(insn, fpu.mmx);
         let by_hand = fpu_by_hand::may_be(insn);
         let must_begin = before.last

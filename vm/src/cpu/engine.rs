@@ -323,12 +323,11 @@ impl Engine {
             let invalidate_count =
                 NonNull::new(tcg.as_ptr().add(layout::TCG_TB_PHYS_INVALIDATE_COUNT).cast::<u64>())
                     .ok_or_else(|| wrong("tb_phys_invalidate_count"))?;
-            let at = |offset| tcg.as_ptr().add(offset).cast::<usize>().read();
-            let room = at(layout::TCG_CODE_GEN_HIGHWATER).wrapping_sub(at(layout::TCG_CODE_GEN_PTR));
-            if !(CODE_BYTES as usize / 2..CODE_BYTES as usize).contains(&room) {
+            let engine = Engine { uc, cpu, env, tcg, invalidate_count };
+            if !(CODE_BYTES as usize / 2..CODE_BYTES as usize).contains(&engine.room()) {
                 return Err(wrong("code_gen_highwater"));
             }
-            Ok(Engine { uc, cpu, env, tcg, invalidate_count })
+            Ok(engine)
         }
     }
 
@@ -522,9 +521,15 @@ impl Engine {
     /// run it would forget how long the next block may be.
     #[inline]
     pub fn lacks_room(&self) -> bool {
-        // SAFETY: two fields of the engine's structure, which were checked in `new`.
+        self.room() < ROOM
+    }
+
+    /// Bytes of its memory for translated code that are left.
+    #[inline]
+    fn room(&self) -> usize {
+        // SAFETY: two fields inside the engine's structure; `new` looks whether they are plausible.
         let at = |offset| unsafe { self.tcg.as_ptr().add(offset).cast::<usize>().read() };
-        at(layout::TCG_CODE_GEN_HIGHWATER).saturating_sub(at(layout::TCG_CODE_GEN_PTR)) < ROOM
+        at(layout::TCG_CODE_GEN_HIGHWATER).saturating_sub(at(layout::TCG_CODE_GEN_PTR))
     }
 
     /// How many blocks were ever invalidated: changes when a store hits translated code.
